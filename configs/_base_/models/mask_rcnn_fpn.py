@@ -1,0 +1,2 @@
+# Mask R-CNN with an FPN; the config that uses it brings the backbone.
+_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'

@@ -1,0 +1,6 @@
+_base_ = 'mmdet::_base_/default_runtime.py'
+
+default_scope = 'mmdet'
+custom_imports = dict(imports=['mmhybrid.registry'], allow_failed_imports=False)
+# Stops a run whose frozen layers were never loaded.
+custom_hooks = [dict(type='FrozenStagesHook')]

@@ -1,0 +1,17 @@
+"""Backbones for MMDetection that are honest about occlusion, and an evaluation that shows it.
+
+Importing this package imports neither torch nor MMDetection: ``mmhybrid.occlusion`` and ``mmhybrid.datasets`` need
+neither. ``mmhybrid.registry`` makes the backbones, layers and the metric known to MMDetection; a config names it in
+``custom_imports``.
+"""
+
+import warnings as _warnings
+
+from mmhybrid import _stack
+from mmhybrid.version import __version__
+
+__all__ = ['__version__']
+
+_sentence = _stack.problem()
+if _sentence is not None:
+    _warnings.warn(f'{_sentence} The occlusion evaluation works without it.', stacklevel=2)

@@ -1,0 +1,253 @@
+"""TiedResNet: ResNet with tied block convolutions.
+
+Paper: X. Wang, S. X. Yu, "Tied Block Convolution: Leaner and Better CNNs with Shared Thinner Filters",
+arXiv 2009.12021, section "TBC/TGC in the bottleneck module" (figure 4). The entry 1x1 is a TBC with B = 2; the 3x3
+is split into s groups of channels, each with its own B; the exit 1x1 is a standard convolution; a mixer fuses the
+outputs of the splits.
+Deviations: none known; the authors' backbone code is not public.
+Our choices (inferred from the published parameter ratios): a split is ``base_width * 2**stage`` wide; BN and ReLU
+follow each convolution; the stride is on the 3x3; the mixer is a 3x3 convolution on the element-wise sum of the splits,
+added to each of them; where B does not divide a narrow split, its largest divisor not above B is used.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.utils.checkpoint
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmdet.models.backbones.resnet import Bottleneck, ResNet
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from mmhybrid.layers import TiedBlockConv2d, TiedBlocks, largest_divisor
+
+from .contract import ResNetContract
+
+# Kernel size of the mixer's convolution and whether its input is the splits' sum (or else their concatenation).
+MIXERS = {'sum3x3': (3, True), 'sum1x1': (1, True), 'concat': (3, False)}
+
+
+class TiedSplitConv(nn.Module):
+    """The split 3x3 stage of a tied bottleneck, with its mixer.
+
+    With x split into s equal groups of channels x_i, y_i = ReLU(BN(TBC_{B_i}(x_i))), m = ReLU(BN(conv(mix(y)))) where
+    mix is the element-wise sum or the concatenation, and the output is (y_1 + m) || ... || (y_s + m).
+
+    Args:
+        width: Channels of one split, w.
+        blocks: Number of tied blocks B_i of each split; its length is the number of splits s.
+        mixer: Key of ``MIXERS``, or None for y_1 || ... || y_s.
+        make_conv: Builds the convolution of one split from its B.
+        make_norm: Builds a normalisation layer for a number of channels.
+
+    Shape:
+        - input: (N, s w, H, W), output: (N, s w, H', W').
+    """
+
+    def __init__(
+        self,
+        width: int,
+        blocks: Sequence[int],
+        mixer: str | None,
+        make_conv: Callable[[int], nn.Module],
+        make_norm: Callable[[int], nn.Module],
+    ):
+        super().__init__()
+        self.width = width
+        self.convs = nn.ModuleList(make_conv(b) for b in blocks)
+        self.norms = nn.ModuleList(make_norm(width) for _ in blocks)
+        self.relu = nn.ReLU(inplace=True)
+        self.mixer = None
+        if mixer is not None:
+            kernel_size, self.mix_sum = MIXERS[mixer]
+            channels = width if self.mix_sum else width * len(blocks)
+            self.mixer = nn.Sequential(
+                nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False),
+                make_norm(width),
+                nn.ReLU(inplace=True),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve the splits of ``x`` (N, s w, H, W) and mix them."""
+        ys = [
+            self.relu(norm(conv(part)))
+            for conv, norm, part in zip(self.convs, self.norms, x.split(self.width, dim=1), strict=True)
+        ]
+        y = torch.cat(ys, dim=1)
+        if self.mixer is None:
+            return y
+        # Views with a dimension of splits: broadcasting over it keeps the memory format and copies nothing.
+        splits = y.unflatten(1, (len(ys), self.width))
+        mixed = self.mixer(splits.sum(dim=1) if self.mix_sum else y)
+        return (splits + mixed.unsqueeze(1)).flatten(1, 2)
+
+
+class TiedBottleneck(Bottleneck):
+    """Bottleneck of TiedResNet: TBC 1x1, split TBC 3x3 with a mixer, standard 1x1, shortcut.
+
+    Args:
+        inplanes: Channels of the input.
+        planes: A quarter of the channels of the output.
+        width: Channels of one split.
+        blocks: Tied blocks B of each split.
+        entry_blocks: Tied blocks of the entry 1x1.
+        mixer: Key of ``MIXERS`` or None.
+        plugins: As in MMDetection's ``Bottleneck``.
+        dcn: As in MMDetection's ``Bottleneck``: the split convolutions become deformable, tied over the same blocks.
+        **kwargs: Of MMDetection's ``Bottleneck``.
+
+    Shape:
+        - input: (N, inplanes, H, W), output: (N, 4 planes, H', W').
+    """
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        width: int,
+        blocks: Sequence[int],
+        entry_blocks: int,
+        mixer: str | None,
+        plugins: list[dict] | None = None,
+        dcn: dict | None = None,
+        **kwargs,
+    ):
+        # Plugins are made below: the base class would give them `planes` channels instead of the splits' width.
+        super().__init__(inplanes, planes, **kwargs)
+        split_channels = width * len(blocks)
+        # The base class built convolutions of `planes` channels; those of other widths take their places.
+        self.conv1 = TiedBlockConv2d(
+            inplanes, split_channels, 1, stride=self.conv1_stride, bias=False, blocks=entry_blocks
+        )
+        self.add_module(self.norm1_name, self._make_norm(split_channels))
+        dcn = self._applicable_dcn(dcn)
+        self.conv2 = TiedSplitConv(
+            width, blocks, mixer, lambda b: self._make_split_conv(width, b, dcn), self._make_norm
+        )
+        delattr(self, self.norm2_name)  # the splits have norms of their own
+        self.conv3 = nn.Conv2d(split_channels, planes * self.expansion, 1, bias=False)
+        self.with_plugins = bool(plugins)
+        for position, channels in (
+            ('after_conv1', split_channels),
+            ('after_conv2', split_channels),
+            ('after_conv3', planes * self.expansion),
+        ):
+            cfgs = [p['cfg'] for p in plugins or () if p['position'] == position]
+            setattr(self, f'{position}_plugin_names', self.make_block_plugins(channels, cfgs))
+
+    def _make_norm(self, channels: int) -> nn.Module:
+        return build_norm_layer(self.norm_cfg, channels)[1]
+
+    def _applicable_dcn(self, dcn: dict | None) -> dict | None:
+        if dcn is None:
+            return None
+        dcn = dict(dcn)  # a copy: all blocks of a stage share the config
+        fallback_on_stride = dcn.pop('fallback_on_stride', False)
+        return None if fallback_on_stride and self.conv2_stride != 1 else dcn
+
+    def _make_split_conv(self, width: int, blocks: int, dcn: dict | None) -> nn.Module:
+        blocks = largest_divisor(width, blocks)
+        shape = dict(
+            kernel_size=3,
+            stride=self.conv2_stride,
+            padding=self.dilation,
+            dilation=self.dilation,
+            bias=False,
+        )
+        if dcn is None:
+            return TiedBlockConv2d(width, width, **shape, blocks=blocks)
+        return TiedBlocks(build_conv_layer(dcn, width // blocks, width // blocks, **shape), blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x`` (N, inplanes, H, W)."""
+        if self.with_cp and x.requires_grad:
+            out = torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False)
+        else:
+            out = self._residual(x)
+        return self.relu(out)
+
+    def _residual(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm1(self.conv1(x)))
+        out = self.forward_plugin(out, self.after_conv1_plugin_names)
+        out = self.forward_plugin(self.conv2(out), self.after_conv2_plugin_names)
+        out = self.forward_plugin(self.norm3(self.conv3(out)), self.after_conv3_plugin_names)
+        return out + (x if self.downsample is None else self.downsample(x))
+
+
+@MODELS.register_module()
+class TiedResNet(ResNetContract, ResNet):
+    """ResNet with tied block convolutions.
+
+    ``TiedResNet(depth=50)`` is the paper's TiedResNet-50 (4s x 32w); ``base_width=18`` makes it TiedResNet-50-S.
+
+    Args:
+        depth: 50, 101 or 152.
+        splits: Number of splits s of the 3x3 convolution.
+        base_width: Channels of a split in the first stage, w; it doubles with each stage.
+        blocks: Tied blocks B of each split; ``splits`` numbers. Where B does not divide the width of a split, the
+            width's largest divisor not above B is used.
+        entry_blocks: Tied blocks of the entry 1x1.
+        mixer: 'sum3x3' or 'sum1x1' (a convolution on the splits' sum), 'concat' (a 3x3 convolution on their
+            concatenation) or None.
+        **kwargs: Of MMDetection's ``ResNet``, all but ``conv_cfg``.
+
+    Raises:
+        ValueError: If an argument is out of range, or cannot apply to this backbone.
+
+    Example:
+        >>> backbone = TiedResNet(depth=50)
+        >>> backbone.out_channels, backbone.out_strides
+        ((256, 512, 1024, 2048), (4, 8, 16, 32))
+        >>> [tuple(f.shape) for f in backbone(torch.rand(1, 3, 64, 96))]
+        [(1, 256, 16, 24), (1, 512, 8, 12), (1, 1024, 4, 6), (1, 2048, 2, 3)]
+    """
+
+    arch_settings = {  # noqa: RUF012 (MMDetection reads it from the class)
+        depth: (TiedBottleneck, ResNet.arch_settings[depth][1]) for depth in (50, 101, 152)
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        splits: int = 4,
+        base_width: int = 32,
+        blocks: Sequence[int] = (1, 2, 4, 8),
+        entry_blocks: int = 2,
+        mixer: str | None = 'sum3x3',
+        **kwargs,
+    ):
+        if depth not in self.arch_settings:
+            raise ValueError(f'TiedResNet has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
+        if mixer is not None and mixer not in MIXERS:
+            raise ValueError(f'mixer must be one of {", ".join(MIXERS)} or None, not {mixer!r}.')
+        if base_width < 1:
+            raise ValueError(f'base_width must be a positive integer, not {base_width}.')
+        if len(blocks) != splits:
+            raise ValueError(f'blocks must give one number for each of the {splits} splits, not {len(blocks)}.')
+        if kwargs.get('conv_cfg') is not None:
+            raise ValueError(
+                'conv_cfg cannot apply to TiedResNet, whose convolutions are tied; set blocks and entry_blocks instead.'
+            )
+        self.splits = splits
+        self.base_width = base_width
+        self.blocks = tuple(blocks)
+        self.entry_blocks = entry_blocks
+        self.mixer = mixer
+        super().__init__(depth, **kwargs)
+        if isinstance(self.init_cfg, list):  # the default of ResNet, which names only Conv2d
+            self.init_cfg[0]['layer'] = ['Conv2d', 'TiedBlockConv2d']
+
+    def make_res_layer(self, planes: int, init_cfg: dict | None = None, **kwargs) -> nn.Module:
+        """Build one stage; its width follows from ``planes``, which doubles with each stage."""
+        if init_cfg is None and self.zero_init_residual and isinstance(self.init_cfg, list):
+            # ResNet makes this config for its own Bottleneck class only.
+            init_cfg = dict(type='Constant', val=0, override=dict(name='norm3'))
+        return super().make_res_layer(
+            planes=planes,
+            width=self.base_width * planes // self.base_channels,
+            blocks=self.blocks,
+            entry_blocks=self.entry_blocks,
+            mixer=self.mixer,
+            init_cfg=init_cfg,
+            **kwargs,
+        )

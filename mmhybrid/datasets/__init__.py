@@ -1,0 +1,1 @@
+"""Synthetic data sets whose occlusion is known exactly."""

@@ -1,0 +1,5 @@
+"""Hooks registered in MMDetection's ``HOOKS``."""
+
+from .frozen_stages import FrozenStagesHook
+
+__all__ = ['FrozenStagesHook']

@@ -1,0 +1,18 @@
+"""Importing this module makes everything of mmhybrid known to MMDetection.
+
+A config needs one line, ``custom_imports = dict(imports=['mmhybrid.registry'], allow_failed_imports=False)``, and can
+then use, among others, ``backbone=dict(type='TiedResNet', ...)``, ``conv_cfg=dict(type='TiedBlockConv', blocks=2)`` in
+any ``ConvModule``, and ``val_evaluator=dict(type='OcclusionCocoMetric', ...)``.
+"""
+
+from mmhybrid import _stack
+
+_stack.require()
+
+from mmengine.registry import MODELS  # noqa: E402
+
+from mmhybrid import backbones, engine, evaluation  # noqa: E402, F401
+from mmhybrid.layers import TiedBlockConv2d  # noqa: E402
+
+# The layers know only torch, so they are registered here. mmcv looks convolutions up in mmengine's root registry.
+MODELS.register_module('TiedBlockConv', module=TiedBlockConv2d)

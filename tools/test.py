@@ -1,0 +1,62 @@
+"""Test a trained detector: ``python tools/test.py CONFIG CHECKPOINT``."""
+
+from pathlib import Path
+
+from mmhybrid import _stack
+
+_stack.require_or_exit()
+
+from mmdet.evaluation import DumpDetResults  # noqa: E402
+from mmdet.registry import RUNNERS  # noqa: E402
+from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+
+from mmhybrid import launch  # noqa: E402
+from mmhybrid.errors import InputError  # noqa: E402
+
+
+def parse_args():
+    parser = launch.make_parser(
+        'Test a trained detector: COCO AP on all images and by how occluded they are.',
+        'python tools/test.py configs/mask_rcnn_tiedresnet50_fpn_2x.py work_dirs/run/epoch_24.pth '
+        '--json-prefix work_dirs/run/val',
+    )
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--json-prefix',
+        metavar='PREFIX',
+        help="write the detections in COCO's results format to PREFIX.bbox.json and PREFIX.segm.json",
+    )
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as a pickle, as MMDetection does')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw detections into WORK_DIR/<time>/DIR')
+    return parser.parse_args()
+
+
+def apply_options(cfg: Config, args) -> None:
+    """Turn the options of testing into settings."""
+    launch.check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
+        raise InputError(f'--out {args.out} must end in .pkl.')
+    if args.json_prefix is not None:
+        Path(args.json_prefix).parent.mkdir(parents=True, exist_ok=True)
+        cfg.test_evaluator.outfile_prefix = args.json_prefix
+    if args.show_dir is not None:
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+
+
+def main():
+    args = parse_args()
+    setup_cache_size_limit_of_dynamo()
+    cfg = launch.load_config(args)
+    apply_options(cfg, args)
+    launch.check_data(cfg, 'test')
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if args.out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    launch.run(main)
