@@ -145,7 +145,7 @@ def _adapt_to_cpu(cfg: Config) -> None:
         raise InputError(f'--launcher {cfg.launcher} needs GPUs, and none was found; on CPUs use torchrun.')
     torch.distributed.init_process_group('gloo')
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
 
 
 def run(main: Callable[[], None]) -> None:

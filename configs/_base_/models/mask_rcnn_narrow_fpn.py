@@ -10,10 +10,10 @@ model = dict(
         anchor_generator=dict(scales=[4], strides=strides)),
     roi_head=dict(
         bbox_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=2), out_channels=64, featmap_strides=strides, finest_scale=28),
+            roi_layer=dict(sampling_ratio=1), out_channels=64, featmap_strides=strides, finest_scale=28),
         bbox_head=dict(in_channels=64, fc_out_channels=256),
         mask_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=2), out_channels=64, featmap_strides=strides, finest_scale=28),
+            roi_layer=dict(sampling_ratio=1), out_channels=64, featmap_strides=strides, finest_scale=28),
         mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64)),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmhybrid.datasets.occluded_shapes import generate
+
+REPO = Path(__file__).resolve().parents[2]
+DEMO = REPO / 'configs' / 'demo_mask_rcnn_tiedresnet_occluded_shapes.py'
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory):
+    """A few images of the embedded data set."""
+    root = tmp_path_factory.mktemp('shapes')
+    generate(root / 'data', {'train': 8, 'val': 10}, size=128, progress=False)
+    return root / 'data'
+
+
+@pytest.fixture(scope='session')
+def tool(tmp_path_factory):
+    """Run one of the tools as a user does, from a folder that is not the repository's."""
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+
+    def run(name, *args, launcher=(sys.executable,)):
+        words = [*launcher, REPO / 'tools' / name, *args]
+        return subprocess.run([str(word) for word in words], cwd=elsewhere, capture_output=True, text=True)
+
+    return run
+
+
+def small(root, **options):
+    """Options that shrink the demo to seconds."""
+    options = {
+        'data_root': root,
+        'scale': None,
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.persistent_workers': False,
+        'val_dataloader.num_workers': 0,
+        'val_dataloader.persistent_workers': False,
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+        'default_hooks.logger.interval': 1,
+        'default_hooks.checkpoint.interval': 1,
+        'model.test_cfg.rcnn.score_thr': 0.0,
+    } | {key.replace('__', '.'): value for key, value in options.items()}
+    return ['--cfg-options', *(f'{key}={value}' for key, value in options.items() if value is not None)]
