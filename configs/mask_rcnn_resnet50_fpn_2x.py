@@ -17,4 +17,6 @@ model = dict(
         **_base_.backbone,
         frozen_stages=1 if backbone_checkpoint else -1,
         norm_eval=bool(backbone_checkpoint),
-        init_cfg=dict(type='Pretrained', checkpoint=backbone_checkpoint) if backbone_checkpoint else None))
+        init_cfg=dict(type='Pretrained', checkpoint=backbone_checkpoint) if backbone_checkpoint else None,
+    )
+)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from mmhybrid import _stack
 
 _stack.require_or_exit()
 
+from mmengine.config import Config  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 REPO = Path(__file__).resolve().parent.parent
@@ -23,7 +25,9 @@ CONFIG = REPO / 'configs' / 'demo_mask_rcnn_tiedresnet_occluded_shapes.py'
 console = Console(highlight=False)
 
 
-def step(title: str, command: list[str | Path], log: Path | None = None, show: Callable[[str], str | None] = str) -> None:
+def step(
+    title: str, command: list[str | Path], log: Path | None = None, show: Callable[[str], str | None] = str
+) -> None:
     """Run a tool; with a log, print only what ``show`` makes of a line."""
     words = [str(word) for word in command]
     console.print(f'\n[bold]{title}[/bold]\n$ python {shlex.join(words)}', soft_wrap=True)
@@ -57,13 +61,14 @@ def progress(line: str) -> str | None:
         if phase in line and 'time' in line:
             words = line[line.index(phase) :].split()
             wanted = ('eta:', 'loss:', 'coco/bbox_mAP:', 'coco/bbox_mAP_50:')
-            pairs = [f'{a} {b}' for a, b in zip(words, words[1:], strict=False) if a in wanted]
+            pairs = [f'{a} {b}' for a, b in pairwise(words) if a in wanted]
             head = line[line.index(phase) :].split('  ')[0].strip()
             return '  '.join([head, *pairs])
     return None
 
 
 def main() -> None:
+    """Run the steps."""
     parser = argparse.ArgumentParser(
         description='Train a small Mask R-CNN on TiedResNet and measure it under occlusion, on a CPU.',
         epilog='example:\n  python tools/demo.py --work-dir work_dirs/demo --seed 1',
@@ -80,16 +85,24 @@ def main() -> None:
     tools = REPO / 'tools'
 
     step('1. An embedded data set with known occlusion', [tools / 'make_occluded_shapes.py', data])
-    last = run / 'last_checkpoint'
-    if not last.exists():
-        step('2. Train Mask R-CNN on a narrow TiedResNet', [tools / 'train.py', CONFIG, *options], run / 'train.log', progress)
-    checkpoint = Path(last.read_text().strip())
+    checkpoint = run / f'epoch_{Config.fromfile(CONFIG).train_cfg.max_epochs}.pth'
+    if not checkpoint.exists():
+        # --resume: an interrupted run goes on where it was.
+        step(
+            '2. Train Mask R-CNN on a narrow TiedResNet',
+            [tools / 'train.py', CONFIG, '--resume', *options],
+            run / 'train.log',
+            progress,
+        )
     test = [tools / 'test.py', CONFIG, checkpoint, '--json-prefix', results, *options]
     step('3. Detect on the validation images', test, run / 'test.log', progress)
     step(
         '4. AP by occlusion, of boxes and of masks',
-        [tools / 'eval_occlusion.py', '--ann', annotations, '--results', f'{results}.segm.json']
-        + ['--iou-type', 'bbox', 'segm', '--out-dir', run, '--name', f'TiedResNet, occluded shapes, seed {args.seed}'],
+        [
+            *(tools / 'eval_occlusion.py', '--ann', annotations, '--results', f'{results}.segm.json'),
+            *('--iou-type', 'bbox', 'segm', '--out-dir', run),
+            *('--name', f'TiedResNet, occluded shapes, seed {args.seed}'),
+        ],
     )
     console.print(f'\nThe whole demo took {(time.monotonic() - start) / 60:.1f} min.')
 

@@ -5,6 +5,8 @@ everything in place and returns at once. An environment that already has a worki
 it; one that has torch keeps that.
 """
 
+from __future__ import annotations
+
 import argparse
 import ctypes
 import hashlib
@@ -37,9 +39,10 @@ def say(text: str) -> None:
 
 def check_machine() -> None:
     """Look for what pip cannot install, before anything slow begins."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 (that is what it is for)
         raise SetupError(
-            f'Python {sys.version.split()[0]} is too old: install 3.10 or newer and name it, make PYTHON=python3.12 demo.'
+            f'Python {sys.version.split()[0]} is too old: install 3.10 or newer and name it, '
+            'make PYTHON=python3.12 demo.'
         )
     missing = [package for library, package in GRAPHICS.items() if not _loads(library)]
     if missing:
@@ -56,7 +59,8 @@ def check_compiler() -> None:
     if not Path(sysconfig.get_paths()['include'], 'Python.h').exists():
         version = f'{sys.version_info.major}.{sys.version_info.minor}'
         raise SetupError(
-            f'Compiling mmcv needs the headers of Python {version}: install python{version}-dev (Fedora: python3-devel).'
+            f'Compiling mmcv needs the headers of Python {version}: install python{version}-dev '
+            '(Fedora: python3-devel).'
         )
 
 
@@ -118,7 +122,9 @@ def wants_cuda(device: str) -> bool:
     """Whether to build for CUDA: what was asked for, or whether an NVIDIA GPU answers."""
     if device != 'auto':
         return device == 'cuda'
-    return bool(shutil.which('nvidia-smi')) and subprocess.run(['nvidia-smi', '-L'], capture_output=True).returncode == 0
+    return (
+        bool(shutil.which('nvidia-smi')) and subprocess.run(['nvidia-smi', '-L'], capture_output=True).returncode == 0
+    )
 
 
 def install_torch(env: Environment, cuda: bool, version: str) -> None:
@@ -151,14 +157,16 @@ def install_mmcv(env: Environment, cuda: bool, version: str) -> None:
         'leaves them out). On two cores this takes some 25 minutes, once.'
     )
     compile_mmcv(env, cuda, requirement)
-    if not env.pip('install', '--no-deps', '--no-index', '--force-reinstall', f'--find-links={BUILT_WHEELS}', requirement):
+    if not env.pip(
+        'install', '--no-deps', '--no-index', '--force-reinstall', f'--find-links={BUILT_WHEELS}', requirement
+    ):
         raise SetupError(f'pip could not install the compiled mmcv:\n{env.last.stdout[-3000:]}')
     if not _operators_load(env, cuda):
         raise SetupError(f'mmcv was compiled, but its operators do not load; see {BUILT_WHEELS / "mmcv.log"}.')
 
 
 def _operators_load(env: Environment, cuda: bool) -> bool:
-    check = "from mmcv.ops import get_compiling_cuda_version as v; import mmcv._ext; print(v())"
+    check = 'from mmcv.ops import get_compiling_cuda_version as v; import mmcv._ext; print(v())'
     built_for = env.runs(check)
     return built_for is not None and (not cuda or built_for != 'not available')
 
@@ -235,11 +243,13 @@ def main() -> None:
     env.install('-e', f'{REPO}[dev,fast]')
     versions = env.runs(
         'import mmcv._ext, mmhybrid.registry, torch, mmcv, mmdet, mmengine as e;'
-        "print(f'torch {torch.__version__}, mmengine {e.__version__}, mmcv {mmcv.__version__} with compiled operators, '"
-        "f'mmdet {mmdet.__version__}')"
+        "print(f'torch {torch.__version__}, mmengine {e.__version__}, mmdet {mmdet.__version__}, '"
+        "f'mmcv {mmcv.__version__} with compiled operators')"
     )
     if versions is None:
-        raise SetupError(f'Everything is installed, but {env.python} -c "import mmhybrid.registry" fails; run it to see.')
+        raise SetupError(
+            f'Everything is installed, but {env.python} -c "import mmhybrid.registry" fails; run it to see.'
+        )
     stamp.write_text(json.dumps(fingerprint()))
     say(f'Ready in {time.monotonic() - start:.0f} s: {versions}')
 

@@ -17,6 +17,7 @@ from mmhybrid.errors import InputError  # noqa: E402
 
 
 def parse_args():
+    """Read the command line."""
     parser = launch.make_parser(
         'Test a trained detector: COCO AP on all images and by how occluded they are.',
         'python tools/test.py configs/mask_rcnn_tiedresnet50_fpn_2x.py work_dirs/run/epoch_24.pth '
@@ -47,6 +48,7 @@ def apply_options(cfg: Config, args) -> None:
 
 
 def main():
+    """Run the command."""
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
     cfg = launch.load_config(args)

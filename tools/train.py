@@ -17,6 +17,7 @@ from mmhybrid.errors import InputError  # noqa: E402
 
 
 def parse_args():
+    """Read the command line."""
     parser = launch.make_parser(
         'Train a detector.',
         'python tools/train.py configs/mask_rcnn_tiedresnet50_fpn_2x.py --amp --cfg-options data_root=/data/coco',
@@ -61,6 +62,7 @@ def apply_options(cfg: Config, args) -> None:
 
 
 def main():
+    """Run the command."""
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
     cfg = launch.load_config(args)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mmhybrid.datasets._sheet import contact_sheet
 from mmhybrid.datasets._summary import summarise
 from mmhybrid.datasets.occluded_shapes import DEFAULT_SPLITS, Generated, generate
 from mmhybrid.errors import InputError
@@ -52,6 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=('LOW', 'HIGH'),
         help='occlusion ratios to cover evenly (0 0.9); from 0 on, a tenth of the images have exactly 0',
     )
+    parser.add_argument(
+        '--sheet', type=Path, metavar='FILE', help='also draw images by ratio, with boxes, into a picture'
+    )
     parser.add_argument('--force', action='store_true', help='replace a data set made with other options')
     return parser
 
@@ -67,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         done = generate(args.out, splits, args.size, args.seed, args.workers, tuple(args.ratio_range), force=args.force)
         _print_summary(done)
+        if args.sheet is not None:
+            _write_sheet(done.root, args.sheet)
     except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -74,6 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print('interrupted; the same command starts over.', file=sys.stderr)
         return 130
     return 0
+
+
+def _write_sheet(root: Path, path: Path) -> None:
+    if path.suffix.lower() not in ('.jpg', '.jpeg', '.png'):
+        raise InputError(f'--sheet {path}: name a .jpg or .png file.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(root).save(path)
+    print(f'wrote {path}')
 
 
 def _print_summary(done: Generated) -> None:

@@ -8,7 +8,9 @@ from mmdet.registry import METRICS
 from mmengine.fileio import get_local_path, load
 from mmengine.logging import MMLogger
 
+from mmhybrid.errors import InputError
 from mmhybrid.occlusion import OcclusionResult, evaluate, format_table
+from mmhybrid.occlusion.io import load_ground_truth
 
 
 @METRICS.register_module()
@@ -22,11 +24,18 @@ class OcclusionCocoMetric(CocoMetric):
     Args:
         ann_file: As in ``CocoMetric``.
         **kwargs: Of ``CocoMetric``.
+
+    Raises:
+        InputError: If the annotation file cannot be evaluated by occlusion; the sentence names the record.
     """
 
     def __init__(self, ann_file: str | None = None, **kwargs):
         super().__init__(ann_file=ann_file, **kwargs)
         self._ann_file = ann_file
+        if ann_file is not None and not self.format_only:
+            # Now rather than after the first epoch.
+            with get_local_path(ann_file, backend_args=self.backend_args) as local_path:
+                load_ground_truth(local_path, with_masks='segm' in self.metrics)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute COCO's metrics and those of each stratum from the results of all images."""
@@ -51,8 +60,13 @@ class OcclusionCocoMetric(CocoMetric):
             detections = load(f'{self.outfile_prefix}.{iou_type}.json')
             if not detections:  # early in training; CocoMetric has said so
                 continue
-            result = evaluate(ground_truth, detections, (iou_type,), name=self.prefix)[iou_type]
-            MMLogger.get_current_instance().info(f'{iou_type} AP by occlusion\n{format_table([result])}')
+            logger = MMLogger.get_current_instance()
+            try:
+                result = evaluate(ground_truth, detections, (iou_type,), name=self.prefix)[iou_type]
+            except InputError as error:  # a diverged model's boxes must not end its training
+                logger.error(f'No {iou_type} AP by occlusion: {error}')
+                continue
+            logger.info(f'{iou_type} AP by occlusion\n{format_table([result])}')
             scalars |= _scalars(result)
         return scalars
 

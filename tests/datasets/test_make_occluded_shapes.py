@@ -1,5 +1,6 @@
 """The folder that a generation writes, and the command: reuse, refusal, interruption, wrong input."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmhybrid.datasets import occluded_shapes
 from mmhybrid.datasets._summary import summarise
@@ -170,3 +172,17 @@ def test_no_process_outlives_an_interrupted_command(tmp_path, sent):
     if sent == signal.SIGINT:
         assert command.returncode == 130
         assert 'interrupted' in message and 'Traceback' not in message
+
+
+def test_sheet_shows_the_images_from_the_least_to_the_most_occluded(dataset, tmp_path):
+    path = tmp_path / 'new' / 'sheet.png'
+    options = [str(dataset), '--train', '20', '--val', '10', '--size', '128', '--sheet', str(path)]
+    assert main(options) == 0
+    images = json.loads((dataset / 'annotations' / 'instances_train.json').read_text())['images']
+    images.sort(key=lambda image: image['occlusion_ratio'])
+    with Image.open(path) as sheet:
+        assert sheet.size == (6 * 134 + 6, 2 * 134 + 18 + 6)
+        for x, record in ((6, images[0]), (6 + 5 * 134, images[-1])):
+            with Image.open(dataset / 'train' / record['file_name']) as image:
+                assert list(sheet.crop((x, 24, x + 128, 152)).getdata()) == list(image.getdata())
+    assert main([*options[:-1], str(tmp_path / 'sheet.txt')]) == 2

@@ -27,7 +27,9 @@ def run_test(tool, trained, shapes, prefix, *options, **launch):
         *options, *small(shapes), **launch,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return {key: float(value) for key, value in re.findall(r'coco/(\w+(?:\.\d)?): (-?[\d.]+)', done.stdout + done.stderr)}
+    return {
+        key: float(value) for key, value in re.findall(r'coco/(\w+(?:\.\d)?): (-?[\d.]+)', done.stdout + done.stderr)
+    }
 
 
 @pytest.fixture(scope='module')
@@ -99,7 +101,11 @@ def test_a_checkpoint_that_would_run_code_is_not_read(tool, shapes, tmp_path):
     ('name', 'args', 'sentence'),
     [
         ('train.py', ['nowhere.py'], 'There is no config nowhere.py'),
-        ('train.py', [DEMO, '--cfg-options', 'data_root=/nowhere'], '/nowhere/annotations/instances_train.json does not'),
+        (
+            'train.py',
+            [DEMO, '--cfg-options', 'data_root=/nowhere'],
+            '/nowhere/annotations/instances_train.json does not',
+        ),
         ('train.py', [DEMO, '--resume', 'nowhere.pth'], 'There is no checkpoint nowhere.pth'),
         ('test.py', [DEMO, 'nowhere.pth'], 'There is no checkpoint nowhere.pth'),
     ],

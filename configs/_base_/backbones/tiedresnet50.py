@@ -5,4 +5,5 @@ backbone = dict(
     num_stages=4,
     out_indices=(0, 1, 2, 3),
     norm_cfg=dict(type='BN', requires_grad=True),
-    style='pytorch')
+    style='pytorch',
+)
