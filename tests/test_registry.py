@@ -1,0 +1,52 @@
+"""The layers and backbones in MMDetection's and mmcv's own hands."""
+
+import pytest
+import torch
+from mmcv.cnn import ConvModule, fuse_conv_bn
+from mmengine.analysis import FlopAnalyzer
+
+import mmhybrid.registry  # noqa: F401
+from mmhybrid.backbones import TiedResNet
+from mmhybrid.layers import TiedBlockConv2d
+
+
+def test_tied_block_conv_in_a_conv_module():
+    module = ConvModule(
+        16, 32, 3, stride=2, padding=1, conv_cfg=dict(type='TiedBlockConv', blocks=2), norm_cfg=dict(type='BN')
+    )
+    assert isinstance(module.conv, TiedBlockConv2d)
+    assert module.conv.weight.shape == (16, 8, 3, 3)
+    assert module.conv.bias is None
+    assert module(torch.randn(2, 16, 9, 9)).shape == (2, 32, 5, 5)
+
+
+def test_a_conv_module_without_norm_has_a_tied_bias():
+    module = ConvModule(16, 32, 1, conv_cfg=dict(type='TiedBlockConv', blocks=4))
+    assert module.conv.bias.shape == (8,)
+    assert module.conv.bias.abs().max() == 0
+
+
+def test_fusing_batch_norms_leaves_tied_convolutions_alone():
+    """A BN scales each channel by itself, so it cannot be folded into a filter that blocks share."""
+    backbone = TiedResNet(50, base_channels=16, base_width=8)
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+    backbone.eval().double()
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = backbone(x)
+        fused = fuse_conv_bn(backbone)
+        assert isinstance(fused.layer1[0].bn1, torch.nn.BatchNorm2d)
+        assert isinstance(fused.layer1[0].bn3, torch.nn.Identity)
+        for a, b in zip(fused(x), expected, strict=True):
+            assert torch.allclose(a, b, rtol=1e-8)
+
+
+@pytest.mark.parametrize(('base_width', 'multiply_adds'), [(32, 4_391_043_072), (18, 2_357_621_472)])
+def test_multiply_adds_are_those_inferred_from_the_paper(base_width, multiply_adds):
+    """4.39G and 2.36G at 224x224 with a 1000-class linear layer; the paper: as many as ResNet-50 (4.089G), and 60%."""
+    backbone = TiedResNet(50, base_width=base_width).eval()
+    counted = FlopAnalyzer(backbone, (torch.rand(1, 3, 224, 224),)).by_operator()['conv']
+    assert counted + 2048 * 1000 == multiply_adds
