@@ -16,10 +16,10 @@ model = dict(
 )
 
 max_epochs = 3
-# No validation on the way: tools/test.py measures the end.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs + 1)
-val_cfg = dict(type='ValLoop')
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
 test_cfg = dict(type='TestLoop')
+# No validation on the way: tools/test.py measures the end.
+val_cfg = val_dataloader = val_evaluator = None
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=10)
 )

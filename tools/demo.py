@@ -84,7 +84,7 @@ def main() -> None:
     options = ['--work-dir', run, '--cfg-options', f'data_root={data}', f'randomness.seed={args.seed}']
     tools = REPO / 'tools'
 
-    step('1. An embedded data set with known occlusion', [tools / 'make_occluded_shapes.py', data])
+    step('1. An embedded data set with known occlusion', [tools / 'make_occluded_shapes.py', data, '--train', '1200'])
     checkpoint = run / f'epoch_{Config.fromfile(CONFIG).train_cfg.max_epochs}.pth'
     if not checkpoint.exists():
         # --resume: an interrupted run goes on where it was.

@@ -38,8 +38,6 @@ def small(root, **options):
         'train_dataloader.batch_size': 2,
         'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False,
-        'val_dataloader.num_workers': 0,
-        'val_dataloader.persistent_workers': False,
         'test_dataloader.num_workers': 0,
         'test_dataloader.persistent_workers': False,
         'default_hooks.logger.interval': 1,
