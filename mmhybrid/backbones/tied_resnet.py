@@ -11,6 +11,7 @@ added to each of them; where B does not divide a narrow split, its largest divis
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 import torch.utils.checkpoint
@@ -76,10 +77,10 @@ class TiedSplitConv(nn.Module):
         y = torch.cat(ys, dim=1)
         if self.mixer is None:
             return y
-        # Views with a dimension of splits: broadcasting over it keeps the memory format and copies nothing.
-        splits = y.unflatten(1, (len(ys), self.width))
-        mixed = self.mixer(splits.sum(dim=1) if self.mix_sum else y)
-        return (splits + mixed.unsqueeze(1)).flatten(1, 2)
+        # Adding the list, not reducing a view of y: a reduction's result is contiguous whatever the memory format.
+        mixed = self.mixer(reduce(torch.add, ys) if self.mix_sum else y)
+        # Broadcasting over a view with a dimension of splits keeps the memory format and copies nothing.
+        return (y.unflatten(1, (len(ys), self.width)) + mixed.unsqueeze(1)).flatten(1, 2)
 
 
 class TiedBottleneck(Bottleneck):

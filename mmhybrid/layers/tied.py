@@ -107,7 +107,7 @@ class TiedBlockConv2d(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the filter from Kaiming's normal distribution (fan out, ReLU), as MMDetection does for ``Conv2d``.
 
-        An output channel of a block reaches c_o / (B G) * k_h * k_w outputs, which is the thin filter's own fan out.
+        The fan out is the thin filter's own, c_o / B * k_h * k_w; like ``Conv2d``'s, it takes no account of groups.
         """
         nn.init.kaiming_normal_(self.weight, mode='fan_out', nonlinearity='relu')
         if self.bias is not None:
