@@ -9,6 +9,7 @@ compares the runs stratum by stratum and writes benchmarks/results/demo_seeds.js
 import argparse
 import json
 import platform
+import shlex
 import sys
 from pathlib import Path
 
@@ -43,7 +44,10 @@ def main() -> None:
     report = dict(
         hardware=f'{platform.machine()} CPU, {torch.get_num_threads()} threads',
         torch=torch.__version__,
-        commands=['python tools/demo.py --seed N', ' '.join(['python', *sys.argv])],
+        commands=[
+            'python tools/demo.py --seed N',
+            f'python benchmarks/{Path(__file__).name} {shlex.join(sys.argv[1:])}',
+        ],
         seeds=[run.name for run in args.runs],
         images_per_bin={name: s['num_images'] for name, s in bins(args.runs[0], 'bbox').items()},
     )

@@ -9,6 +9,7 @@ ratio to the last one (the baseline). The result goes to benchmarks/results/ as 
 import argparse
 import json
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -121,9 +122,14 @@ def main() -> None:
         )
         print(rows[-1])
     report = dict(
-        hardware=hardware(), torch=torch.__version__, amp=args.amp, batch_size=args.batch_size,
-        iterations=args.rounds * args.iterations, command=' '.join(['python', *map(str, sys.argv)]), rows=rows,
-    )  # fmt: skip
+        hardware=hardware(),
+        torch=torch.__version__,
+        amp=args.amp,
+        batch_size=args.batch_size,
+        iterations=args.rounds * args.iterations,
+        command=f'python benchmarks/{Path(__file__).name} {shlex.join(sys.argv[1:])}',
+        rows=rows,
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=2) + '\n')
     print(f'wrote {args.out}')

@@ -154,7 +154,7 @@ def install_mmcv(env: Environment, cuda: bool, version: str) -> None:
         )
     say(
         'Compiling the operators of mmcv against this torch, without build isolation (an isolated build silently '
-        'leaves them out). On two cores this takes some 25 minutes, once.'
+        'leaves them out). On two cores this takes 10 to 25 minutes, once.'
     )
     compile_mmcv(env, cuda, requirement)
     if not env.pip(
