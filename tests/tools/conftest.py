@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ def tool(tmp_path_factory):
 
     def run(name, *args, launcher=(sys.executable,)):
         words = [*launcher, REPO / 'tools' / name, *args]
-        return subprocess.run([str(word) for word in words], cwd=elsewhere, capture_output=True, text=True)
+        # torchrun gives each process one thread; with two, sums round differently.
+        env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+        return subprocess.run([str(word) for word in words], cwd=elsewhere, capture_output=True, text=True, env=env)
 
     return run
 
@@ -38,6 +41,7 @@ def small(root, **options):
         'train_dataloader.batch_size': 2,
         'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False,
+        'test_dataloader.batch_size': 1,  # the same batches however many processes share them
         'test_dataloader.num_workers': 0,
         'test_dataloader.persistent_workers': False,
         'default_hooks.logger.interval': 1,
