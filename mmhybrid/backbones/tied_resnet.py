@@ -127,11 +127,12 @@ class TiedBottleneck(Bottleneck):
         )
         delattr(self, self.norm2_name)  # the splits have norms of their own
         self.conv3 = nn.Conv2d(split_channels, planes * self.expansion, 1, bias=False)
-        self.with_plugins = bool(plugins)
-        for position, channels in (
-            ('after_conv1', split_channels),
-            ('after_conv2', split_channels),
-            ('after_conv3', planes * self.expansion),
+        positions = ('after_conv1', 'after_conv2', 'after_conv3')
+        for plugin in plugins or ():
+            if plugin['position'] not in positions:
+                raise ValueError(f'A plugin has position {", ".join(positions)}, not {plugin["position"]!r}.')
+        for position, channels in zip(
+            positions, (split_channels, split_channels, planes * self.expansion), strict=True
         ):
             cfgs = [p['cfg'] for p in plugins or () if p['position'] == position]
             setattr(self, f'{position}_plugin_names', self.make_block_plugins(channels, cfgs))

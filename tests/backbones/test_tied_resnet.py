@@ -256,6 +256,7 @@ def test_the_shortcut_is_resnets():
         (dict(depth=50, blocks=(1, 2)), 'each of the 4 splits, not 2'),
         (dict(depth=50, conv_cfg=dict(type='ConvWS')), 'conv_cfg cannot apply'),
         (dict(depth=50, entry_blocks=3), 'blocks = 3'),
+        (dict(depth=50, plugins=[dict(cfg=dict(type='ContextBlock'), position='after_conv4')]), "not 'after_conv4'"),
         (dict(depth=50, base_width=0), 'base_width must be a positive integer'),
     ],
 )
