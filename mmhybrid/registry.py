@@ -2,7 +2,8 @@
 
 A config needs one line, ``custom_imports = dict(imports=['mmhybrid.registry'], allow_failed_imports=False)``, and can
 then use, among others, ``backbone=dict(type='TiedResNet', ...)``, ``conv_cfg=dict(type='TiedBlockConv', blocks=2)`` in
-any ``ConvModule``, and ``val_evaluator=dict(type='OcclusionCocoMetric', ...)``.
+any ``ConvModule``, ``plugins=[dict(cfg=dict(type='TiedSE', blocks=8), position='after_conv3')]`` in any ResNet, and
+``val_evaluator=dict(type='OcclusionCocoMetric', ...)``.
 """
 
 from mmhybrid import _stack
@@ -12,7 +13,17 @@ _stack.require()
 from mmengine.registry import MODELS  # noqa: E402
 
 from mmhybrid import backbones, engine, evaluation  # noqa: E402, F401
-from mmhybrid.layers import TiedBlockConv2d  # noqa: E402
+from mmhybrid.layers import (  # noqa: E402
+    GlobalContext,
+    SqueezeAggregatedExcite,
+    SqueezeExcite,
+    TiedBlockConv2d,
+    TiedGCB,
+    TiedSE,
+)
 
-# The layers know only torch, so they are registered here. mmcv looks convolutions up in mmengine's root registry.
+# The layers know only torch, so they are registered here. mmcv looks them up in mmengine's root registry.
 MODELS.register_module('TiedBlockConv', module=TiedBlockConv2d)
+# Plug-in layers: `plugins=[dict(cfg=dict(type='TiedSE', ...), position='after_conv3')]` in any ResNet.
+for layer in (SqueezeExcite, TiedSE, SqueezeAggregatedExcite, GlobalContext, TiedGCB):
+    MODELS.register_module(module=layer)

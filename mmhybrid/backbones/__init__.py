@@ -4,6 +4,22 @@ from mmhybrid import _stack
 
 _stack.require()
 
+from .dsnet import DS2Res2Net, DSNet  # noqa: E402
+from .hcgnet import HCGNet  # noqa: E402
+from .hs_resnet import HSResNet  # noqa: E402
+from .senetv2 import SaEResNet, SEResNet  # noqa: E402
+from .tied_resnest import TiedResNeSt  # noqa: E402
 from .tied_resnet import TiedResNet  # noqa: E402
+from .tied_resnext import TiedResNeXt  # noqa: E402
 
-__all__ = ['TiedResNet']
+__all__ = [
+    'DS2Res2Net',
+    'DSNet',
+    'HCGNet',
+    'HSResNet',
+    'SEResNet',
+    'SaEResNet',
+    'TiedResNeSt',
+    'TiedResNeXt',
+    'TiedResNet',
+]

@@ -218,8 +218,9 @@ class TiedResNet(ResNetContract, ResNet):
         mixer: str | None = 'sum3x3',
         **kwargs,
     ):
+        name = type(self).__name__
         if depth not in self.arch_settings:
-            raise ValueError(f'TiedResNet has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
+            raise ValueError(f'{name} has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
         if mixer is not None and mixer not in MIXERS:
             raise ValueError(f'mixer must be one of {", ".join(MIXERS)} or None, not {mixer!r}.')
         if base_width < 1:
@@ -228,7 +229,7 @@ class TiedResNet(ResNetContract, ResNet):
             raise ValueError(f'blocks must give one number for each of the {splits} splits, not {len(blocks)}.')
         if kwargs.get('conv_cfg') is not None:
             raise ValueError(
-                'conv_cfg cannot apply to TiedResNet, whose convolutions are tied; set blocks and entry_blocks instead.'
+                f'conv_cfg cannot apply to {name}, whose convolutions are tied; set blocks and entry_blocks instead.'
             )
         self.splits = splits
         self.base_width = base_width
@@ -239,14 +240,18 @@ class TiedResNet(ResNetContract, ResNet):
         if isinstance(self.init_cfg, list):  # the default of ResNet, which names only Conv2d
             self.init_cfg[0]['layer'] = ['Conv2d', 'TiedBlockConv2d']
 
+    def split_width(self, planes: int) -> int:
+        """Channels of one split; ``planes`` doubles with each stage."""
+        return self.base_width * planes // self.base_channels
+
     def make_res_layer(self, planes: int, init_cfg: dict | None = None, **kwargs) -> nn.Module:
-        """Build one stage; its width follows from ``planes``, which doubles with each stage."""
+        """Build one stage."""
         if init_cfg is None and self.zero_init_residual and isinstance(self.init_cfg, list):
             # ResNet makes this config for its own Bottleneck class only.
             init_cfg = dict(type='Constant', val=0, override=dict(name='norm3'))
         return super().make_res_layer(
             planes=planes,
-            width=self.base_width * planes // self.base_channels,
+            width=self.split_width(planes),
             blocks=self.blocks,
             entry_blocks=self.entry_blocks,
             mixer=self.mixer,

@@ -1,0 +1,1 @@
+"""Published weights under this package's names, and which checkpoints are safe to read."""

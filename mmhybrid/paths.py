@@ -1,0 +1,34 @@
+"""Where the configs are: beside the package in a source tree, inside it once installed."""
+
+import difflib
+from pathlib import Path
+
+from mmhybrid.errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def config_path(name: str) -> Path:
+    """Path of a config that this package brings, for ``mmengine.Config.fromfile`` or the tools.
+
+    Args:
+        name: Its file name, with or without ``.py``, e.g. ``'mask_rcnn_tiedresnet50_fpn_2x'``.
+
+    Raises:
+        InputError: If there is no such config.
+    """
+    folder = _configs()
+    names = sorted(path.stem for path in folder.glob('*.py'))
+    stem = name.removesuffix('.py')
+    if stem not in names:
+        close = difflib.get_close_matches(stem, names, n=3)
+        hint = f'did you mean {" or ".join(close)}?' if close else f'{folder} holds all of them.'
+        raise InputError(f'There is no config {name!r}; {hint}')
+    return folder / f'{stem}.py'
+
+
+def _configs() -> Path:
+    for folder in (_PACKAGE / 'configs', _PACKAGE.parent / 'configs'):
+        if (folder / '_base_' / 'runtime.py').is_file():
+            return folder
+    raise InputError(f'The configs are missing beside {_PACKAGE}: install mmhybrid again.')

@@ -1,0 +1,278 @@
+"""SEResNet and SaEResNet: exact counts, MMDetection's ResNet and ResNeXt as special cases, and their options."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.models import ResNet, ResNeXt
+from mmdet.registry import MODELS
+from torch import nn
+
+from mmhybrid.backbones.senetv2 import SaEResNet, SEResNet
+from mmhybrid.layers.global_context import GlobalContext
+from mmhybrid.layers.squeeze_excite import SqueezeExcite
+
+NARROW = dict(base_channels=8)
+KINDS = {
+    'sae18': lambda **options: SaEResNet(18, **NARROW, **options),
+    'sae50': lambda **options: SaEResNet(50, **NARROW, **options),
+    'sae_next50': lambda **options: SaEResNet(50, groups=4, base_width=2, **NARROW, **options),
+    'tied_se50': lambda **options: SEResNet(50, blocks=4, **NARROW, **options),
+}
+each_kind = pytest.mark.parametrize('make', KINDS.values(), ids=KINDS)
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def features(backbone, size=(2, 3, 65, 97)):
+    x = torch.randn(size, generator=torch.Generator().manual_seed(1))
+    return backbone(x.to(next(backbone.parameters()).dtype))
+
+
+def blocks_of(backbone):
+    return [block for name in backbone.res_layers for block in getattr(backbone, name)]
+
+
+@pytest.mark.parametrize(
+    ('make', 'parameters'),
+    [
+        # As 1000-class classifiers (2,049,000 more; depth 18: 513,000): 30.60M and 30.08M in the article.
+        (lambda: SaEResNet(50), 30_603_912 - 2_049_000),
+        (lambda: SaEResNet(50, groups=32, base_width=4), 30_075_784 - 2_049_000),
+        (lambda: SaEResNet(101), 54_072_072 - 2_049_000),
+        (lambda: SaEResNet(18), 11_865_752 - 513_000),
+        (lambda: SEResNet(50), 28_088_024 - 2_049_000),
+        (lambda: SEResNet(50, blocks=8), 25_557_032 + 41_302 - 2_049_000),
+    ],
+)
+def test_parameters(make, parameters):
+    with torch.device('meta'):
+        assert count(make()) == parameters
+
+
+def test_parameters_against_a_sum_by_hand():
+    """SaE-ResNet-50 with its classifier, added up from the article's tables."""
+    total, inplanes = 3 * 64 * 49 + 2 * 64, 64
+    for stage, num_blocks in enumerate((3, 4, 6, 3)):
+        planes = 64 * 2**stage
+        c = 4 * planes
+        for block in range(num_blocks):
+            total += inplanes * planes + 9 * planes * planes + planes * c + 2 * (2 * planes + c)
+            total += (inplanes * c + 2 * c) if block == 0 else 0
+            total += 4 * (c + 1) * (c // 32) + (4 * c // 32 + 1) * c  # four squeezes and one excitation
+            inplanes = c
+    assert total + 2_049_000 == 30_603_912
+    with torch.device('meta'):
+        assert count(SaEResNet(50)) == total
+
+
+@pytest.mark.parametrize(
+    ('make', 'plain'),
+    [
+        (lambda: SaEResNet(18, **NARROW), lambda: ResNet(18, **NARROW)),
+        (lambda: SEResNet(50, **NARROW), lambda: ResNet(50, **NARROW)),
+        (
+            lambda: SaEResNet(50, groups=4, base_width=16, **NARROW),
+            lambda: ResNeXt(depth=50, groups=4, base_width=16, **NARROW),
+        ),
+    ],
+    ids=['basic', 'bottleneck', 'resnext'],
+)
+def test_with_an_open_gate_it_is_mmdetections_resnet(make, plain):
+    gated, plain = make().eval(), plain()
+    plain.eval()
+    for block in blocks_of(gated):
+        nn.init.zeros_(block.attention.excite.weight)
+        nn.init.constant_(block.attention.excite.bias, 100)  # sigmoid(100) is 1
+    weights = {name: p for name, p in gated.state_dict().items() if '.attention.' not in name}
+    plain.load_state_dict(weights)  # strict: every other parameter has ResNet's name and shape
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(features(gated), features(plain), strict=True))
+
+
+@each_kind
+def test_the_attention_stands_before_the_shortcut(make):
+    backbone = make().eval()
+    block, last_norm = backbone.layer2[0], 'norm2' if backbone.depth == 18 else 'norm3'
+    seen = {}
+    getattr(block, last_norm).register_forward_hook(lambda *args: seen.update(branch=args[2]))
+    x = torch.randn(2, 8 * block.expansion, 9, 7)
+    with torch.no_grad():
+        out = block(x)
+        assert torch.equal(out, F.relu(block.attention(seen['branch']) + block.downsample(x)))
+
+
+def test_the_authors_gate_is_passed_on():
+    for backbone in (SaEResNet(18, residual_gate=True, **NARROW), SEResNet(18, residual_gate=True, **NARROW)):
+        assert all(block.attention.residual_gate for block in blocks_of(backbone))
+
+
+def test_a_tied_senet_is_resnet_with_tied_se_as_a_plugin():
+    backbone = SEResNet(50, blocks=4, **NARROW).eval()
+    plugin = dict(cfg=dict(type=SqueezeExcite, blocks=4), position='after_conv3')
+    plugged = ResNet(50, plugins=[plugin], **NARROW)
+    plugged.eval()
+    plugged.load_state_dict({k.replace('attention', 'squeeze_excite'): v for k, v in backbone.state_dict().items()})
+    with torch.no_grad():
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(features(backbone), features(plugged), strict=True))
+
+
+def test_parameters_of_resnet_with_plugins():
+    with torch.device('meta'):
+        tied_se = dict(cfg=dict(type=SqueezeExcite, blocks=8), position='after_conv3')
+        assert count(ResNet(50, plugins=[tied_se])) == 23_508_032 + 41_302
+        tied_gcb = dict(
+            cfg=dict(type=GlobalContext, blocks=2), position='after_conv3', stages=(False, True, True, True)
+        )
+        assert count(ResNet(50, plugins=[tied_gcb])) == 23_508_032 + 2_520_845
+
+
+def test_a_global_context_plugin_begins_as_the_identity():
+    """MMEngine's Kaiming initialisation of all convolutions does not undo it."""
+    plugin = dict(cfg=dict(type=GlobalContext), position='after_conv3')
+    backbone = ResNet(50, plugins=[plugin], **NARROW)
+    backbone.init_weights()
+    for block in blocks_of(backbone):
+        assert block.global_context.channel_add_conv[3].weight.abs().max() == 0
+        assert block.global_context.channel_add_conv[0].weight.abs().max() > 0
+
+
+@each_kind
+def test_its_outputs_are_as_told(make):
+    backbone = make().eval()
+    expansion = backbone.block.expansion
+    assert backbone.out_channels == tuple(expansion * c for c in (8, 16, 32, 64))
+    assert backbone.out_strides == (4, 8, 16, 32)
+    with torch.no_grad():
+        outs = features(backbone)
+    assert [o.shape[1] for o in outs] == list(backbone.out_channels)
+    assert [tuple(o.shape[2:]) for o in outs] == [(-(-65 // s), -(-97 // s)) for s in backbone.out_strides]
+
+
+def test_both_are_registered():
+    assert MODELS.get('SEResNet') is SEResNet
+    assert MODELS.get('SaEResNet') is SaEResNet
+
+
+@pytest.mark.parametrize(
+    ('options', 'channels', 'strides'),
+    [
+        (dict(out_indices=(3, 1)), (64, 256), (8, 32)),
+        (dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)), (128,), (16,)),
+        (dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)), (32, 64, 128, 256), (4, 8, 16, 16)),
+        (dict(style='caffe', deep_stem=True, avg_down=True), (32, 64, 128, 256), (4, 8, 16, 32)),
+        (dict(norm_cfg=dict(type='GN', num_groups=4)), (32, 64, 128, 256), (4, 8, 16, 32)),
+        (dict(conv_cfg=dict(type='ConvWS')), (32, 64, 128, 256), (4, 8, 16, 32)),
+        (dict(reduction=8, cardinality=2), (32, 64, 128, 256), (4, 8, 16, 32)),
+    ],
+)
+def test_mmdetections_options_keep_working(options, channels, strides):
+    backbone = SaEResNet(50, groups=2, base_width=4, **NARROW, **options)
+    assert (backbone.out_channels, backbone.out_strides) == (channels, strides)
+    outs = features(backbone, (2, 3, 64, 96))
+    assert [(o.shape[1], 64 // o.shape[2]) for o in outs] == list(zip(channels, strides, strict=True))
+    sum(o.sum() for o in outs).backward()
+
+
+@pytest.mark.parametrize('norm_eval', [True, False])
+def test_frozen_stages_and_norm_eval(norm_eval):
+    backbone = SaEResNet(18, frozen_stages=1, norm_eval=norm_eval, **NARROW)
+    assert backbone.train() is backbone
+    frozen = {name.split('.')[0] for name, p in backbone.named_parameters() if not p.requires_grad}
+    assert frozen == {'conv1', 'bn1', 'layer1'}
+    assert all(m.training is not norm_eval for m in backbone.layer2.modules() if isinstance(m, nn.BatchNorm2d))
+    sum(o.mean() for o in features(backbone)).backward()
+    assert backbone.layer1[0].attention.excite.weight.grad is None
+    assert backbone.layer2[0].attention.excite.weight.grad.abs().max() > 0
+
+
+@each_kind
+def test_with_cp_gives_the_same_gradients(make):
+    plain, checkpointed = make().double(), make(with_cp=True).double()
+    checkpointed.load_state_dict(plain.state_dict())
+    grads = []
+    for backbone in (plain, checkpointed):
+        sum(o.square().mean() for o in features(backbone, (2, 3, 32, 32))).backward()
+        grads.append([p.grad for p in backbone.parameters()])
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*grads, strict=True))
+
+
+def test_plugins_and_deformable_convolution():
+    dcn = dict(type='DCNv2', deform_groups=1, fallback_on_stride=True)
+    plugins = [
+        dict(cfg=dict(type='ContextBlock', ratio=1 / 4, postfix=f'_{i}'), position=f'after_conv{i}') for i in (1, 2, 3)
+    ]
+    backbone = SaEResNet(
+        50, groups=4, base_width=4, dcn=dcn, stage_with_dcn=(False, False, True, True), plugins=plugins, base_channels=8
+    )
+    assert dcn == dict(type='DCNv2', deform_groups=1, fallback_on_stride=True)
+    kinds = [type(block.conv2).__name__ for block in blocks_of(backbone)]
+    # The first block of each of the last two stages has stride 2.
+    assert [kind == 'Conv2d' for kind in kinds] == [True] * 8 + [False] * 5 + [True] + [False] * 2
+    block = backbone.layer3[1]
+    assert [getattr(block, f'context_block_{i}').in_channels for i in (1, 2, 3)] == [64, 64, 128]
+    sum(o.sum() for o in features(backbone, (1, 3, 64, 64))).backward()
+    assert block.conv2.conv_offset.weight.grad is not None
+    assert block.context_block_3.conv_mask.weight.grad is not None
+
+
+@pytest.mark.parametrize(('make', 'last'), [(KINDS['sae18'], 'norm2'), (KINDS['sae50'], 'norm3')])
+def test_zero_init_residual(make, last):
+    for zero in (True, False):
+        backbone = make(zero_init_residual=zero)
+        backbone.init_weights()
+        assert all(getattr(block, last).weight.max() == (0 if zero else 1) for block in blocks_of(backbone))
+        assert backbone.layer1[0].norm1.weight.min() == 1
+
+
+@each_kind
+def test_channels_last_is_kept_throughout_and_equal(make):
+    backbone = make().eval().double()
+    x = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    wrong = []
+
+    def look(module, _, out):
+        if out.dim() == 4 and not out.is_contiguous(memory_format=torch.channels_last):
+            wrong.append(module)
+
+    with torch.no_grad():
+        expected = backbone(x)
+        backbone.to(memory_format=torch.channels_last)
+        for block in blocks_of(backbone):
+            block.register_forward_hook(look)
+        outs = backbone(x.contiguous(memory_format=torch.channels_last))
+    assert not wrong
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(expected, outs, strict=True))
+
+
+def test_autocast_and_compile():
+    backbone = KINDS['sae50'](num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1)).eval()
+    compiled = torch.compile(backbone, fullgraph=True, backend='aot_eager')
+    with torch.no_grad():
+        expected = features(backbone)
+        assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(features(compiled), expected, strict=True))
+        with torch.autocast('cpu', torch.bfloat16):
+            assert all(torch.isfinite(o).all() for o in features(backbone))
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: SaEResNet(26), 'SaEResNet has depths 18, 34, 50, 101, 152, not 26'),
+        (lambda: SEResNet(18, groups=32), 'groups cannot apply to SEResNet of depth 18'),
+        (lambda: SaEResNet(34, dcn=dict(type='DCNv2')), 'dcn cannot apply to SaEResNet of depth 34'),
+        (lambda: SaEResNet(34, plugins=[dict(position='after_conv3')]), 'plugins cannot apply'),
+        (lambda: SaEResNet(50, groups=0), 'groups must be a positive integer'),
+        (lambda: SaEResNet(50, cardinality=0), 'cardinality must be a positive integer'),
+        (lambda: SEResNet(50, blocks=3), 'not divisible by blocks = 3'),
+    ],
+)
+def test_arguments_that_cannot_apply_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(TypeError, match='blocks'):
+        SaEResNet(50, blocks=2)
