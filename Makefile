@@ -1,10 +1,13 @@
 # make demo    set up, then train a small Mask R-CNN on TiedResNet and measure it under occlusion (CPU, some 10 minutes)
 # make test    set up, then run the tests
+# make test-all   the same, with the slow ones
+# make test-stock   a short suite on the stock line of OpenMMLab, in an environment of its own
 # make lint    set up, then check style and format
 # make setup   set up only
 #
 # PYTHON=python3.12   interpreter to make the environment with
 # VENV=.venv          environment to make, or an existing one to use
+# STOCK_VENV=.venv-stock   the same for the stock line
 # WHEELS=dir          folder of wheels to use before the package index, e.g. a compiled mmcv
 # DEVICE=auto         what mmcv is compiled for: auto, cpu or cuda
 
@@ -13,8 +16,15 @@ VENV ?= .venv
 WHEELS ?=
 DEVICE ?= auto
 RUN := $(VENV)/bin/python
+STOCK_VENV ?= .venv-stock
+# What the line can break: importing, building, the metric and the hooks, and to train, save, resume and test.
+TOOLS := tests/tools/test_train_and_test.py
+STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parameters tests/checkpoints/test_safe.py \
+	tests/engine tests/evaluation $(TOOLS)::test_training_writes_a_checkpoint_that_holds_only_data \
+	$(TOOLS)::test_testing_adds_the_strata_and_writes_coco_results \
+	$(TOOLS)::test_resume_goes_on_from_the_checkpoint $(TOOLS)::test_a_checkpoint_that_would_run_code_is_not_read
 
-.PHONY: demo test lint setup
+.PHONY: demo test test-all test-stock lint setup
 setup:
 	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
 
@@ -23,6 +33,13 @@ demo: setup
 
 test: setup
 	@$(RUN) -m pytest $(TESTS)
+
+test-all: setup
+	@$(RUN) -m pytest -m "" $(TESTS)
+
+test-stock:
+	@$(PYTHON) tools/setup_env.py --line stock --venv "$(STOCK_VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
+	@$(STOCK_VENV)/bin/python -m pytest $(STOCK_TESTS)
 
 lint: setup
 	@$(RUN) -m ruff check .

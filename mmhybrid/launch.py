@@ -7,6 +7,7 @@ otherwise learn from a traceback.
 import argparse
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
+from mmhybrid.checkpoints.safe import allow_mmengine_checkpoints
 from mmhybrid.errors import InputError
+from mmhybrid.zoo import freezing
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
@@ -85,8 +88,7 @@ def _set_data_root(cfg: Config, root: str) -> None:
 def _set_backbone_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     # The same rule as in the configs, which have been evaluated by now.
     cfg.backbone_checkpoint = checkpoint
-    init_cfg = dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None
-    cfg.model.backbone.update(frozen_stages=1 if checkpoint else -1, norm_eval=bool(checkpoint), init_cfg=init_cfg)
+    cfg.model.backbone.update(freezing(checkpoint))
 
 
 # Variables at the top of a config that other settings were computed from when it was read.
@@ -152,15 +154,16 @@ def run(main: Callable[[], None]) -> None:
     """Run a tool's ``main``; a user's mistake becomes one sentence and exit status 2.
 
     Checkpoints hold weights and plain data only: ``torch.load`` is kept from running code that a file brings, also
-    where MMEngine would fall back to it.
+    where MMEngine would fall back to it; what MMEngine itself saves with the weights is allowed, so that runs resume.
     """
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    allow_mmengine_checkpoints()
     try:
         main()
     except InputError as error:
         sys.exit(_say(error))
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        reason = re.sub(r'\x1b\[[\d;]*m', '', str(error)).split('. ')[0]  # torch's bold type, and its advice
         sys.exit(_say(f'The checkpoint is not read, because it is damaged or holds more than weights ({reason})'))
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -1,8 +1,8 @@
-"""Make an environment with PyTorch, the OneDL line of OpenMMLab with compiled operators, and this package.
+"""Make an environment with PyTorch, a line of OpenMMLab with compiled operators, and this package.
 
 Needs nothing but Python: ``make demo`` and ``make test`` run it with the system's interpreter. A second run finds
 everything in place and returns at once. An environment that already has a working MMDetection, stock or OneDL, keeps
-it; one that has torch keeps that.
+it; one that has torch keeps that. ``--line stock``, which ``make test-stock`` uses, is for the stock line only.
 """
 
 from __future__ import annotations
@@ -19,13 +19,44 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 REPO = Path(__file__).resolve().parent.parent
 BUILT_WHEELS = REPO / 'build' / 'wheels'  # a compiled mmcv outlives its environment
 STAMP = 'mmhybrid-setup.json'
-MMCV = 'onedl-mmcv'
 # Shared libraries that opencv loads, and what brings them.
 GRAPHICS = {'libGL.so.1': 'libgl1', 'libgthread-2.0.so.0': 'libglib2.0-0'}
+
+
+class Line(NamedTuple):
+    """One of the two lines of OpenMMLab, which install the same modules.
+
+    Attributes:
+        title: What messages call it.
+        mmengine, mmcv, mmdet: Names of its distributions.
+        constraints: File with the versions that are installed, of torch too.
+        extras: Of this package.
+        setuptools: What it and this package build with.
+    """
+
+    title: str
+    mmengine: str
+    mmcv: str
+    mmdet: str
+    constraints: str
+    extras: str
+    setuptools: str = 'setuptools>=77'
+
+    def pins(self) -> dict[str, str]:
+        """Versions by name."""
+        return dict(re.findall(r'^([\w-]+)==([\w.]+)$', (REPO / self.constraints).read_text(), re.MULTILINE))
+
+
+LINES = {
+    'onedl': Line('the OneDL line', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'constraints.txt', 'dev,fast'),
+    # Stock mmengine, and the set-up of mmcv, import pkg_resources, which setuptools 81 no longer has.
+    'stock': Line('the stock line', 'mmengine', 'mmcv', 'mmdet', 'constraints-stock.txt', 'fast', 'setuptools>=77,<81'),
+}
 
 
 class SetupError(Exception):
@@ -78,7 +109,9 @@ class Environment:
     def __init__(self, folder: Path, wheels: Path | None):
         self.folder = folder
         self.python = folder / 'bin' / 'python'
-        self.links = [str(d) for d in (wheels, BUILT_WHEELS) if d is not None and d.is_dir()]
+        # WHEELS may keep the wheels of the stock line apart.
+        folders = (wheels, wheels and wheels / 'stock', BUILT_WHEELS)
+        self.links = [str(d) for d in folders if d is not None and d.is_dir()]
 
     def create(self) -> None:
         """Make the environment if there is none."""
@@ -137,9 +170,8 @@ def install_torch(env: Environment, cuda: bool, version: str) -> None:
         env.install(f'torch=={version}')
 
 
-def install_mmcv(env: Environment, cuda: bool, version: str) -> None:
+def install_mmcv(env: Environment, cuda: bool, requirement: str) -> None:
     """Install mmcv with operators that load with the installed torch: from a wheel if one fits, or else compiled."""
-    requirement = f'{MMCV}=={version}'
     if env.links and env.pip('install', '--no-deps', '--no-index', '--force-reinstall', requirement):
         if _operators_load(env, cuda):
             say('Installed mmcv from a wheel; its operators load')
@@ -181,7 +213,7 @@ def compile_mmcv(env: Environment, cuda: bool, requirement: str) -> None:
     variables['PATH'] = f'{env.python.parent}{os.pathsep}{os.environ["PATH"]}'  # where ninja is
     variables.setdefault('MAX_JOBS', str(os.cpu_count()))
     command = [env.python, '-m', 'pip', 'wheel', '-v', '--no-deps', '--no-build-isolation', '--no-cache-dir']
-    command += ['--no-binary', MMCV, '-w', BUILT_WHEELS, requirement]
+    command += ['--no-binary', requirement.partition('==')[0], '-w', BUILT_WHEELS, requirement]
     start = told = time.monotonic()
     with log.open('w') as out:
         build = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=variables)
@@ -196,24 +228,26 @@ def compile_mmcv(env: Environment, cuda: bool, requirement: str) -> None:
         raise SetupError(f'mmcv did not compile; the end of {log}:\n{log.read_text(errors="replace")[-3000:]}')
 
 
-def install_stack(env: Environment, cuda: bool) -> None:
-    """Install torch and OneDL unless a working MMDetection is there."""
+def install_stack(env: Environment, cuda: bool, line: Line = LINES['onedl']) -> None:
+    """Install torch and a line of OpenMMLab unless a working MMDetection is there."""
     if env.runs('import mmdet, mmcv._ext') is not None:
+        if line is LINES['stock'] and env.runs("from importlib.metadata import version; version('mmdet')") is None:
+            raise SetupError(f'{env.folder} has the OneDL line of OpenMMLab: name another one for the stock line.')
         say('The environment has a working MMDetection, which stays as it is')
         return
-    pins = dict(re.findall(r'^([\w-]+)==([\w.]+)$', (REPO / 'constraints.txt').read_text(), re.MULTILINE))
+    pins = line.pins()
     install_torch(env, cuda, pins['torch'])
-    say('Installing the OneDL line of OpenMMLab')
-    env.install('setuptools>=77', 'wheel', 'ninja', 'packaging')
-    libraries = [f'{name}=={pins[name]}' for name in ('onedl-mmengine', 'onedl-mmdetection')]
+    say(f'Installing {line.title} of OpenMMLab')
+    env.install(line.setuptools, 'wheel', 'ninja', 'packaging')
+    libraries = [f'{name}=={pins[name]}' for name in (line.mmengine, line.mmdet)]
     # mmcv's own dependencies, since it is installed without any: pip must not replace the torch it is compiled for.
     env.install(*libraries, 'addict', 'numpy', 'opencv-python', 'packaging', 'pillow', 'pyyaml', 'yapf')
-    install_mmcv(env, cuda, pins[MMCV])
+    install_mmcv(env, cuda, f'{line.mmcv}=={pins[line.mmcv]}')
 
 
-def fingerprint() -> str:
+def fingerprint(line: Line) -> str:
     """What the environment was made from."""
-    sources = [REPO / 'constraints.txt', REPO / 'pyproject.toml', Path(__file__)]
+    sources = [REPO / line.constraints, REPO / 'pyproject.toml', Path(__file__)]
     return hashlib.sha256(b'\0'.join(source.read_bytes() for source in sources) + str(REPO).encode()).hexdigest()
 
 
@@ -226,21 +260,23 @@ def main() -> None:
     )
     parser.add_argument('--venv', type=Path, default=REPO / '.venv', help='environment to make or use (.venv)')
     parser.add_argument('--wheels', default='', help='folder of wheels to use before the index, e.g. a compiled mmcv')
+    parser.add_argument('--line', choices=list(LINES), default='onedl', help='of OpenMMLab, if it has none (onedl)')
     parser.add_argument('--device', choices=['auto', 'cpu', 'cuda'], default='auto', help='what to build for (auto)')
     args = parser.parse_args()
     wheels = Path(args.wheels).resolve() if args.wheels else None
     if wheels is not None and not wheels.is_dir():
         raise SetupError(f'There is no folder of wheels {wheels}.')
+    line = LINES[args.line]
     env = Environment(args.venv.absolute(), wheels)
     stamp = env.folder / STAMP
-    if stamp.is_file() and json.loads(stamp.read_text()) == fingerprint() and env.python.exists():
+    if stamp.is_file() and json.loads(stamp.read_text()) == fingerprint(line) and env.python.exists():
         return
     start = time.monotonic()
     check_machine()
     env.create()
-    install_stack(env, wants_cuda(args.device))
+    install_stack(env, wants_cuda(args.device), line)
     say('Installing mmhybrid')
-    env.install('-e', f'{REPO}[dev,fast]')
+    env.install('-e', f'{REPO}[{line.extras}]', 'pytest>=8')
     versions = env.runs(
         'import mmcv._ext, mmhybrid.registry, torch, mmcv, mmdet, mmengine as e;'
         "print(f'torch {torch.__version__}, mmengine {e.__version__}, mmdet {mmdet.__version__}, '"
@@ -250,7 +286,7 @@ def main() -> None:
         raise SetupError(
             f'Everything is installed, but {env.python} -c "import mmhybrid.registry" fails; run it to see.'
         )
-    stamp.write_text(json.dumps(fingerprint()))
+    stamp.write_text(json.dumps(fingerprint(line)))
     say(f'Ready in {time.monotonic() - start:.0f} s: {versions.splitlines()[-1]}')  # mmdet prints before it
 
 

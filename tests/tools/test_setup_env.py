@@ -50,7 +50,7 @@ def test_a_gpu_without_nvcc_is_told_the_toolkit(setup_env, monkeypatch, tmp_path
     env.links = []
     monkeypatch.setattr(env, 'runs', lambda code, **_: '13.0')
     with pytest.raises(setup_env.SetupError, match=r'no nvcc: install the CUDA 13\.0 toolkit'):
-        setup_env.install_mmcv(env, True, '2.3.6')
+        setup_env.install_mmcv(env, True, 'onedl-mmcv==2.3.6')
 
 
 def test_pins_are_those_of_the_constraints_file(setup_env, monkeypatch, tmp_path):
@@ -62,6 +62,43 @@ def test_pins_are_those_of_the_constraints_file(setup_env, monkeypatch, tmp_path
         env.last = subprocess.CompletedProcess([], 1, 'no such version')
         setup_env.install_stack(env, cuda=False)
     assert calls == [('install', 'torch==2.13.0+cpu'), ('install', 'torch==2.13.0')]  # CPU build first
+
+
+@pytest.mark.parametrize(
+    ('line', 'libraries'),
+    [
+        ('onedl', ['onedl-mmengine==0.10.12', 'onedl-mmdetection==3.5.1', 'onedl-mmcv==2.3.6']),
+        ('stock', ['mmengine==0.10.7', 'mmdet==3.3.0', 'mmcv==2.1.0']),
+    ],
+)
+def test_each_line_installs_its_own_libraries(setup_env, monkeypatch, tmp_path, line, libraries):
+    calls = []
+    env = setup_env.Environment(tmp_path, None)
+    monkeypatch.setattr(env, 'runs', lambda code, **_: None)
+    monkeypatch.setattr(env, 'pip', lambda *args: calls.append(args) or True)
+    monkeypatch.setattr(setup_env, 'install_mmcv', lambda env, cuda, requirement: calls.append((requirement,)))
+    setup_env.install_stack(env, False, setup_env.LINES[line])
+    mmlab = [
+        word for call in calls for word in call if word.partition('==')[0] in {x.split('==')[0] for x in libraries}
+    ]
+    assert mmlab == libraries
+    assert ('setuptools>=77,<81' in calls[1]) == (line == 'stock')  # for pkg_resources
+
+
+def test_an_environment_of_the_other_line_is_not_taken_for_the_stock_line(setup_env, monkeypatch, tmp_path):
+    env = setup_env.Environment(tmp_path, None)
+    monkeypatch.setattr(env, 'runs', lambda code, **_: None if 'metadata' in code else '')
+    with pytest.raises(
+        setup_env.SetupError, match=r'has the OneDL line of OpenMMLab: name another one for the stock line'
+    ):
+        setup_env.install_stack(env, False, setup_env.LINES['stock'])
+
+
+def test_wheels_of_the_stock_line_may_lie_apart(setup_env, monkeypatch, tmp_path):
+    (tmp_path / 'stock').mkdir()
+    monkeypatch.setattr(setup_env, 'BUILT_WHEELS', tmp_path / 'none')
+    assert setup_env.Environment(tmp_path / 'venv', tmp_path).links == [str(tmp_path), str(tmp_path / 'stock')]
+    assert setup_env.Environment(tmp_path / 'venv', None).links == []
 
 
 def test_a_working_mmdetection_is_kept(setup_env, monkeypatch, tmp_path):
