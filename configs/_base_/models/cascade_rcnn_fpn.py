@@ -1,0 +1,2 @@
+# Cascade R-CNN with an FPN; the config that uses it brings the backbone.
+_base_ = 'mmdet::_base_/models/cascade-rcnn_r50_fpn.py'

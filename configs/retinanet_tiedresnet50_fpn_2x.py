@@ -1,0 +1,16 @@
+# RetinaNet, TiedResNet-50, FPN, 2x schedule (24 epochs, 16 images a step, 1333x800).
+import importlib
+
+_base_ = [
+    '_base_/models/retinanet_fpn.py',
+    '_base_/datasets/coco_detection.py',
+    'mmdet::_base_/schedules/schedule_2x.py',
+    '_base_/runtime.py',
+]
+
+# ImageNet weights of the backbone, a path or a URL. With them, stage 1 and the batch norms are frozen; with None,
+# nothing is.
+backbone_checkpoint = None
+
+model = importlib.import_module('mmhybrid.zoo').detector_parts('tiedresnet50', backbone_checkpoint)
+optim_wrapper = dict(optimizer=dict(lr=0.01))  # half of the others', as in MMDetection
