@@ -1,0 +1,147 @@
+"""The command ``mmhybrid``. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmhybrid import _stack
+from mmhybrid.errors import InputError
+from mmhybrid.version import __version__
+from mmhybrid.zoo import FAMILIES
+
+_MODELS_EXAMPLE = 'example:\n  mmhybrid models --family tbc --shape 224 224 --json models.json'
+_FLOPS_EXAMPLE = 'example:\n  mmhybrid flops configs/mask_rcnn_tiedresnet50_fpn_2x.py --shape 1280 800'
+_OCCLUSION_EXAMPLE = (
+    'example:\n  mmhybrid occlusion eval --ann annotations/instances_val2017.json '
+    '--results work_dirs/model/val.bbox.json'
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **kwargs):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> None:
+        # Every wrong input reads the same way: one sentence, without the usage before it.
+        self.exit(2, f'error: {message}; {self.prog} --help lists the options.\n')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = _Parser(
+        prog='mmhybrid',
+        description='Backbones for MMDetection, and evaluation under occlusion.',
+        epilog=_MODELS_EXAMPLE,
+    )
+    parser.add_argument('--version', action='version', version=f'mmhybrid {__version__}')
+    commands = parser.add_subparsers(required=True, metavar='COMMAND', dest='command')
+
+    models = commands.add_parser(
+        'models',
+        help='table of the backbones: parameters, multiply-adds, channels, strides, paper',
+        description='Count the parameters and multiply-adds of the backbones, about a second each.',
+        epilog=_MODELS_EXAMPLE,
+    )
+    models.add_argument('--family', choices=list(FAMILIES), help='one paper only (default: all)')
+    _add_shape(models, 'image to count for (default: 224 224, and 32 32 for the variants made for CIFAR)')
+    models.add_argument('--json', type=Path, metavar='FILE', help='also write the exact counts')
+    models.set_defaults(run=_models)
+
+    flops = commands.add_parser(
+        'flops',
+        help='parameters and multiply-adds of a whole detector, without its data set',
+        description='Count a detector by part: backbone, neck, heads. No data set is needed.',
+        epilog=_FLOPS_EXAMPLE,
+    )
+    flops.add_argument('config', metavar='CONFIG', help='config file of MMDetection')
+    _add_shape(flops, 'image to count for, padded as the detector pads (default: 1280 800)')
+    flops.set_defaults(run=_flops, shape=(1280, 800))
+
+    occlusion = commands.add_parser('occlusion', help='evaluate COCO results by occlusion', epilog=_OCCLUSION_EXAMPLE)
+    steps = occlusion.add_subparsers(required=True, metavar='COMMAND')
+    # Its arguments are read by its own parser, see main().
+    steps.add_parser('eval', help='AP and AR by how occluded the images are', epilog=_OCCLUSION_EXAMPLE)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0, or 2 after one sentence on stderr if what the user gave cannot be used, or 130 after Ctrl-C.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv[:2] == ['occlusion', 'eval']:
+            _occlusion_eval(argv[2:])
+        else:
+            args = build_parser().parse_args(argv)
+            args.run(args)
+    except (InputError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted.', file=sys.stderr)
+        return 130
+    return 0
+
+
+def _add_shape(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument('--shape', type=_side, nargs=2, metavar=('H', 'W'), help=text)
+
+
+def _side(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 32 <= int(text) <= 8192:
+        raise argparse.ArgumentTypeError(f'{text!r} is no side of an image in pixels, 32 to 8192')
+    return int(text)
+
+
+def _models(args: argparse.Namespace) -> None:
+    if args.json is not None and not args.json.absolute().parent.is_dir():
+        raise InputError(f'--json {args.json}: there is no folder {args.json.parent}.')
+    _stack.require()
+    from mmhybrid.models_table import count_models, models_json, models_table, print_wide
+
+    shape = tuple(args.shape) if args.shape else None
+    rows = list(count_models(args.family, shape, _report))
+    print_wide(*models_table(rows))
+    if args.json is not None:
+        try:
+            args.json.write_text(models_json(rows), encoding='utf-8')
+        except OSError as error:
+            raise InputError(f'--json {args.json}: cannot be written ({error}).') from None
+        print(f'wrote {args.json}')
+
+
+def _flops(args: argparse.Namespace) -> None:
+    if not Path(args.config).is_file():  # before the seconds of importing
+        raise InputError(f'There is no config {args.config}; give the path of a .py file, e.g. one under configs/.')
+    _stack.require()
+    from mmhybrid.detector_flops import count_detector, flops_table
+    from mmhybrid.models_table import print_wide
+
+    _report(f'building and running {args.config} once')
+    start = time.monotonic()
+    counts = count_detector(args.config, tuple(args.shape))
+    _report(f'took {time.monotonic() - start:.0f} s')
+    print_wide(*flops_table(counts, Path(args.config).stem))
+
+
+def _occlusion_eval(argv: Sequence[str]) -> None:
+    from mmhybrid.occlusion import cli
+
+    parser = cli.build_parser()
+    parser.prog, parser.epilog = 'mmhybrid occlusion eval', _OCCLUSION_EXAMPLE
+    cli.run(parser.parse_args(argv))
+
+
+def _report(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

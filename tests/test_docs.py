@@ -1,0 +1,61 @@
+"""docs/backbones.md is what its generator writes."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from mmhybrid.models_table import count_model
+from mmhybrid.zoo import FAMILIES, VARIANTS
+from tests.test_zoo import PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / 'docs' / 'backbones.md'
+ROW = re.compile(r'^\| `(\w+)` \| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d ]+) \| ([\d ]+) \|$', re.M)
+
+
+@pytest.fixture(scope='module')
+def make_docs():
+    spec = importlib.util.spec_from_file_location('make_docs', ROOT / 'tools' / 'make_docs.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def integer(text):
+    return int(text.replace(',', ''))
+
+
+def test_every_variant_and_family_has_its_place():
+    text = PAGE.read_text()
+    rows = {row[0]: row for row in ROW.findall(text)}
+    assert list(rows) == list(VARIANTS)
+    for name, row in rows.items():
+        assert row[1] == VARIANTS[name].type
+        assert integer(row[2]) == PARAMETERS[name]
+    assert re.findall(r'^## (.*)$', text, re.M) == [family.docs for family in FAMILIES.values()]
+    assert all(f'https://arxiv.org/abs/{family.arxiv}' in text for family in FAMILIES.values())
+    assert '{{' not in text
+
+
+# One of each way to multiply: convolutions, linear layers, matrix products.
+@pytest.mark.parametrize('name', ['tiedresnest50_s', 'se_resnet50', 'hcgnet_a1'])
+def test_multiply_adds_are_those_of_the_code(name):
+    row = next(row for row in ROW.findall(PAGE.read_text()) if row[0] == name)
+    counted = count_model(name, (32, 32) if name == 'hcgnet_a1' else (224, 224))
+    assert integer(row[4]) == counted.multiply_adds
+
+
+def test_prose_is_the_templates(make_docs):
+    template = (PAGE.parent / 'backbones.template.md').read_text()
+    from mmhybrid.counting import COUNTED
+
+    prose = re.split(r'\{\{[^}]*\}\}', template.replace('{{counted}}', COUNTED))
+    assert all(part in PAGE.read_text() for part in prose)
+
+
+@pytest.mark.slow
+def test_the_page_is_what_the_generator_writes(make_docs, tmp_path):
+    assert make_docs.main(['--out', str(tmp_path / 'page.md')]) == 0
+    assert (tmp_path / 'page.md').read_text() == PAGE.read_text()
