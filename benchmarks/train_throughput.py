@@ -60,20 +60,21 @@ class Contestant:
         """The first batches of the training loader, fewer if it has no more."""
         return list(islice(self.runner.build_dataloader(self.runner.cfg.train_dataloader), number))
 
-    def train(self, batches: list[dict], keep: bool) -> None:
-        """Train on some batches; keep the times unless it is a warm-up."""
-        on_gpu = torch.cuda.is_available()
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
+    def train(self, batches: list[dict]) -> None:
+        """Train on some batches and keep the times."""
         for batch in batches:
             start = time.perf_counter()
             self.model.train_step(batch, self.optimiser)
-            if on_gpu:
+            if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            if keep:
-                self.seconds.append(time.perf_counter() - start)
-        if on_gpu and keep:
-            self.peak_bytes = max(self.peak_bytes, torch.cuda.max_memory_allocated())
+            self.seconds.append(time.perf_counter() - start)
+
+    def warm_up(self, batches: list[dict], bytes_before: int) -> None:
+        """Train on the first batches; note the peak memory, without what was there before this contestant."""
+        self.train(batches)
+        self.seconds.clear()
+        if torch.cuda.is_available():
+            self.peak_bytes = torch.cuda.max_memory_allocated() - bytes_before
 
 
 def hardware() -> str:
@@ -97,15 +98,24 @@ def main() -> None:
     args = parser.parse_args()
     if args.amp and get_device() == 'cpu':
         raise InputError('--amp needs a GPU, and none was found; leave the option out.')
-    contestants = [Contestant(config, args) for config in args.configs]
-    batches = cycle(
-        contestants[0].batches((args.rounds + 1) * args.iterations)
-    )  # the same images for all, decoded beforehand
-    for turn in range(args.rounds + 1):
-        turn_batches = list(islice(batches, args.iterations))
+    contestants: list[Contestant] = []
+    batches: list[dict] = []
+    for config in args.configs:
+        bytes_before = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+        contestant = Contestant(config, args)
+        # The same images for all, decoded beforehand; the first turn's are for warming up.
+        batches = batches or contestant.batches((args.rounds + 1) * args.iterations)
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        contestant.warm_up(batches[: args.iterations], bytes_before)
+        contestants.append(contestant)
+        print(f'{contestant.name} is warm', flush=True)
+    turns = cycle(batches)
+    for turn in range(args.rounds):
+        turn_batches = list(islice(turns, args.iterations))
         for contestant in contestants:
-            contestant.train(turn_batches, keep=turn > 0)
-        print(f'turn {turn} of {args.rounds}{" (warm-up)" if turn == 0 else ""}', flush=True)
+            contestant.train(turn_batches)
+        print(f'turn {turn + 1} of {args.rounds}', flush=True)
 
     baseline = statistics.median(contestants[-1].seconds)
     rows = []
