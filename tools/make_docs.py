@@ -60,10 +60,7 @@ CLAIMS: dict[str, list[tuple[str, str, Callable]]] = {
         (f'hcgnet_{name}, FLOPs', paper, lambda r, name=name: _g(adds(r[f'hcgnet_{name}'])))
         for name, paper in dict(b='2.0G', c='7.0G', a1='0.16G', a2='0.50G', a3='1.99G').items()
     ],
-    'dsnet': [
-        ('dsnet50, parameters', '25.638M', lambda r: _m(whole(r['dsnet50']))),
-        ('ds2net50, parameters', '25.644M', lambda r: _m(whole(r['ds2net50']))),
-    ],
+    'dsnet': [],
     'hsresnet': [],
     'senetv2': [
         ('sae_resnet50, parameters', '30.60M', lambda r: _m(whole(r['sae_resnet50']))),

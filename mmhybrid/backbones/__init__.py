@@ -4,7 +4,8 @@ from mmhybrid import _stack
 
 _stack.require()
 
-from .dsnet import DS2Res2Net, DSNet  # noqa: E402
+from .ds2_res2net import DS2Res2Net  # noqa: E402
+from .dsnet import DSNet  # noqa: E402
 from .hcgnet import HCGNet  # noqa: E402
 from .hs_resnet import HSResNet  # noqa: E402
 from .senetv2 import SaEResNet, SEResNet  # noqa: E402

@@ -9,8 +9,6 @@ avg_down=True``. As 1000-class classifiers, 14w6s has 23,246,964 parameters (23,
 53,807,313 (53,826,545). See ``mmhybrid.layers.hierarchical_split`` for the choices inside the split.
 """
 
-import torch
-import torch.utils.checkpoint
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmdet.models.backbones.resnet import Bottleneck, ResNet
 from mmdet.registry import MODELS
@@ -18,9 +16,8 @@ from torch import Tensor, nn
 
 from mmhybrid.layers.hierarchical_split import HierarchicalSplit
 
+from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
 from .contract import ResNetContract
-
-POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 
 
 class HSBottleneck(Bottleneck):
@@ -55,7 +52,7 @@ class HSBottleneck(Bottleneck):
         # The base class built convolutions of `planes` channels; those of other widths take their places.
         self.conv1 = build_conv_layer(self.conv_cfg, inplanes, channels, 1, stride=self.conv1_stride, bias=False)
         self.add_module(self.norm1_name, build_norm_layer(self.norm_cfg, channels)[1])
-        dcn = self._applicable_dcn(dcn)
+        dcn = applicable_dcn(dcn, self.conv2_stride)
         self.conv2 = HierarchicalSplit(
             width,
             splits,
@@ -66,17 +63,7 @@ class HSBottleneck(Bottleneck):
         )
         delattr(self, self.norm2_name)  # the splits have norms of their own
         self.conv3 = build_conv_layer(self.conv_cfg, channels, planes * self.expansion, 1, bias=False)
-        self.with_plugins = bool(plugins)
-        for position, c in zip(POSITIONS, (channels, channels, planes * self.expansion), strict=True):
-            cfgs = [p['cfg'] for p in plugins or () if p['position'] == position]
-            setattr(self, f'{position}_plugin_names', self.make_block_plugins(c, cfgs))
-
-    def _applicable_dcn(self, dcn: dict | None) -> dict | None:
-        if dcn is None:
-            return None
-        dcn = dict(dcn)  # a copy: all blocks of a stage share the config
-        fallback_on_stride = dcn.pop('fallback_on_stride', False)
-        return None if fallback_on_stride and self.conv2_stride != 1 else dcn
+        make_plugins(self, plugins, channels, planes * self.expansion)
 
     def _make_split_norm(self, channels: int) -> nn.Module:
         self._check_divides('norm_cfg', self.norm_cfg, 'num_groups', channels)
@@ -106,18 +93,10 @@ class HSBottleneck(Bottleneck):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``x`` (N, inplanes, H, W)."""
-        if self.with_cp and x.requires_grad:
-            out = torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False)
-        else:
-            out = self._residual(x)
-        return self.relu(out)
+        return residual_forward(self, self._branch, x)
 
-    def _residual(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm1(self.conv1(x)))
-        out = self.forward_plugin(out, self.after_conv1_plugin_names)
-        out = self.forward_plugin(self.conv2(out), self.after_conv2_plugin_names)
-        out = self.forward_plugin(self.norm3(self.conv3(out)), self.after_conv3_plugin_names)
-        return out + (x if self.downsample is None else self.downsample(x))
+    def _branch(self, x: Tensor) -> Tensor:
+        return bottleneck_branch(self, x, self.conv2)
 
 
 @MODELS.register_module()
@@ -149,28 +128,21 @@ class HSResNet(ResNetContract, ResNet):
     }
 
     def __init__(self, depth: int, splits: int = 6, base_width: int = 14, **kwargs):
-        if depth not in self.arch_settings:
-            raise ValueError(f'HSResNet has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
+        self.check_depth(depth)
         for name, value in (('splits', splits), ('base_width', base_width)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f'{name} must be a positive integer, not {value!r}.')
-        if kwargs.get('dcn') is not None and kwargs.get('conv_cfg') is not None:
-            raise ValueError('conv_cfg cannot apply together with dcn: both would replace the 3x3 convolutions.')
-        if any(plugin['position'] not in POSITIONS for plugin in kwargs.get('plugins') or ()):
-            raise ValueError(f'The position of a plugin must be one of {", ".join(POSITIONS)}.')
+        check_block_options(kwargs)
         self.splits = splits
         self.base_width = base_width
         super().__init__(depth, **kwargs)
 
     def make_res_layer(self, planes: int, init_cfg: dict | None = None, **kwargs) -> nn.Module:
         """Build one stage; its width follows from ``planes``, which doubles with each stage."""
-        if init_cfg is None and self.zero_init_residual and isinstance(self.init_cfg, list):
-            # ResNet makes this config for its own Bottleneck class only.
-            init_cfg = dict(type='Constant', val=0, override=dict(name='norm3'))
         return super().make_res_layer(
             planes=planes,
             width=self.base_width * planes // self.base_channels,
             splits=self.splits,
-            init_cfg=init_cfg,
+            init_cfg=self.residual_init_cfg(init_cfg),
             **kwargs,
         )

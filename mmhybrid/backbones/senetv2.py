@@ -12,7 +12,6 @@ SaE-ResNet-50 has 30,603,912 parameters as a 1000-class classifier, SaE-ResNeXt-
 from collections.abc import Callable
 from functools import partial
 
-import torch.utils.checkpoint
 from mmdet.models.backbones.resnet import BasicBlock, ResNet
 from mmdet.models.backbones.resnext import Bottleneck
 from mmdet.registry import MODELS
@@ -20,27 +19,14 @@ from torch import Tensor, nn
 
 from mmhybrid.layers.squeeze_excite import SqueezeAggregatedExcite, SqueezeExcite
 
+from .blocks import applicable_dcn, bottleneck_branch, residual_forward
 from .contract import ResNetContract
 
 
-class _GatedBlock(nn.Module):
-    """Forward of a residual block y = ReLU(attention(F(x)) + shortcut(x)); a subclass defines F as ``_branch``."""
+class GatedBasicBlock(BasicBlock):
+    """MMDetection's ``BasicBlock`` with an attention layer: y = ReLU(attention(F(x)) + shortcut(x)).
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (N, inplanes, H, W)."""
-        if self.with_cp and x.requires_grad:
-            out = torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False)
-        else:
-            out = self._residual(x)
-        return self.relu(out)
-
-    def _residual(self, x: Tensor) -> Tensor:
-        out = self.attention(self._branch(x))
-        return out + (x if self.downsample is None else self.downsample(x))
-
-
-class GatedBasicBlock(_GatedBlock, BasicBlock):
-    """MMDetection's ``BasicBlock`` with an attention layer after its second convolution and norm.
+    F ends with the second convolution's norm.
 
     Args:
         inplanes: Channels of the input.
@@ -56,13 +42,19 @@ class GatedBasicBlock(_GatedBlock, BasicBlock):
         super().__init__(inplanes, planes, **kwargs)
         self.attention = make_attention(planes)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x`` (N, inplanes, H, W)."""
+        return residual_forward(self, self._branch, x)
+
     def _branch(self, x: Tensor) -> Tensor:
         out = self.relu(self.norm1(self.conv1(x)))
-        return self.norm2(self.conv2(out))
+        return self.attention(self.norm2(self.conv2(out)))
 
 
-class GatedBottleneck(_GatedBlock, Bottleneck):
-    """MMDetection's ResNeXt ``Bottleneck`` with an attention layer at the end, after any plug-in.
+class GatedBottleneck(Bottleneck):
+    """MMDetection's ResNeXt ``Bottleneck`` with an attention layer: y = ReLU(attention(F(x)) + shortcut(x)).
+
+    F ends with the third convolution's norm and any plug-in after it.
 
     Args:
         inplanes: Channels of the input.
@@ -85,22 +77,19 @@ class GatedBottleneck(_GatedBlock, Bottleneck):
         style: str = 'pytorch',
         **kwargs,
     ):
-        if dcn is not None:
-            dcn = dict(dcn)  # a copy: all blocks share the config, and the base class takes the option out of it
-            if dcn.pop('fallback_on_stride', False) and style == 'pytorch' and stride != 1:
-                dcn = None
+        dcn = applicable_dcn(dcn, stride if style == 'pytorch' else 1)
         super().__init__(inplanes, planes, dcn=dcn, stride=stride, style=style, **kwargs)
         self.attention = make_attention(planes * self.expansion)
 
-    def _branch(self, x: Tensor) -> Tensor:
-        out = self._plug_in(1, self.relu(self.norm1(self.conv1(x))))
-        out = self._plug_in(2, self.relu(self.norm2(self.conv2(out))))
-        return self._plug_in(3, self.norm3(self.conv3(out)))
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x`` (N, inplanes, H, W)."""
+        return residual_forward(self, self._branch, x)
 
-    def _plug_in(self, position: int, x: Tensor) -> Tensor:
-        if not self.with_plugins:
-            return x
-        return self.forward_plugin(x, getattr(self, f'after_conv{position}_plugin_names'))
+    def _branch(self, x: Tensor) -> Tensor:
+        return self.attention(bottleneck_branch(self, x, self._middle))
+
+    def _middle(self, x: Tensor) -> Tensor:
+        return self.relu(self.norm2(self.conv2(x)))
 
 
 class _GatedResNet(ResNetContract, ResNet):
@@ -113,8 +102,7 @@ class _GatedResNet(ResNetContract, ResNet):
 
     def __init__(self, depth: int, make_attention: Callable[[int], nn.Module], groups: int, base_width: int, **kwargs):
         name = type(self).__name__
-        if depth not in self.arch_settings:
-            raise ValueError(f'{name} has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
+        self.check_depth(depth)
         self._block_kwargs = dict(make_attention=make_attention)
         if self.arch_settings[depth][0] is GatedBottleneck:
             for option, value in (('groups', groups), ('base_width', base_width)):
@@ -131,10 +119,7 @@ class _GatedResNet(ResNetContract, ResNet):
 
     def make_res_layer(self, init_cfg: dict | None = None, **kwargs) -> nn.Module:
         """Build one stage."""
-        if init_cfg is None and self.zero_init_residual and isinstance(self.init_cfg, list):
-            # ResNet makes this config for its own block classes only.
-            last_norm = 'norm2' if self.block is GatedBasicBlock else 'norm3'
-            init_cfg = dict(type='Constant', val=0, override=dict(name=last_norm))
+        init_cfg = self.residual_init_cfg(init_cfg, 'norm2' if self.block is GatedBasicBlock else 'norm3')
         return super().make_res_layer(init_cfg=init_cfg, **self._block_kwargs, **kwargs)
 
 

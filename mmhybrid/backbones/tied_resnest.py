@@ -13,7 +13,6 @@ fast ResNeSt-50's 27,483,240, where the paper says 59%, and 68% of its multiply-
 from functools import reduce
 from operator import add
 
-import torch.utils.checkpoint
 from mmcv.cnn import build_conv_layer
 from mmdet.models.backbones.resnest import Bottleneck, ResNeSt, SplitAttentionConv2d
 from mmdet.registry import MODELS
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from mmhybrid.layers import TiedBlockConv2d
 
+from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
 from .contract import ResNetContract
 from .tied_resnext import TiedGroupBlocks
 
@@ -119,10 +119,6 @@ class TiedResNeStBottleneck(Bottleneck):
         width = self.conv1.out_channels
         self.conv1 = TiedBlockConv2d(inplanes, width, 1, stride=self.conv1_stride, bias=False, blocks=entry_blocks)
         stride = 1 if self.avg_down_stride else self.conv2_stride
-        if dcn is not None:
-            dcn = dict(dcn)  # a copy: all blocks of a stage share the config
-            if dcn.pop('fallback_on_stride', False) and stride != 1:
-                dcn = None
         self.conv2 = TiedSplitAttentionConv2d(
             width,
             blocks,
@@ -130,39 +126,24 @@ class TiedResNeStBottleneck(Bottleneck):
             self.dilation,
             groups,
             radix,
-            dcn,
+            applicable_dcn(dcn, stride),
             reduction_factor=reduction_factor,
             norm_cfg=self.norm_cfg,
         )
         self.avd_first = avd_first
-        self.with_plugins = bool(plugins)
-        for position, channels in (
-            ('after_conv1', width),
-            ('after_conv2', width),
-            ('after_conv3', planes * self.expansion),
-        ):
-            cfgs = [p['cfg'] for p in plugins or () if p['position'] == position]
-            setattr(self, f'{position}_plugin_names', self.make_block_plugins(channels, cfgs))
+        make_plugins(self, plugins, width, planes * self.expansion)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``x`` (N, inplanes, H, W)."""
-        if self.with_cp and x.requires_grad:
-            out = torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False)
-        else:
-            out = self._residual(x)
-        return self.relu(out)
+        return residual_forward(self, self._branch, x)
 
-    def _residual(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm1(self.conv1(x)))
-        out = self.forward_plugin(out, self.after_conv1_plugin_names)
-        if self.avg_down_stride and self.avd_first:
-            out = self.avd_layer(out)
-        out = self.conv2(out)
-        if self.avg_down_stride and not self.avd_first:
-            out = self.avd_layer(out)
-        out = self.forward_plugin(out, self.after_conv2_plugin_names)
-        out = self.forward_plugin(self.norm3(self.conv3(out)), self.after_conv3_plugin_names)
-        return out + (x if self.downsample is None else self.downsample(x))
+    def _branch(self, x: Tensor) -> Tensor:
+        return bottleneck_branch(self, x, self._middle)
+
+    def _middle(self, x: Tensor) -> Tensor:
+        if not self.avg_down_stride:
+            return self.conv2(x)
+        return self.conv2(self.avd_layer(x)) if self.avd_first else self.avd_layer(self.conv2(x))
 
 
 @MODELS.register_module()
@@ -198,10 +179,10 @@ class TiedResNeSt(ResNetContract, ResNeSt):
     }
 
     def __init__(self, depth: int, blocks: int = 2, entry_blocks: int = 2, avd_first: bool = False, **kwargs):
-        if depth not in self.arch_settings:
-            raise ValueError(f'TiedResNeSt has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
+        self.check_depth(depth)
         if kwargs.get('conv_cfg') is not None:
             raise ValueError('conv_cfg cannot apply to TiedResNeSt; set blocks and entry_blocks instead.')
+        check_block_options(kwargs)
         for option in ('deep_stem', 'avg_down'):
             if option in kwargs:
                 raise ValueError(f'{option} cannot be set: it is always on in ResNeSt.')
@@ -216,13 +197,10 @@ class TiedResNeSt(ResNetContract, ResNeSt):
 
     def make_res_layer(self, init_cfg: dict | None = None, **kwargs) -> nn.Module:
         """Build one stage."""
-        if init_cfg is None and self.zero_init_residual and isinstance(self.init_cfg, list):
-            # ResNet makes this config for its own Bottleneck class only.
-            init_cfg = dict(type='Constant', val=0, override=dict(name='norm3'))
         return super().make_res_layer(
             blocks=self.blocks,
             entry_blocks=self.entry_blocks,
             avd_first=self.avd_first,
-            init_cfg=init_cfg,
+            init_cfg=self.residual_init_cfg(init_cfg),
             **kwargs,
         )

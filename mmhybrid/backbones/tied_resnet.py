@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
-import torch.utils.checkpoint
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmdet.models.backbones.resnet import Bottleneck, ResNet
 from mmdet.registry import MODELS
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from mmhybrid.layers import TiedBlockConv2d, TiedBlocks, largest_divisor
 
+from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
 from .contract import ResNetContract
 
 # Kernel size of the mixer's convolution and whether its input is the splits' sum (or else their concatenation).
@@ -121,31 +121,16 @@ class TiedBottleneck(Bottleneck):
             inplanes, split_channels, 1, stride=self.conv1_stride, bias=False, blocks=entry_blocks
         )
         self.add_module(self.norm1_name, self._make_norm(split_channels))
-        dcn = self._applicable_dcn(dcn)
+        dcn = applicable_dcn(dcn, self.conv2_stride)
         self.conv2 = TiedSplitConv(
             width, blocks, mixer, lambda b: self._make_split_conv(width, b, dcn), self._make_norm
         )
         delattr(self, self.norm2_name)  # the splits have norms of their own
         self.conv3 = nn.Conv2d(split_channels, planes * self.expansion, 1, bias=False)
-        positions = ('after_conv1', 'after_conv2', 'after_conv3')
-        for plugin in plugins or ():
-            if plugin['position'] not in positions:
-                raise ValueError(f'A plugin has position {", ".join(positions)}, not {plugin["position"]!r}.')
-        for position, channels in zip(
-            positions, (split_channels, split_channels, planes * self.expansion), strict=True
-        ):
-            cfgs = [p['cfg'] for p in plugins or () if p['position'] == position]
-            setattr(self, f'{position}_plugin_names', self.make_block_plugins(channels, cfgs))
+        make_plugins(self, plugins, split_channels, planes * self.expansion)
 
     def _make_norm(self, channels: int) -> nn.Module:
         return build_norm_layer(self.norm_cfg, channels)[1]
-
-    def _applicable_dcn(self, dcn: dict | None) -> dict | None:
-        if dcn is None:
-            return None
-        dcn = dict(dcn)  # a copy: all blocks of a stage share the config
-        fallback_on_stride = dcn.pop('fallback_on_stride', False)
-        return None if fallback_on_stride and self.conv2_stride != 1 else dcn
 
     def _make_split_conv(self, width: int, blocks: int, dcn: dict | None) -> nn.Module:
         blocks = largest_divisor(width, blocks)
@@ -162,18 +147,10 @@ class TiedBottleneck(Bottleneck):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``x`` (N, inplanes, H, W)."""
-        if self.with_cp and x.requires_grad:
-            out = torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False)
-        else:
-            out = self._residual(x)
-        return self.relu(out)
+        return residual_forward(self, self._branch, x)
 
-    def _residual(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm1(self.conv1(x)))
-        out = self.forward_plugin(out, self.after_conv1_plugin_names)
-        out = self.forward_plugin(self.conv2(out), self.after_conv2_plugin_names)
-        out = self.forward_plugin(self.norm3(self.conv3(out)), self.after_conv3_plugin_names)
-        return out + (x if self.downsample is None else self.downsample(x))
+    def _branch(self, x: Tensor) -> Tensor:
+        return bottleneck_branch(self, x, self.conv2)
 
 
 @MODELS.register_module()
@@ -219,8 +196,7 @@ class TiedResNet(ResNetContract, ResNet):
         **kwargs,
     ):
         name = type(self).__name__
-        if depth not in self.arch_settings:
-            raise ValueError(f'{name} has depths {", ".join(map(str, self.arch_settings))}, not {depth}.')
+        self.check_depth(depth)
         if mixer is not None and mixer not in MIXERS:
             raise ValueError(f'mixer must be one of {", ".join(MIXERS)} or None, not {mixer!r}.')
         if base_width < 1:
@@ -231,6 +207,7 @@ class TiedResNet(ResNetContract, ResNet):
             raise ValueError(
                 f'conv_cfg cannot apply to {name}, whose convolutions are tied; set blocks and entry_blocks instead.'
             )
+        check_block_options(kwargs)
         self.splits = splits
         self.base_width = base_width
         self.blocks = tuple(blocks)
@@ -246,15 +223,12 @@ class TiedResNet(ResNetContract, ResNet):
 
     def make_res_layer(self, planes: int, init_cfg: dict | None = None, **kwargs) -> nn.Module:
         """Build one stage."""
-        if init_cfg is None and self.zero_init_residual and isinstance(self.init_cfg, list):
-            # ResNet makes this config for its own Bottleneck class only.
-            init_cfg = dict(type='Constant', val=0, override=dict(name='norm3'))
         return super().make_res_layer(
             planes=planes,
             width=self.split_width(planes),
             blocks=self.blocks,
             entry_blocks=self.entry_blocks,
             mixer=self.mixer,
-            init_cfg=init_cfg,
+            init_cfg=self.residual_init_cfg(init_cfg),
             **kwargs,
         )

@@ -4,8 +4,8 @@ Paper: C. Zhang, P. Benz, D. M. Argaw, S. Lee, J. Kim, F. Rameau, J.-C. Bazin, I
 Introducing Dense Shortcuts to ResNet", arXiv 2010.12496. The identity shortcut is replaced by normalised shortcuts
 with channel-wise weights. Of its two variants this is the better one, on the aggregated outputs X_i.
 Deviations: none known.
-Our choices: the affine scale of each source's norm is its weight w, and the norm's shift comes with it, which gives
-the published numbers of parameters; the values that w starts from.
+Our choices: the affine scale of each source's norm is its weight w, and the norm's shift comes with it, so that w costs
+no tensor of its own; the values that w starts from.
 """
 
 from collections.abc import Callable, Sequence

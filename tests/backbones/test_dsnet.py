@@ -4,10 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.models import Res2Net, ResNet
-from mmdet.registry import MODELS
 from torch import nn
 
-from mmhybrid.backbones.dsnet import DS2Res2Net, DSNet
+from mmhybrid.backbones import DS2Res2Net, DSNet
 from mmhybrid.layers.dense_shortcut import DenseShortcut
 
 SMALL = dict(base_channels=16)  # a quarter of the channels: fast, and as deep
@@ -72,7 +71,7 @@ def by_hand(blocks=(3, 4, 6, 3), inner=False):
 @pytest.mark.parametrize(
     ('cls', 'options', 'parameters', 'expected'),
     [
-        # The published figures are 25.638M and 25.644M, for 1000-class classifiers.
+        # As 1000-class classifiers.
         (DSNet, {}, 25_637_928, by_hand()),
         (DSNet, INNER, 25_643_688, by_hand(inner=True)),
         (DSNet, dict(depth=101, **INNER), 45_166_760, by_hand((3, 4, 23, 3), inner=True)),
@@ -168,9 +167,8 @@ def test_a_res2net_block_has_a_shortcut_across_each_3x3():
     assert torch.allclose(block(x, sources), out.relu(), atol=1e-10)
 
 
-@pytest.mark.parametrize('cls', ['DSNet', 'DS2Res2Net'])
-def test_is_registered_and_its_outputs_are_as_told(cls):
-    backbone = MODELS.build(dict(type=cls, depth=101, **SMALL)).eval()
+def test_ds2_res2net_101_has_the_same_outputs():
+    backbone = DS2Res2Net(101, **SMALL).eval()
     shapes = [tuple(o.shape[1:]) for o in features(backbone)]
     assert shapes == [(64, 17, 25), (128, 9, 13), (256, 5, 7), (512, 3, 4)]
     assert (backbone.out_channels, backbone.out_strides) == ((64, 128, 256, 512), (4, 8, 16, 32))
@@ -198,26 +196,12 @@ def test_mmdetections_options_keep_working(kind, options):
     assert all(isinstance(norm, nn.GroupNorm) == ('GN' in str(options)) for norm in shortcut_norms(backbone))
 
 
-@pytest.mark.parametrize('norm_eval', [True, False])
-def test_frozen_stages_and_norm_eval(norm_eval):
-    backbone = DSNet(50, frozen_stages=1, norm_eval=norm_eval, **SMALL)
-    frozen = {name.split('.')[0] for name, p in backbone.named_parameters() if not p.requires_grad}
-    assert frozen == {'conv1', 'bn1', 'layer1'}
-    features(backbone.train())
-    updated = [norm.num_batches_tracked > 0 for norm in shortcut_norms(backbone)]
-    assert updated == [False] * 6 + [not norm_eval] * 37
-
-
 @every_kind
-def test_with_cp_gives_the_same_gradients(kind):
-    plain, checkpointed = (build(kind, norm_eval=False, with_cp=with_cp).double() for with_cp in (False, True))
-    checkpointed.load_state_dict(plain.state_dict())
-    grads = []
-    for backbone in (plain, checkpointed):
-        sum(o.square().mean() for o in features(backbone, (2, 3, 32, 32), torch.float64)).backward()
-        grads.append([p.grad for p in backbone.parameters()])
-    assert equal(*grads, atol=1e-12)
-    assert checkpointed.layer4[0].shortcut.norms[0].num_batches_tracked == 1  # the shortcuts do not run twice
+def test_with_cp_the_branches_run_twice_and_the_shortcuts_once(kind):
+    backbone = build(kind, norm_eval=False, with_cp=True)
+    sum(o.square().mean() for o in features(backbone, (2, 3, 32, 32))).backward()
+    block = backbone.layer4[0]
+    assert (block.norm1.num_batches_tracked, block.shortcut.norms[0].num_batches_tracked) == (2, 1)
 
 
 @ds2_kinds
@@ -257,20 +241,6 @@ def test_initialisation(kind):
 
 
 @ds2_kinds
-def test_channels_last_autocast_and_compile(kind):
-    backbone = build(kind, **TWO_STAGES).eval()
-    x = torch.randn(2, 3, 65, 97)
-    with torch.no_grad():
-        expected = backbone(x)
-        assert equal(torch.compile(backbone, fullgraph=True, backend='aot_eager')(x), expected)
-        with torch.autocast('cpu', torch.bfloat16):
-            assert all(o.dtype == torch.bfloat16 for o in backbone(x))
-        outs = backbone.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
-    assert all(o.is_contiguous(memory_format=torch.channels_last) for o in outs)
-    assert equal(outs, expected)
-
-
-@ds2_kinds
 def test_exports_with_dynamic_batch_and_size(kind):
     backbone = build(kind, **TWO_STAGES).eval()
     height, width, size = torch.export.Dim('h', min=16), torch.export.Dim('w', min=16), (3, 3, 37, 53)
@@ -292,9 +262,8 @@ def test_exports_with_dynamic_batch_and_size(kind):
         (DSNet, dict(plugins=[dict(cfg={}, position='end')]), 'position of a plugin'),
         (DS2Res2Net, dict(style='caffe'), "always has style='pytorch'"),
         (DS2Res2Net, dict(scales=1), 'scales must be at least 2'),
-        (DSNet, dict(scales=4), "unexpected keyword argument 'scales'"),
     ],
 )
 def test_arguments_that_cannot_apply_are_refused(cls, options, message):
-    with pytest.raises(TypeError if 'unexpected' in message else ValueError, match=message):
+    with pytest.raises(ValueError, match=message):
         cls(**{'depth': 50, **options})

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from mmdet.models import ResNeSt
 from mmdet.models.backbones.resnest import SplitAttentionConv2d
-from mmdet.registry import MODELS
 from torch import nn
 
 from mmhybrid.backbones.tied_resnest import TiedResNeSt, TiedSplitAttentionConv2d
@@ -134,7 +133,6 @@ def test_avd_first_pools_before_the_3x3():
     'options',
     [
         dict(avd_first=True),
-        dict(out_indices=(3, 1)),
         dict(style='caffe'),
         dict(norm_cfg=dict(type='GN', num_groups=4)),
         dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
@@ -142,8 +140,8 @@ def test_avd_first_pools_before_the_3x3():
         dict(blocks=4, entry_blocks=4),
     ],
 )
-def test_is_registered_and_mmdetections_options_keep_working(options):
-    backbone = MODELS.build(dict(type='TiedResNeSt', depth=50, **SMALL, **options))
+def test_mmdetections_options_keep_working(options):
+    backbone = TiedResNeSt(50, **SMALL, **options)
     outs = features(backbone)
     assert [o.shape[1] for o in outs] == list(backbone.out_channels)
     assert [tuple(o.shape[2:]) for o in outs] == [(-(-65 // s), -(-97 // s)) for s in backbone.out_strides]
@@ -168,18 +166,6 @@ def test_deformable_convolution_and_plugins():
     assert block.conv2.conv.layer.conv_offset.weight.grad is not None
 
 
-@pytest.mark.parametrize('norm_eval', [True, False])
-def test_frozen_stages_and_norm_eval(norm_eval):
-    backbone = TiedResNeSt(50, frozen_stages=1, norm_eval=norm_eval, **SMALL)
-    assert backbone.train() is backbone
-    frozen = {name.split('.')[0] for name, p in backbone.named_parameters() if not p.requires_grad}
-    assert frozen == {'stem', 'layer1'}
-    assert all(m.training is not norm_eval for m in backbone.layer2.modules() if isinstance(m, nn.BatchNorm2d))
-    sum(o.mean() for o in features(backbone)).backward()
-    assert backbone.layer1[0].conv1.weight.grad is None
-    assert backbone.layer2[0].conv1.weight.grad is not None
-
-
 def test_initialisation_is_kaiming_with_a_zero_residual():
     for zero in (True, False):
         backbone = TiedResNeSt(50, zero_init_residual=zero, **SMALL)
@@ -189,19 +175,8 @@ def test_initialisation_is_kaiming_with_a_zero_residual():
     assert conv.weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.05)  # as Conv2d with groups has it
 
 
-def test_with_cp_gives_the_same_gradients():
-    plain, checkpointed = (TiedResNeSt(50, with_cp=cp, **SMALL).double() for cp in (False, True))
-    checkpointed.load_state_dict(plain.state_dict())
-    grads = []
-    for backbone in (plain, checkpointed):
-        sum(o.square().mean() for o in features(backbone, (2, 3, 32, 32))).backward()
-        grads.append([p.grad for p in backbone.parameters()])
-    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*grads, strict=True))
-
-
-@pytest.mark.parametrize('radix', [1, 2])
-def test_channels_last_is_kept_throughout_and_equal(radix):
-    backbone = TiedResNeSt(50, radix=radix, **SMALL).eval().double()
+def test_channels_last_is_kept_throughout_and_equal_with_radix_1():
+    backbone = TiedResNeSt(50, radix=1, **SMALL).eval().double()
     x = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     wrong = []
 
@@ -219,15 +194,9 @@ def test_channels_last_is_kept_throughout_and_equal(radix):
     assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(expected, outs, strict=True))
 
 
-def test_autocast_compile_and_empty_batch():
-    options = dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1))
-    backbone = TiedResNeSt(50, **SMALL, **options).eval()
-    compiled = torch.compile(backbone, fullgraph=True, backend='aot_eager')
+def test_an_empty_batch_passes():
+    backbone = TiedResNeSt(50, **SMALL).eval()
     with torch.no_grad():
-        expected = features(backbone)
-        assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(features(compiled), expected, strict=True))
-        with torch.autocast('cpu', torch.bfloat16):
-            assert all(torch.isfinite(o).all() for o in features(backbone))
         assert backbone(torch.empty(0, 3, 64, 64))[1].shape == (0, 128, 8, 8)
 
 
@@ -260,6 +229,7 @@ def test_the_shortcut_is_resnests():
     [
         (dict(depth=18), 'depths 50, 101, 152, 200, not 18'),
         (dict(depth=50, conv_cfg=dict(type='ConvWS')), 'conv_cfg cannot apply'),
+        (dict(depth=50, plugins=[dict(cfg=dict(type='TiedSE'), position='after_conv4')]), "not 'after_conv4'"),
         (dict(depth=50, deep_stem=False), 'deep_stem cannot be set'),
         (dict(depth=50, avd_first=True, avg_down_stride=False), 'avg_down_stride=False removes'),
         (dict(depth=50, entry_blocks=3), 'blocks = 3'),
@@ -269,8 +239,3 @@ def test_the_shortcut_is_resnests():
 def test_arguments_that_cannot_apply_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TiedResNeSt(**options)
-
-
-def test_unknown_arguments_are_refused():
-    with pytest.raises(TypeError, match='splits'):
-        TiedResNeSt(50, splits=4)
