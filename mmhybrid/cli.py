@@ -9,30 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmhybrid import _stack
+from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 from mmhybrid.version import __version__
 from mmhybrid.zoo import FAMILIES
 
 _MODELS_EXAMPLE = 'example:\n  mmhybrid models --family tbc --shape 224 224 --json models.json'
 _FLOPS_EXAMPLE = 'example:\n  mmhybrid flops configs/mask_rcnn_tiedresnet50_fpn_2x.py --shape 1280 800'
-_OCCLUSION_EXAMPLE = (
-    'example:\n  mmhybrid occlusion eval --ann annotations/instances_val2017.json '
-    '--results work_dirs/model/val.bbox.json'
-)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **kwargs):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-
-    def error(self, message: str) -> None:
-        # Every wrong input reads the same way: one sentence, without the usage before it.
-        self.exit(2, f'error: {message}; {self.prog} --help lists the options.\n')
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog='mmhybrid',
         description='Backbones for MMDetection, and evaluation under occlusion.',
         epilog=_MODELS_EXAMPLE,
@@ -61,10 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_shape(flops, 'image to count for, padded as the detector pads (default: 1280 800)')
     flops.set_defaults(run=_flops, shape=(1280, 800))
 
-    occlusion = commands.add_parser('occlusion', help='evaluate COCO results by occlusion', epilog=_OCCLUSION_EXAMPLE)
-    steps = occlusion.add_subparsers(required=True, metavar='COMMAND')
-    # Its arguments are read by its own parser, see main().
-    steps.add_parser('eval', help='AP and AR by how occluded the images are', epilog=_OCCLUSION_EXAMPLE)
+    # Its commands and arguments are read by its own parser, see main(): this one must not import NumPy.
+    commands.add_parser('occlusion', help='evaluate COCO results by occlusion: ratio, eval, compare, report')
     return parser
 
 
@@ -76,11 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv[:2] == ['occlusion', 'eval']:
-            _occlusion_eval(argv[2:])
-        else:
-            args = build_parser().parse_args(argv)
-            args.run(args)
+        if argv[:1] == ['occlusion']:
+            from mmhybrid.occlusion import cli
+
+            return cli.main(argv[1:])
+        args = build_parser().parse_args(argv)
+        args.run(args)
     except (InputError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -129,14 +116,6 @@ def _flops(args: argparse.Namespace) -> None:
     counts = count_detector(args.config, tuple(args.shape))
     _report(f'took {time.monotonic() - start:.0f} s')
     print_wide(*flops_table(counts, Path(args.config).stem))
-
-
-def _occlusion_eval(argv: Sequence[str]) -> None:
-    from mmhybrid.occlusion import cli
-
-    parser = cli.build_parser()
-    parser.prog, parser.epilog = 'mmhybrid occlusion eval', _OCCLUSION_EXAMPLE
-    cli.run(parser.parse_args(argv))
 
 
 def _report(message: str) -> None:

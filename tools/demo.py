@@ -104,6 +104,16 @@ def main() -> None:
             *('--name', f'TiedResNet, occluded shapes, seed {args.seed}'),
         ],
     )
+    step(
+        '5. The same as a report, with errors, intervals and the images that cost most',
+        [
+            *('-m', 'mmhybrid.cli', 'occlusion', 'report', '--ann', annotations, '--results', f'{results}.segm.json'),
+            *('--iou-type', 'bbox', 'segm', '--images', data / 'val', '--out-dir', run / 'report', '--format', 'html'),
+            *('--name', f'TiedResNet, occluded shapes, seed {args.seed}'),
+        ],
+        run / 'report.log',
+        lambda line: line.rstrip() if line.startswith('wrote ') else None,
+    )
     console.print(f'\nThe whole demo took {(time.monotonic() - start) / 60:.1f} min.')
 
 

@@ -3,7 +3,7 @@
 
 import sys
 
-from mmhybrid.occlusion.cli import main
+from mmhybrid.occlusion.cli import main_eval
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main_eval())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmhybrid.datasets._silhouettes import SILHOUETTES, rasterise
-from mmhybrid.occlusion.ratio import covered_ratio
+from mmhybrid.occlusion.ratios import covered_ratio
 
 MIN_OBJECTS, MAX_OBJECTS = 3, 7
 MIN_VISIBLE_FRACTION = 0.15

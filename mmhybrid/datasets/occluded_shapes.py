@@ -2,7 +2,7 @@
 
 Each image shows 3 to 7 textured objects of ten categories on a textured background, stacked in depth. The silhouette
 alone tells a category; colours, textures, sizes and rotations follow the same distributions for all. The images'
-occlusion ratios (`mmhybrid.occlusion.ratio`, definition ``covered``, on the visible boxes) cover a range evenly, and
+occlusion ratios (`mmhybrid.occlusion.ratios`, definition ``covered``, on the visible boxes) cover a range evenly, and
 the numbers and sizes of objects are drawn without regard to the ratio asked for.
 
 Layout of the files, as COCO's::

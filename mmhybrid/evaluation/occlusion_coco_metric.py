@@ -9,33 +9,42 @@ from mmengine.fileio import get_local_path, load
 from mmengine.logging import MMLogger
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import OcclusionResult, evaluate, format_table
+from mmhybrid.occlusion import OcclusionResult, Selection, evaluate, format_table
 from mmhybrid.occlusion.io import load_ground_truth
+
+# MMDetection's names of COCO's metrics.
+SCALARS = {'mAP': 'ap', 'mAP_50': 'ap50', 'mAP_75': 'ap75', 'AR': 'ar'}
 
 
 @METRICS.register_module()
 class OcclusionCocoMetric(CocoMetric):
-    """``CocoMetric`` and, for each threshold t, box or mask AP on the images with an occlusion ratio r >= t.
+    """``CocoMetric`` and, for each threshold t, COCO's metrics on the images with an occlusion ratio r >= t.
 
-    The scalars are named ``bbox_mAP_occ_0.4`` (t = 0.4) and, with MMDetection's prefix, ``coco/bbox_mAP_occ_0.4``; a
-    stratum without ground truth has none. The whole table, with the disjoint bins and the numbers of images, goes to
-    the log. Ratio and strata are those of :mod:`mmhybrid.occlusion`, over the instances of the evaluated classes.
+    The scalars are named ``bbox_mAP_occ_0.4``, ``bbox_mAP_50_occ_0.4``, ``bbox_mAP_75_occ_0.4`` and ``bbox_AR_occ_0.4``
+    (t = 0.4) and, with MMDetection's prefix, ``coco/bbox_mAP_occ_0.4``; a stratum without ground truth has none, and
+    groups of images that the user labelled have their label in place of the threshold. The
+    whole table, with the disjoint bins and the numbers of images, goes to the log. The ratio is over the instances of
+    the evaluated classes. hotcoco matches where it is installed, pycocotools elsewhere; the numbers are equal.
 
     Args:
         ann_file: As in ``CocoMetric``.
+        occlusion: Arguments of :class:`mmhybrid.occlusion.Selection`, e.g. ``dict(geometry='segm')`` or
+            ``dict(thresholds=[0.2, 0.5])``; by default ``covered`` on boxes in steps of 0.1.
         **kwargs: Of ``CocoMetric``.
 
     Raises:
         InputError: If the annotation file cannot be evaluated by occlusion; the sentence names the record.
     """
 
-    def __init__(self, ann_file: str | None = None, **kwargs):
+    def __init__(self, ann_file: str | None = None, occlusion: dict | None = None, **kwargs):
         super().__init__(ann_file=ann_file, **kwargs)
         self._ann_file = ann_file
+        self._selection = Selection(**(occlusion or {}))
         if ann_file is not None and not self.format_only:
             # Now rather than after the first epoch.
+            geometries = self._selection.geometries() + (('segm',) if 'segm' in self.metrics else ())
             with get_local_path(ann_file, backend_args=self.backend_args) as local_path:
-                load_ground_truth(local_path, with_masks='segm' in self.metrics)
+                self._selection.apply(load_ground_truth(local_path, geometries))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute COCO's metrics and those of each stratum from the results of all images."""
@@ -57,12 +66,12 @@ class OcclusionCocoMetric(CocoMetric):
         for iou_type in self.metrics:
             if iou_type not in ('bbox', 'segm'):
                 continue  # proposals have no AP
-            detections = load(f'{self.outfile_prefix}.{iou_type}.json')
-            if not detections:  # early in training; CocoMetric has said so
+            path = Path(f'{self.outfile_prefix}.{iou_type}.json')
+            if path.stat().st_size <= len('[]\n'):  # early in training; CocoMetric has said so
                 continue
             logger = MMLogger.get_current_instance()
             try:
-                result = evaluate(ground_truth, detections, (iou_type,), name=self.prefix)[iou_type]
+                result = evaluate(ground_truth, path, (iou_type,), self._selection, self.prefix)[iou_type]
             except InputError as error:  # a diverged model's boxes must not end its training
                 logger.error(f'No {iou_type} AP by occlusion: {error}')
                 continue
@@ -82,8 +91,11 @@ class OcclusionCocoMetric(CocoMetric):
 
 
 def _scalars(result: OcclusionResult) -> dict[str, float]:
+    parts = {f'{part.stratum.lower:g}': part for part in result.cumulative if part.stratum.lower > 0}
+    parts |= {part.stratum.name: part for part in result.groups}
     return {
-        f'{result.iou_type}_mAP_occ_{part.stratum.lower:g}': round(part.ap, 3)
-        for part in result.cumulative
-        if part.stratum.lower > 0 and part.num_instances
+        f'{result.iou_type}_{name}_occ_{label}': round(getattr(part, field), 3)
+        for label, part in parts.items()
+        if part.num_instances
+        for name, field in SCALARS.items()
     }

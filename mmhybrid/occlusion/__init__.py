@@ -7,33 +7,70 @@ Needs NumPy and pycocotools only, reads the results of any framework, and never 
     print(format_table(results.values()))
     results['bbox'].bins[-1].ap
 
-On the command line: ``tools/eval_occlusion.py``.
+On the command line: ``mmhybrid occlusion {ratio,eval,compare,report}``. ``docs/occlusion.md`` has the definitions.
 """
 
-from .api import evaluate, image_ratios
-from .engine import Metrics
-from .figure import plot, save_figure
-from .ratio import covered_fractions, covered_ratio
-from .results import OcclusionResult, StratumResult, to_json
-from .strata import Stratum, all_images, bins, cumulative, tbc
-from .table import format_table, print_table
+from .api import Compared, compare, evaluate, image_ratios
+from .engines import Metrics
+from .frames import category_frame, difference_frame, instance_frame, strata_frame, to_csv
+from .markdown import to_markdown
+from .ratios import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
+from .results import (
+    Bootstrap,
+    CategoryResult,
+    Comparison,
+    Difference,
+    Errors,
+    InstanceRecall,
+    Interval,
+    Measure,
+    OcclusionResult,
+    StratumResult,
+    to_json,
+)
+from .strata import Stratum, all_images, bins, coco_occ, cumulative, groups, tbc
+from .stratify import Selection
+from .study import Details
+from .table import format_table, print_comparison, print_table
 
 __all__ = [
+    'Bootstrap',
+    'CategoryResult',
+    'Compared',
+    'Comparison',
+    'Details',
+    'Difference',
+    'Errors',
+    'InstanceRecall',
+    'Interval',
+    'Measure',
     'Metrics',
     'OcclusionResult',
+    'Selection',
     'Stratum',
     'StratumResult',
     'all_images',
     'bins',
+    'category_frame',
+    'coco_occ',
+    'compare',
     'covered_fractions',
     'covered_ratio',
     'cumulative',
+    'difference_frame',
     'evaluate',
     'format_table',
+    'groups',
     'image_ratios',
-    'plot',
+    'instance_frame',
+    'max_iou',
+    'multi_ratio',
+    'pairwise_ratio',
+    'print_comparison',
     'print_table',
-    'save_figure',
+    'strata_frame',
     'tbc',
+    'to_csv',
     'to_json',
+    'to_markdown',
 ]

@@ -1,63 +1,87 @@
-"""The two calls most users need: :func:`evaluate` and :func:`image_ratios`."""
+"""The calls most users need: :func:`evaluate`, :func:`compare` and :func:`image_ratios`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
 
-from . import ratio
-from .engine import ENGINES, Matched
+from . import ratios, study
 from .io import IOU_TYPES, GroundTruth, load_detections, load_ground_truth
-from .results import OcclusionResult, StratumResult
-from .strata import Stratum, all_images, tbc
+from .results import Comparison, OcclusionResult
+from .stratify import Selection
+from .study import Details, Evaluated, Study
+
+if TYPE_CHECKING:
+    from .io import Detections
+    from .strata import Stratum
 
 PathOr = str | PathLike[str]
+Results = PathOr | list[dict[str, Any]]
+Progress = Callable[[str], None]
 
 
-def image_ratios(gt: PathOr | dict[str, Any] | GroundTruth) -> dict[int, float]:
-    """Occlusion ratio ``covered`` of every image (see :mod:`mmhybrid.occlusion.ratio`).
+@dataclass(frozen=True)
+class Compared:
+    """Several models on one ground truth.
+
+    Attributes:
+        results: Of each IoU type, of each model, in the order given.
+        comparisons: Of each IoU type, each model but the first against the first.
+    """
+
+    results: tuple[OcclusionResult, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def image_ratios(
+    gt: PathOr | dict[str, Any] | GroundTruth, definition: str = 'covered', geometry: str = 'bbox'
+) -> dict[int, float]:
+    """Occlusion ratio of every image (see :mod:`mmhybrid.occlusion.ratios`).
 
     Instances with ``iscrowd`` or ``ignore`` set are left out: a crowd region covers instances without being one.
 
     Args:
         gt: COCO ground truth: a path, the loaded dictionary or the checked form.
+        definition: One of ``ratios.DEFINITIONS``.
+        geometry: One of ``ratios.GEOMETRIES``.
 
     Returns:
-        image id -> r in ``[0, 1]``, in the order of the file's images; 0 with one instance or none.
+        image id -> r, in the order of the file's images; 0 with one instance or none.
 
     Raises:
         InputError: The ground truth cannot be used.
     """
     if not isinstance(gt, GroundTruth):
-        gt = load_ground_truth(gt)
-    counted = ~(gt.is_crowd | gt.is_ignored)
-    return ratio.ratios_per_image(gt.image_ids, gt.annotation_image_ids[counted], gt.boxes[counted])
+        gt = load_ground_truth(gt, (geometry,))
+    return ratios.measure(gt, definition, geometry).ratios
 
 
 def evaluate(
     gt: PathOr | dict[str, Any],
-    dt: PathOr | list[dict[str, Any]],
+    dt: Results,
     iou_types: Sequence[str] = ('bbox',),
-    strata: Iterable[Stratum] | None = None,
+    by: Selection | Iterable[Stratum] | None = None,
     name: str | None = None,
-    engine: str = 'pycocotools',
-    progress: Callable[[str], None] = lambda message: None,
+    engine: str | None = None,
+    details: Details | None = None,
+    progress: Progress = lambda message: None,
 ) -> dict[str, OcclusionResult]:
     """COCO AP and AR by how occluded the images are.
 
     Args:
         gt: COCO ground truth: a path (``.json``, ``.json.gz``) or the loaded dictionary.
-        dt: COCO results of any framework: a path or the loaded list.
+        dt: Results of any framework: a path (COCO JSON, plain or gzip, or MMDetection's ``.pkl``) or the loaded list.
         iou_types: ``'bbox'``, ``'segm'`` or both.
-        strata: Which image strata; by default :func:`mmhybrid.occlusion.strata.tbc`. ``all`` is put first if missing.
+        by: What puts images into strata, or the strata of the ratio ``covered`` themselves; by default the preset
+            ``tbc``. The stratum ``all`` is put first if missing.
         name: What to call the result; by default the results file's name.
-        engine: Which engine matches and accumulates.
+        engine: ``'pycocotools'`` or ``'hotcoco'``, by default the quicker one that is installed: the numbers are equal.
+        details: Categories, recall by instance, errors and intervals; by default none of them.
         progress: Called with a few words before each long step.
 
     Returns:
@@ -66,71 +90,104 @@ def evaluate(
     Raises:
         InputError: A file, a record or an argument cannot be used.
     """
-    iou_types = _checked_iou_types(iou_types)
-    strata = _checked_strata(strata)
-    if engine not in ENGINES:
-        raise InputError(f'unknown engine {engine!r}; choose from {", ".join(ENGINES)}.')
+    opened = open_study(gt, iou_types, by, engine, details, progress)
+    models = {default_name(dt) if name is None else name: dt}
+    return {each.result.iou_type: each.result for each, _ in evaluations(opened, models, iou_types, progress)}
+
+
+def compare(
+    gt: PathOr | dict[str, Any],
+    models: Mapping[str, Results],
+    iou_types: Sequence[str] = ('bbox',),
+    by: Selection | Iterable[Stratum] | None = None,
+    engine: str | None = None,
+    details: Details | None = None,
+    progress: Progress = lambda message: None,
+) -> Compared:
+    """Evaluate several models and compare each with the first by paired bootstrap.
+
+    Arguments and errors are those of :func:`evaluate`, but:
+
+    Args:
+        models: Name -> results; the first is the baseline.
+        details: By default 200 bootstrap resamples and nothing else.
+    """
+    details = Details(resamples=200) if details is None else details
+    opened = open_study(gt, iou_types, by, engine, details, progress)
+    evaluated = [each for each, _ in evaluations(opened, models, iou_types, progress)]
+    return collect(evaluated)
+
+
+def open_study(
+    gt: PathOr | dict[str, Any],
+    iou_types: Sequence[str] = ('bbox',),
+    by: Selection | Iterable[Stratum] | None = None,
+    engine: str | None = None,
+    details: Details | None = None,
+    progress: Progress = lambda message: None,
+) -> Study:
+    """Read ground truth and put its images into strata; arguments and errors are those of :func:`evaluate`."""
+    iou_types = checked_iou_types(iou_types)
+    if by is not None and not isinstance(by, Selection):
+        by = Selection(parts=tuple(by))
+    by = Selection() if by is None else by
     progress('reading ground truth')
-    checked_gt = load_ground_truth(gt, with_masks='segm' in iou_types)
-    progress('reading results')
-    checked_dt = load_detections(dt, checked_gt, iou_types)
+    checked = load_ground_truth(gt, tuple(dict.fromkeys((*iou_types, *by.geometries()))))
     progress('measuring occlusion')
-    ratios = image_ratios(checked_gt)
-    members = {stratum: stratum.members(ratios) for stratum in strata}
-    results = {}
-    for iou_type in iou_types:
-        progress(f'matching {iou_type}: {len(checked_dt.scores):,} detections, {len(checked_gt.images):,} images')
-        matched = ENGINES[engine](checked_gt, checked_dt, iou_type)
-        progress(f'accumulating {iou_type}: {len(strata)} strata')
-        results[iou_type] = OcclusionResult(
-            name=name if name is not None else default_name(checked_dt.source),
-            iou_type=iou_type,
-            ratio=ratio.DEFINITION,
-            geometry=ratio.GEOMETRY,
-            engine=engine,
-            ground_truth=checked_gt.source,
-            detections=checked_dt.source,
-            strata=tuple(_on_stratum(s, ids, checked_gt, matched) for s, ids in members.items()),
-        )
-    return results
+    return Study(checked, by.apply(checked), engine, details, progress)
 
 
-def default_name(results: PathOr) -> str:
-    """A results file's name without folder and ``.json`` or ``.json.gz``."""
-    return Path(results).name.removesuffix('.gz').removesuffix('.json')
+def evaluations(
+    opened: Study, models: Mapping[str, Results], iou_types: Sequence[str], progress: Progress = lambda message: None
+) -> Iterator[tuple[Evaluated, Detections]]:
+    """Evaluate model after model, so that one model's detections are in memory at a time.
+
+    Args:
+        opened: The study.
+        models: Name -> results.
+        iou_types: As the study was opened with.
+        progress: Called with a few words before each long step.
+
+    Yields:
+        Each model by each IoU type, with its detections.
+
+    Raises:
+        InputError: Results that cannot be used.
+    """
+    iou_types = checked_iou_types(iou_types)
+    for name, results in models.items():
+        progress(f'{name}: reading results')
+        dt = load_detections(results, opened.gt, iou_types)
+        for iou_type in iou_types:
+            yield opened.evaluate(dt, name, iou_type), dt
 
 
-def _on_stratum(stratum: Stratum, image_ids: list[int], gt: GroundTruth, matched: Matched) -> StratumResult:
-    metrics = matched.accumulate(image_ids)
-    counted = np.isin(gt.annotation_image_ids, np.array(image_ids, dtype=np.int64)) & ~gt.is_crowd
-    num_instances = int(counted.sum())
-    return StratumResult(
-        stratum=stratum,
-        num_images=len(image_ids),
-        num_instances=num_instances,
-        num_categories=len(np.unique(gt.category_ids[counted])),
-        instances_per_image=num_instances / len(image_ids) if image_ids else float('nan'),
-        ap=metrics.ap,
-        ap50=metrics.ap50,
-        ap75=metrics.ap75,
-        ar=metrics.ar,
-    )
+def collect(evaluated: Sequence[Evaluated]) -> Compared:
+    """Results by IoU type, and each model's comparison with the first of the type if they were resampled."""
+    kinds = list(dict.fromkeys(each.result.iou_type for each in evaluated))
+    by_type = [[each for each in evaluated if each.result.iou_type == kind] for kind in kinds]
+    comparisons = [
+        study.compare(first, other) for first, *others in by_type for other in others if first.samples and other.samples
+    ]
+    return Compared(tuple(each.result for group in by_type for each in group), tuple(comparisons))
 
 
-def _checked_iou_types(iou_types: Sequence[str]) -> tuple[str, ...]:
+def default_name(results: Results) -> str:
+    """A results file's name without folder and ``.json``, ``.json.gz`` or ``.pkl``; ``results`` for a loaded list."""
+    if not isinstance(results, str | PathLike):
+        return 'results'
+    name = Path(results).name.removesuffix('.gz')
+    return next((name.removesuffix(end) for end in ('.json', '.pkl', '.pickle') if name.endswith(end)), name)
+
+
+def checked_iou_types(iou_types: Sequence[str]) -> tuple[str, ...]:
+    """The IoU types, each once.
+
+    Raises:
+        InputError: None is given, or one is unknown.
+    """
     iou_types = (iou_types,) if isinstance(iou_types, str) else tuple(dict.fromkeys(iou_types))
     unknown = [iou_type for iou_type in iou_types if iou_type not in IOU_TYPES]
     if unknown or not iou_types:
         raise InputError(f'IoU types {list(iou_types)} cannot be evaluated; choose from {", ".join(IOU_TYPES)}.')
     return iou_types
-
-
-def _checked_strata(strata: Iterable[Stratum] | None) -> tuple[Stratum, ...]:
-    strata = tbc() if strata is None else tuple(dict.fromkeys(strata))
-    if not any(stratum.kind == 'all' for stratum in strata):
-        strata = (all_images(), *strata)
-    names = [stratum.name for stratum in strata]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f'strata share the name {repeated[0]!r}; give every stratum its own name.')
-    return strata

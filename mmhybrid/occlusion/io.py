@@ -1,4 +1,4 @@
-"""Ground truth and results in COCO format, read and checked before anything is computed.
+"""Ground truth in COCO format and detections, read and checked before anything is computed.
 
 Whatever is wrong with a file raises ``InputError`` in one sentence: which file, which record, which field, what to do.
 Nothing is dropped and nothing is repaired, with one exception: a ground-truth record without ``iscrowd`` counts as 0.
@@ -6,32 +6,36 @@ Nothing is dropped and nothing is repaired, with one exception: a ground-truth r
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmhybrid.errors import InputError
 
-from . import masks
+from . import masks, pickled, reading
+from .columns import Block, join, positions
+from .counts import Masks
 from .records import Records, show
 
 IOU_TYPES = ('bbox', 'segm')
+GEOMETRIES = ('bbox', 'segm', 'amodal')
+# Records of a loaded list that are made columns at a time.
+SLICE = 100_000
 
 
 @dataclass(frozen=True)
 class GroundTruth:
     """Checked ground truth: I images, n annotations.
 
+    Segmentations are polygons, or compressed run lengths as ``{'size': [height, width], 'counts': bytes}``.
+
     Attributes:
         source: File name for messages.
-        images: The image records.
-        categories: The category records.
+        images: The image records, whole.
+        categories: The category records, whole.
         image_ids: ``(I,)`` int64, in the file's order.
         annotation_ids: ``(n,)`` int64.
         annotation_image_ids: ``(n,)`` int64.
@@ -40,7 +44,10 @@ class GroundTruth:
         areas: ``(n,)`` float64, the field ``area``.
         is_crowd: ``(n,)`` bool.
         is_ignored: ``(n,)`` bool, the field ``ignore``, which pycocotools does not read.
-        segmentations: Polygons or run-length encodings; None unless ``segm`` is evaluated.
+        sizes: ``(I, 2)`` int64 height and width of the images; None unless masks are loaded.
+        segmentations: n of the field ``segmentation``; None unless ``segm`` was asked for.
+        amodal_segmentations: n whole shapes, hidden parts included; None unless ``amodal`` was asked for.
+        visible_segmentations: n visible parts; None unless ``amodal`` was asked for.
     """
 
     source: str
@@ -54,7 +61,10 @@ class GroundTruth:
     areas: np.ndarray
     is_crowd: np.ndarray
     is_ignored: np.ndarray
+    sizes: np.ndarray | None = None
     segmentations: list[Any] | None = None
+    amodal_segmentations: list[Any] | None = None
+    visible_segmentations: list[Any] | None = None
 
     def to_coco(self, iou_type: str) -> dict[str, list[dict[str, Any]]]:
         """A fresh COCO data set with what matching by ``iou_type`` reads."""
@@ -77,7 +87,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Detections:
-    """Checked results: n detections.
+    """Checked results: n detections in the file's order.
 
     Attributes:
         source: File name for messages.
@@ -85,7 +95,7 @@ class Detections:
         category_ids: ``(n,)`` int64.
         scores: ``(n,)`` float64.
         boxes: ``(n, 4)`` float64 ``x, y, width, height``; None unless ``bbox`` is evaluated.
-        segmentations: Run-length encodings; None unless ``segm`` is evaluated.
+        masks: n run-length encodings; None unless ``segm`` is evaluated.
     """
 
     source: str
@@ -93,36 +103,92 @@ class Detections:
     category_ids: np.ndarray
     scores: np.ndarray
     boxes: np.ndarray | None = None
-    segmentations: list[dict[str, Any]] | None = None
+    masks: Masks | None = None
 
-    def to_coco(self, iou_type: str) -> list[dict[str, Any]]:
-        """Fresh COCO results with what matching by ``iou_type`` reads.
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def rows(self, iou_type: str, start: int, stop: int) -> list[dict[str, Any]]:
+        """Fresh COCO results of the detections from ``start`` up to ``stop``, with what matching by ``iou_type`` reads.
 
         For ``segm`` there is no ``bbox``: pycocotools would take a detection's area from it instead of the mask.
         """
+        part = slice(start, stop)
         columns = {
-            'image_id': self.image_ids.tolist(),
-            'category_id': self.category_ids.tolist(),
-            'score': self.scores.tolist(),
+            'image_id': self.image_ids[part].tolist(),
+            'category_id': self.category_ids[part].tolist(),
+            'score': self.scores[part].tolist(),
         }
         if iou_type == 'segm':
-            columns['segmentation'] = self.segmentations
+            columns['segmentation'] = self.masks.rles(start, stop)
         else:
-            columns['bbox'] = self.boxes.tolist()
+            columns['bbox'] = self.boxes[part].tolist()
         return _rows(columns)
 
+    def to_coco(self, iou_type: str) -> list[dict[str, Any]]:
+        """:meth:`rows` of all detections."""
+        return self.rows(iou_type, 0, len(self))
 
-def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], with_masks: bool = False) -> GroundTruth:
+
+def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], geometries: Sequence[str] = ('bbox',)) -> GroundTruth:
     """Read and check COCO ground truth.
 
     Args:
         gt: Path of a ``.json`` or ``.json.gz`` file, or its content, which is not changed.
-        with_masks: Whether segmentations are needed.
+        geometries: What is needed beside boxes, which always are: ``'segm'`` for the field ``segmentation``,
+            ``'amodal'`` for whole and visible masks, in one of the pairs of fields of ``masks.AMODAL_FIELDS``.
 
     Raises:
         InputError: The file or a record cannot be used.
     """
-    content, source = _read(gt, 'ground truth')
+    unknown = [geometry for geometry in geometries if geometry not in GEOMETRIES]
+    if unknown:
+        raise InputError(f'unknown geometry {unknown[0]!r}; choose from {", ".join(GEOMETRIES)}.')
+    # Searching millions of new records for cycles, of which there are none, takes as long as making them.
+    with reading.garbage_collector_paused():
+        if isinstance(gt, str | PathLike):
+            return _checked_ground_truth(reading.read_json(gt, 'ground truth'), str(gt), geometries)
+        return _checked_ground_truth(gt, 'ground truth', geometries)
+
+
+def load_detections(
+    dt: str | PathLike[str] | list[dict[str, Any]],
+    gt: GroundTruth,
+    iou_types: Sequence[str] = ('bbox',),
+    block_size: int = reading.BLOCK,
+) -> Detections:
+    """Read and check detections, block by block, so that the memory is little more than the result's.
+
+    Args:
+        dt: Path of COCO results (``.json`` or ``.json.gz``) or of predictions that MMDetection's ``tools/test.py
+            --out`` pickled (``.pkl`` or ``.pickle``, see :mod:`mmhybrid.occlusion.pickled`); or the loaded list of
+            COCO results, which is not changed.
+        gt: The ground truth that images and categories must be in.
+        iou_types: Which of ``bbox`` and ``segm`` are needed.
+        block_size: Bytes of JSON that are made objects at a time.
+
+    Raises:
+        InputError: The file or a record cannot be used.
+    """
+    is_path = isinstance(dt, str | PathLike)
+    source = str(dt) if is_path else 'results'
+    with reading.garbage_collector_paused():
+        if is_path and pickled.is_pickle(dt):
+            blocks = pickled.blocks(dt, gt, iou_types)
+        elif is_path:
+            blocks = _blocks(source, reading.stream_list(dt, 'results', block_size), gt, iou_types)
+        else:
+            if not isinstance(dt, list):
+                reading.not_a_list(source, dt)
+            parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
+            blocks = _blocks(source, parts, gt, iou_types)
+        columns = join(blocks)
+    if columns is None:
+        raise InputError(f'{source}: the results are an empty list; give at least one detection.')
+    return Detections(source=source, **columns)
+
+
+def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) -> GroundTruth:
     if not isinstance(content, dict):
         hint = 'that looks like a results file' if isinstance(content, list) else f'found {show(content)}'
         raise InputError(f'{source}: ground truth must be a JSON object, {hint}; give a COCO annotation file.')
@@ -141,10 +207,24 @@ def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], with_masks: bool
     category_remedy = "list the category under 'categories' or remove the annotation"
     areas = annotations.numbers('area', "give the instance's area in square pixels")
     annotations.fail_where(areas < 0, lambda i: f"field 'area' is {areas[i]:g}, negative", 'give square pixels')
-    segmentations = None
-    if with_masks:
-        sizes = masks.image_sizes(images)[_positions(image_ids, annotation_image_ids)]
-        segmentations = masks.check_ground_truth(annotations, sizes)
+    is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
+
+    sizes, fields = None, {}
+    if 'segm' in geometries:
+        fields['segmentations'] = ('segmentation', masks.SEGM_REMEDY)
+    if 'amodal' in geometries:
+        amodal, visible = masks.amodal_fields(annotations, ~(is_crowd | is_ignored))
+        fields['amodal_segmentations'] = (amodal, masks.AMODAL_REMEDY)
+        fields['visible_segmentations'] = (visible, masks.AMODAL_REMEDY)
+    segmentations: dict[str, list[Any]] = {}
+    if fields:
+        sizes = masks.image_sizes(images)
+        size_of_each = sizes[positions(image_ids, annotation_image_ids)]
+        loaded: dict[str, list[Any]] = {}
+        for name, (field, remedy) in fields.items():
+            if field not in loaded:
+                loaded[field] = masks.check_ground_truth(annotations, size_of_each, field, remedy)
+            segmentations[name] = loaded[field]
     return GroundTruth(
         source=source,
         images=list(images.rows),
@@ -155,65 +235,36 @@ def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], with_masks: bool
         category_ids=annotations.references('category_id', category_ids, "category of 'categories'", category_remedy),
         boxes=annotations.boxes('give [x, y, width, height] in pixels'),
         areas=areas,
-        is_crowd=annotations.flags('iscrowd'),
-        is_ignored=annotations.flags('ignore'),
-        segmentations=segmentations,
+        is_crowd=is_crowd,
+        is_ignored=is_ignored,
+        sizes=sizes,
+        **segmentations,
     )
 
 
-def load_detections(
-    dt: str | PathLike[str] | list[dict[str, Any]], gt: GroundTruth, iou_types: tuple[str, ...] = ('bbox',)
-) -> Detections:
-    """Read and check COCO results.
-
-    Args:
-        dt: Path of a ``.json`` or ``.json.gz`` file, or its content, which is not changed.
-        gt: The ground truth that images and categories must be in.
-        iou_types: Which of ``bbox`` and ``segm`` are needed.
-
-    Raises:
-        InputError: The file or a record cannot be used.
-    """
-    content, source = _read(dt, 'results')
-    if not isinstance(content, list):
-        ground_truth = isinstance(content, dict) and 'annotations' in content
-        hint = 'that looks like a ground-truth file' if ground_truth else f'found {show(content)}'
-        raise InputError(f'{source}: results must be a JSON list of detections, {hint}; give COCO results.')
-    if not content:
-        raise InputError(f'{source}: the results are an empty list; give at least one detection.')
-    results = Records(source, 'results', content)
-    results.check_objects()
-    remedy = f'evaluate results and ground truth of the same data set ({gt.source})'
-    image_ids = results.references('image_id', gt.image_ids, 'image of the ground truth', remedy)
+def _blocks(source: str, parts: Iterable[list[Any]], gt: GroundTruth, iou_types: Sequence[str]) -> Iterator[Block]:
+    """Columns of each part of a list of COCO results."""
     known = np.array([category['id'] for category in gt.categories], dtype=np.int64)
+    remedy = f'evaluate results and ground truth of the same data set ({gt.source})'
     category_remedy = f'give the category ids of {gt.source}, not class indices'
-    masks_wanted = 'segm' in iou_types
-    return Detections(
-        source=source,
-        image_ids=image_ids,
-        category_ids=results.references('category_id', known, 'category of the ground truth', category_remedy),
-        scores=results.numbers('score', 'give every detection a finite score'),
-        boxes=results.boxes('give [x, y, width, height] in pixels') if 'bbox' in iou_types else None,
-        segmentations=masks.check_detections(results, _sizes(gt, image_ids)) if masks_wanted else None,
-    )
-
-
-def _read(data: Any, what: str) -> tuple[Any, str]:
-    """Content and name of a file, or of what is loaded already."""
-    if not isinstance(data, str | PathLike):
-        return data, what
-    path = Path(data)
-    try:
-        raw = path.read_bytes()
-        if raw.startswith(b'\x1f\x8b'):
-            raw = gzip.decompress(raw)
-        return json.loads(raw), str(path)
-    except FileNotFoundError:
-        raise InputError(f'{path}: no such file; give the path of the {what} as COCO JSON.') from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'{path}: not valid JSON ({error}); give the {what} as COCO JSON.') from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f'{path}: cannot be read ({error}); give the {what} as COCO JSON.') from None
+    sizes = _sizes(gt) if 'segm' in iou_types else None
+    done = 0
+    for part in parts:
+        results = Records(source, 'results', part, offset=done)
+        results.check_objects()
+        image_ids = results.references('image_id', gt.image_ids, 'image of the ground truth', remedy)
+        block: Block = {
+            'image_ids': image_ids,
+            'category_ids': results.references('category_id', known, 'category of the ground truth', category_remedy),
+            'scores': results.numbers('score', 'give every detection a finite score'),
+        }
+        if 'bbox' in iou_types:
+            block['boxes'] = results.boxes('give [x, y, width, height] in pixels')
+        if sizes is not None:
+            block['masks'] = masks.check_detections(results, sizes[positions(gt.image_ids, image_ids)])
+        done += len(part)
+        del results, part  # before the next part is parsed
+        yield block
 
 
 def _section(content: dict[str, Any], name: str, source: str) -> Records:
@@ -226,15 +277,8 @@ def _section(content: dict[str, Any], name: str, source: str) -> Records:
     return records
 
 
-def _sizes(gt: GroundTruth, image_ids: np.ndarray) -> np.ndarray:
-    sizes = masks.image_sizes(Records(gt.source, 'images', gt.images, has_id=True))
-    return sizes[_positions(gt.image_ids, image_ids)]
-
-
-def _positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Position in ``known`` (unique) of each of ``values``."""
-    order = np.argsort(known)
-    return order[np.searchsorted(known, values, sorter=order)]
+def _sizes(gt: GroundTruth) -> np.ndarray:
+    return masks.image_sizes(Records(gt.source, 'images', gt.images, has_id=True)) if gt.sizes is None else gt.sizes
 
 
 def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:

@@ -7,17 +7,30 @@ memory without bound, and a mask of another size than the image silently matches
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from .counts import Masks, pixel_counts
 from .records import Records, show, to_float
 
-# Masks decoded at a time: few enough for the processor's cache, which halves the time.
-CHUNK = 256
 RLE_REMEDY = "give run-length encoding {'size': [height, width], 'counts': ...} as pycocotools.mask.encode makes it"
 MASK_REMEDY = 'give polygons or run-length encoding'
+SEGM_REMEDY = "evaluating segm needs every instance's mask: give polygons or run-length encoding"
+AMODAL_REMEDY = "occlusion by amodal masks needs every instance's amodal and visible mask"
+
+# Fields of the amodal and the visible mask, as data sets in COCO format name them.
+AMODAL_FIELDS = (
+    ('amodal_segmentation', 'segmentation'),  # mmhybrid.datasets.occluded_shapes
+    ('a_segm', 'i_segm'),  # KINS, version of 2020
+    ('segmentation', 'inmodal_seg'),  # KINS, version of 2019
+    ('segmentation', 'visible_mask'),  # D2SA and COCOA with COCO's categories
+    ('amodal_segm', 'visible_segm'),  # AIStron's form of all of these
+)
+# Of a chunk of encodings, both of its characters and of the objects that hold them.
+CHUNK = 16384
 
 
 def image_sizes(images: Records) -> np.ndarray:
@@ -30,52 +43,95 @@ def image_sizes(images: Records) -> np.ndarray:
     return sizes
 
 
-def check_ground_truth(annotations: Records, sizes: np.ndarray) -> list[Any]:
+def amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]:
+    """Which of :data:`AMODAL_FIELDS` the first annotation that counts has.
+
+    Args:
+        annotations: The records.
+        counted: ``(n,)`` bool, whether each counts.
+    """
+    index = int(np.argmax(counted))
+    for pair in AMODAL_FIELDS:
+        if all(field in annotations.rows[index] for field in pair):
+            return pair
+    names = ', '.join(f"'{amodal}' and '{visible}'" for amodal, visible in AMODAL_FIELDS)
+    annotations.fail(index, f'has no amodal and visible mask, looked for as {names}', AMODAL_REMEDY)
+
+
+def check_ground_truth(
+    annotations: Records, sizes: np.ndarray, field: str = 'segmentation', remedy: str = SEGM_REMEDY
+) -> list[Any]:
     """Segmentations of ground truth: polygons or run-length encoding.
 
     Args:
-        annotations: The records, with the field ``segmentation``.
+        annotations: The records.
         sizes: ``(n, 2)`` height and width of each record's image.
+        field: The records' field that holds the segmentation.
+        remedy: What to tell where it is missing.
 
     Returns:
         The segmentations: polygons as they are, run lengths as ``{'size': [height, width], 'counts': bytes}``.
     """
-    remedy = "evaluating segm needs every instance's mask: give polygons or run-length encoding"
-    values = annotations.column('segmentation', remedy)
+    values = annotations.column(field, remedy)
+    _check_polygons(annotations, field, [i for i, v in enumerate(values) if not isinstance(v, dict)], values, sizes)
     encoded = [i for i, value in enumerate(values) if isinstance(value, dict)]
-    _check_rles(annotations, encoded, values, sizes, MASK_REMEDY)
-    for index, value in enumerate(values):
-        if not isinstance(value, dict):
-            _check_polygons(annotations, index, value, sizes[index])
-    return [_compressed(value) if isinstance(value, dict) else value for value in values]
+    packed = _pack(annotations, field, encoded, [values[i] for i in encoded], sizes[encoded], MASK_REMEDY)
+    checked = list(values)
+    for start in range(0, len(encoded), CHUNK):
+        part = encoded[start : start + CHUNK]
+        for index, rle in zip(part, packed.rles(start, start + len(part)), strict=True):
+            checked[index] = rle
+    return checked
 
 
-def check_detections(results: Records, sizes: np.ndarray) -> list[dict[str, Any]]:
+def check_detections(results: Records, sizes: np.ndarray) -> Masks:
     """Segmentations of detections: run-length encoding only, as in the COCO results format.
 
     Args:
         results: The records, with the field ``segmentation``.
         sizes: ``(n, 2)`` height and width of each record's image.
-
-    Returns:
-        The masks as ``{'size': [height, width], 'counts': bytes}``.
     """
     remedy = 'evaluating segm needs masks: give the results file with masks, in mmdet *.segm.json'
     values = results.column('segmentation', remedy)
-    for index, value in enumerate(values):
-        if not isinstance(value, dict):
-            results.fail(index, f"field 'segmentation' is {show(value)}, not run-length encoding", RLE_REMEDY)
-    _check_rles(results, range(len(values)), values, sizes, RLE_REMEDY)
-    return [_compressed(value) for value in values]
+    if not set(map(type, values)) <= {dict}:
+        for index, value in enumerate(values):
+            if not isinstance(value, dict):
+                results.fail(index, f"field 'segmentation' is {show(value)}, not run-length encoding", RLE_REMEDY)
+    return _pack(results, 'segmentation', range(len(values)), values, sizes, RLE_REMEDY)
 
 
-def _check_polygons(records: Records, index: int, value: Any, size: np.ndarray) -> None:
+def _check_polygons(
+    records: Records, field: str, indices: Sequence[int], values: Sequence[Any], sizes: np.ndarray
+) -> None:
+    """Check all at once; only if something is wrong, look for it one by one."""
+    if not _sound_polygons([values[index] for index in indices], sizes[indices]):
+        for index in indices:
+            _check_polygons_of(records, field, index, values[index], float(sizes[index].max()))
+
+
+def _sound_polygons(values: list[Any], sizes: np.ndarray) -> bool:
+    if not set(map(type, values)) <= {list} or not all(values):
+        return False
+    polygons = list(chain.from_iterable(values))
+    if not set(map(type, polygons)) <= {list}:
+        return False
+    lengths = list(map(len, polygons))
+    if min(lengths, default=6) < 6 or any(length % 2 for length in set(lengths)):
+        return False
+    numbers = list(chain.from_iterable(polygons))
+    if not set(map(type, numbers)) <= {int, float}:
+        return False
+    points = to_float(numbers)
+    reach = np.repeat(np.repeat(sizes.max(axis=1), list(map(len, values))), lengths)
+    return bool(((points >= -reach) & (points <= 2 * reach)).all())  # false for NaN
+
+
+def _check_polygons_of(records: Records, field: str, index: int, value: Any, reach: float) -> None:
     def fail(problem: str) -> None:
-        records.fail(index, f"field 'segmentation' {problem}", MASK_REMEDY)
+        records.fail(index, f"field '{field}' {problem}", MASK_REMEDY)
 
     if not isinstance(value, list) or not value:
         fail(f'is {show(value)}, neither polygons nor run-length encoding')
-    reach = float(size.max())
     for polygon in value:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             fail(f'holds {show(polygon)}, not a list of three or more x, y pairs')
@@ -86,23 +142,56 @@ def _check_polygons(records: Records, index: int, value: Any, size: np.ndarray) 
             fail(f'holds {show(polygon)}, in which a point is not finite or far outside the image')
 
 
-def _check_rles(
-    records: Records, indices: Sequence[int], values: Sequence[Any], sizes: np.ndarray, remedy: str
-) -> None:
-    compressed, texts = [], []
-    for index in indices:
-        problem = _form_problem(values[index], sizes[index].tolist())
-        if problem:
-            records.fail(index, f"field 'segmentation' {problem}", remedy)
-        if not isinstance(values[index]['counts'], list):
-            compressed.append(index)
-            texts.append(_bytes(values[index]['counts']))
-    for start in range(0, len(compressed), CHUNK):
-        chunk = compressed[start : start + CHUNK]
-        bad = ~valid_counts(texts[start : start + CHUNK], sizes[chunk].prod(axis=1))
-        if bad.any():
-            index = chunk[int(np.argmax(bad))]
-            records.fail(index, "field 'segmentation' has counts that do not fill its size", remedy)
+def _pack(
+    records: Records, field: str, indices: Sequence[int], rles: Sequence[dict[str, Any]], sizes: np.ndarray, remedy: str
+) -> Masks:
+    """Check encodings and put them into one buffer.
+
+    Args:
+        records: Where they come from.
+        field: In which field.
+        indices: Of n records.
+        rles: Their n encodings.
+        sizes: ``(n, 2)`` height and width of their images.
+        remedy: What to tell if one is wrong.
+    """
+    packed = _join_plain(rles, sizes)
+    if packed is None:
+        for index, rle, size in zip(indices, rles, sizes.tolist(), strict=True):
+            problem = _form_problem(rle, size)
+            if problem:
+                records.fail(index, f"field '{field}' {problem}", remedy)
+        counts = [_compressed(rle) for rle in rles]
+        packed = b''.join(counts), list(map(len, counts))
+    text, lengths = packed
+    offsets = np.append(0, np.cumsum(np.array(lengths, dtype=np.int64)))
+    areas = pixel_counts(text, offsets, sizes.prod(axis=1))
+    bad = areas < 0
+    if bad.any():
+        records.fail(indices[int(np.argmax(bad))], f"field '{field}' has counts that do not fill its size", remedy)
+    return Masks(sizes.astype(np.int32), text, offsets, areas)
+
+
+def _join_plain(rles: Sequence[dict[str, Any]], sizes: np.ndarray) -> tuple[bytes, list[int]] | None:
+    """Counts of encodings that are as usual in every way, and the lengths; None where one has to be looked at."""
+    try:
+        given = [rle['size'] for rle in rles]
+        counts = [rle['counts'] for rle in rles]
+    except KeyError:
+        return None
+    if not set(map(type, given)) <= {list} or not set(map(len, given)) <= {2}:
+        return None
+    sides = list(chain.from_iterable(given))
+    if not set(map(type, sides)) <= {int} or sides != sizes.ravel().tolist():
+        return None
+    kinds = set(map(type, counts))
+    if kinds not in ({str}, {bytes}) or not all(counts):
+        return None
+    try:
+        text = ''.join(counts).encode('ascii') if kinds == {str} else b''.join(counts)
+    except UnicodeEncodeError:
+        return None
+    return text, list(map(len, counts))
 
 
 def _form_problem(rle: dict[str, Any], size: list[int]) -> str:
@@ -119,65 +208,13 @@ def _form_problem(rle: dict[str, Any], size: list[int]) -> str:
     return ''
 
 
-def valid_counts(texts: Sequence[bytes], areas: np.ndarray) -> np.ndarray:
-    """Whether compressed run lengths decode to non-negative runs that fill their masks.
-
-    The format is that of ``rleToString`` in cocoapi's ``maskApi.c``: characters from 48 carry five bits each and a
-    sixth that says another follows; from the fourth run on, the difference to the run two before is stored.
-
-    Args:
-        texts: Non-empty strings of one encoding each.
-        areas: ``(n,)`` height times width of each.
-
-    Returns:
-        ``(n,)`` bool.
-    """
-    lengths = np.array([len(text) for text in texts])
-    owner = np.repeat(np.arange(len(texts)), lengths)
-    codes = np.frombuffer(b''.join(texts), dtype=np.uint8).astype(np.int64) - 48
-    stops = codes & 32 == 0
-    ok = np.bincount(owner, (codes < 0) | (codes > 63), len(texts)) == 0
-    ok &= stops[np.cumsum(lengths) - 1]
-    # A text that fails here would glue its last number to the next text's first: look at the others alone.
-    codes, owner, stops = codes[ok[owner]], owner[ok[owner]], stops[ok[owner]]
-    if not len(codes):
-        return ok
-    first = np.concatenate([[0], np.flatnonzero(stops)[:-1] + 1])
-    digits = np.diff(np.append(first, len(codes)))
-    place = np.arange(len(codes)) - np.repeat(first, digits)
-    owner_of_run = owner[first]
-    too_long = np.bincount(owner_of_run, digits > 7, len(texts)) > 0
-    values = np.add.reduceat((codes & 31) << (5 * np.minimum(place, 7)), first)
-    last = codes[first + digits - 1]
-    values -= np.where(last & 16, 1 << (5 * np.minimum(digits, 8)), 0)
-
-    runs = np.bincount(owner_of_run, minlength=len(texts))
-    heads = np.cumsum(runs) - runs
-    head = np.repeat(heads, runs)  # of each run: the first run of its mask
-    run = np.arange(len(first)) - head
-    # Undo the differences: odd runs chain from run 1, even ones from run 2. Cumulative sums over all masks at once,
-    # less the sum before the mask's own chain began.
-    counts = values.copy()
-    for start in (1, 2):
-        chain = (run >= start) & (run % 2 == start % 2)
-        chained = np.where(chain, values, 0)
-        sums = np.cumsum(chained)
-        before = sums[head] - chained[head]
-        counts = np.where(chain, sums - before, counts)
-    negative = np.bincount(owner_of_run, counts < 0, len(texts)) > 0
-    total = np.zeros(len(texts), dtype=np.int64)
-    total[runs > 0] = np.add.reduceat(counts, heads[runs > 0])
-    return ok & ~too_long & ~negative & (total == areas)
-
-
-def _bytes(counts: str | bytes) -> bytes:
-    return counts.encode() if isinstance(counts, str) else counts
-
-
-def _compressed(rle: dict[str, Any]) -> dict[str, Any]:
-    size, counts = [int(side) for side in rle['size']], rle['counts']
-    if not isinstance(counts, list):
-        return {'size': size, 'counts': _bytes(counts)}
+def _compressed(rle: dict[str, Any]) -> bytes:
+    counts = rle['counts']
+    if isinstance(counts, str):
+        return counts.encode('ascii')
+    if isinstance(counts, bytes):
+        return counts
     from pycocotools import mask
 
-    return mask.frPyObjects({'size': size, 'counts': counts}, *size)
+    size = [int(side) for side in rle['size']]
+    return mask.frPyObjects({'size': size, 'counts': counts}, *size)['counts']

@@ -31,16 +31,18 @@ class Records:
         label: What the list is called, e.g. ``'annotations'``.
         rows: The objects.
         has_id: Whether an error should give a record's id beside its index.
+        offset: Index in the file of the first of ``rows``, where they are a part of it.
     """
 
     source: str
     label: str
     rows: Sequence[Any]
     has_id: bool = False
+    offset: int = 0
 
     def fail(self, index: int, problem: str, remedy: str) -> NoReturn:
         """Raise an ``InputError`` about record ``index``."""
-        name = f'{self.label}[{index}]'
+        name = f'{self.label}[{self.offset + index}]'
         if self.has_id and isinstance(self.rows[index], dict) and 'id' in self.rows[index]:
             name += f' (id {show(self.rows[index]["id"])})'
         raise InputError(f'{self.source}: {name}: {problem}; {remedy}.')
@@ -113,9 +115,10 @@ class Records:
     def boxes(self, remedy: str) -> np.ndarray:
         """The field ``bbox`` as ``(n, 4)`` float64 ``x, y, width, height``, finite and without negative size."""
         values = self.column('bbox', remedy)
-        for index, value in enumerate(values):
-            if not isinstance(value, list | tuple | np.ndarray) or len(value) != 4:
-                self.fail(index, f"field 'bbox' is {show(value)}, not four numbers", remedy)
+        if not set(map(type, values)) <= {list} or not set(map(len, values)) <= {4}:
+            for index, value in enumerate(values):
+                if not _is_sequence(value) or len(value) != 4:
+                    self.fail(index, f"field 'bbox' is {show(value)}, not four numbers", remedy)
         flat = list(chain.from_iterable(values))
         bad_kinds = _other_kinds(flat, Real)
         if bad_kinds:
@@ -152,6 +155,10 @@ def to_float(values: Sequence[Any]) -> np.ndarray:
         return np.array(values, dtype=np.float64)
     except OverflowError:
         return np.array([_float(value) for value in values])
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
 def _float(value: Any) -> float:

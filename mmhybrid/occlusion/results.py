@@ -1,7 +1,7 @@
 """What an occlusion-stratified evaluation returns, and its JSON form.
 
-AP and AR are fractions in [0, 1], as pycocotools gives them. A stratum without ground truth has NaN, never
-pycocotools' -1; JSON writes NaN, and a bound that is infinite, as null.
+AP, AR and recall are fractions in [0, 1], as pycocotools gives them. A stratum without ground truth has NaN, never
+pycocotools' -1; JSON writes NaN, and a bound that is infinite, as null. ``docs/occlusion.md`` documents the JSON.
 """
 
 from __future__ import annotations
@@ -9,18 +9,134 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .strata import Stratum
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 SCHEMA = 'mmhybrid.occlusion'
-SCHEMA_VERSION = 1
+# 2: sizes, intervals, errors, categories and recall by instance; `ratio` and `geometry` moved into `measure`.
+SCHEMA_VERSION = 2
+METRICS = ('ap', 'ap50', 'ap75', 'aps', 'apm', 'apl', 'ar')
+NAN = float('nan')
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What strata are made by.
+
+    Attributes:
+        name: Symbol in tables and figures: ``'r'``, or the name of the user's own property.
+        definition: ``'covered'``, ``'multi'``, ``'pairwise'``, ``'invisible'``, ``'max-iou'``, or ``'user'``.
+        geometry: ``'bbox'``, ``'segm'`` or ``'amodal'``; ``''`` for the user's own property.
+    """
+
+    name: str = 'r'
+    definition: str = 'covered'
+    geometry: str = 'bbox'
+
+    @property
+    def label(self) -> str:
+        """One phrase for an axis, e.g. ``'occlusion ratio r (covered, bbox)'``."""
+        if self.definition == 'user':
+            return self.name
+        return f'occlusion ratio {self.name} ({self.definition}, {self.geometry})'
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bootstrap interval of a metric (see :mod:`mmhybrid.occlusion.bootstrap`)."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Detections and instances of a stratum by kind, at one IoU threshold (TBC article, Fig. 7c).
+
+    Every detection that counts, i.e. scores at least ``min_score`` and was not taken by a crowd region, is of exactly
+    one of the first five kinds, the first that fits. ``true_positive + missed`` is the number of instances.
+
+    Attributes:
+        iou_thr: The threshold.
+        min_score: Detections below this score are left out.
+        true_positive: Took an instance.
+        duplicate: IoU >= threshold with an instance of its class, which a detection of higher score took.
+        confusion: IoU >= threshold with an instance of another class.
+        partial: 0.1 <= IoU < threshold with an instance of any class.
+        background: None of these: IoU below 0.1 with every instance.
+        missed: Instances that none of the detections took.
+    """
+
+    iou_thr: float
+    min_score: float
+    true_positive: int
+    duplicate: int
+    confusion: int
+    partial: int
+    background: int
+    missed: int
+
+    KINDS: ClassVar[tuple[str, ...]] = ('duplicate', 'confusion', 'partial', 'background')
+
+    @property
+    def false_positives(self) -> int:
+        """Sum of the four kinds."""
+        return sum(getattr(self, kind) for kind in self.KINDS)
+
+    def share(self, kind: str) -> float:
+        """A kind's part of the false positives; NaN without any."""
+        return getattr(self, kind) / self.false_positives if self.false_positives else NAN
+
+
+@dataclass(frozen=True)
+class CategoryResult:
+    """One category on one stratum; ``ap``, ``ap50``, ``ap75`` and ``ar`` as in :class:`StratumResult`."""
+
+    id: int
+    name: str
+    num_images: int
+    num_instances: int
+    ap: float
+    ap50: float
+    ap75: float
+    ar: float
+
+
+@dataclass(frozen=True)
+class InstanceRecall:
+    """Recall of the instances whose own occlusion lies in ``(lower, upper]``, or is ``lower`` where the two are equal.
+
+    Only recall is well posed by instance: a false positive belongs to no instance.
+
+    Attributes:
+        name: E.g. ``'0.2 < f <= 0.4'``.
+        lower: Lower bound of the covered or invisible fraction.
+        upper: Upper bound.
+        num_instances: Number of instances, without crowd regions.
+        recall50: Share found at IoU 0.50.
+        recall75: Share found at IoU 0.75.
+        recall: Mean share over IoU 0.50:0.95.
+        intervals: Bootstrap intervals by field name; empty if none were asked for.
+    """
+
+    name: str
+    lower: float
+    upper: float
+    num_instances: int
+    recall50: float
+    recall75: float
+    recall: float
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StratumResult:
-    """COCO metrics (at most 100 detections an image, all areas) on the images of one stratum.
+    """COCO metrics (at most 100 detections an image and category) on the images of one stratum.
 
     Attributes:
         stratum: Which images.
@@ -31,7 +147,15 @@ class StratumResult:
         ap: AP averaged over IoU 0.50:0.95.
         ap50: AP at IoU 0.50.
         ap75: AP at IoU 0.75.
+        aps: AP of small instances (area below 32 squared).
+        apm: AP of medium instances.
+        apl: AP of large instances (area above 96 squared).
         ar: AR averaged over IoU 0.50:0.95.
+        ap_common: Mean AP over the categories that have instances in every filled stratum; NaN if not asked for, or if
+            there is no such category.
+        intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75`` and ``ar``; empty if none were asked for.
+        errors: Error anatomy; None if not asked for.
+        categories: Per category, those with instances in the stratum; empty if not asked for.
     """
 
     stratum: Stratum
@@ -42,13 +166,28 @@ class StratumResult:
     ap: float
     ap50: float
     ap75: float
+    aps: float
+    apm: float
+    apl: float
     ar: float
+    ap_common: float = NAN
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    errors: Errors | None = None
+    categories: tuple[CategoryResult, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, the stratum's fields first; NaN and infinite numbers are None."""
-        fields = asdict(self)
-        fields = fields.pop('stratum') | fields
-        return {key: None if _no_number(value) else value for key, value in fields.items()}
+        """Plain values, the stratum's fields first."""
+        values = _plain(self)
+        return values.pop('stratum') | values
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How the intervals were made: images resampled with replacement, the same draws for every stratum and model."""
+
+    resamples: int
+    seed: int
+    confidence: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -58,22 +197,28 @@ class OcclusionResult:
     Attributes:
         name: What the result is called in tables and figures.
         iou_type: ``'bbox'`` or ``'segm'``: how detections are matched.
-        ratio: Definition of the occlusion ratio, ``'covered'``.
-        geometry: What the ratio is measured on, ``'bbox'``.
-        engine: What matched and accumulated, ``'pycocotools'``.
+        measure: What the strata are made by.
+        engine: What matched and accumulated, ``'pycocotools'`` or ``'hotcoco'``.
         ground_truth: The ground-truth file as given.
         detections: The results file as given.
         strata: One result a stratum, in the order asked for.
+        instances: Recall by the instances' own occlusion; empty if not asked for.
+        fraction: What ``instances`` go by, e.g. ``'covered fraction f (bbox)'``; empty without them.
+        num_common_categories: How many categories ``ap_common`` is the mean of; None if not asked for.
+        bootstrap: How intervals were made; None without any.
     """
 
     name: str
     iou_type: str
-    ratio: str
-    geometry: str
+    measure: Measure
     engine: str
     ground_truth: str
     detections: str
     strata: tuple[StratumResult, ...]
+    instances: tuple[InstanceRecall, ...] = ()
+    fraction: str = ''
+    num_common_categories: int | None = None
+    bootstrap: Bootstrap | None = None
 
     @property
     def all(self) -> StratumResult:
@@ -82,34 +227,119 @@ class OcclusionResult:
 
     @property
     def bins(self) -> tuple[StratumResult, ...]:
-        """The results on the disjoint bins of r."""
-        return tuple(result for result in self.strata if result.stratum.kind == 'bin')
+        """The results on the disjoint bins of the measure."""
+        return self.of_kind('bin')
 
     @property
     def cumulative(self) -> tuple[StratumResult, ...]:
         """The results on the strata r >= t."""
-        return tuple(result for result in self.strata if result.stratum.kind == 'cumulative')
+        return self.of_kind('cumulative')
+
+    @property
+    def groups(self) -> tuple[StratumResult, ...]:
+        """The results on the groups of the user's own labels."""
+        return self.of_kind('group')
+
+    def of_kind(self, kind: str) -> tuple[StratumResult, ...]:
+        """The results on the strata of one kind, in order."""
+        return tuple(result for result in self.strata if result.stratum.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with ``schema_version``."""
-        fields = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != 'strata'}
-        strata = [result.to_dict() for result in self.strata]
-        return {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, **fields, 'strata': strata}
+        return {
+            'schema': SCHEMA,
+            'schema_version': SCHEMA_VERSION,
+            **_plain(self),
+            'strata': [row.to_dict() for row in self.strata],
+        }
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + '\n'
 
+    def to_pandas(self) -> DataFrame:
+        """One row a stratum: its fields, intervals as ``ap_low`` and ``ap_high``, errors as ``errors_duplicate``.
 
-def to_json(results: Iterable[OcclusionResult]) -> str:
-    """Several results (IoU types, models) as one JSON document: ``schema``, ``schema_version``, ``results``."""
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        from .frames import strata_frame
+
+        return strata_frame([self])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Model minus baseline on one stratum, by paired bootstrap: both on the same resampled images.
+
+    Attributes:
+        stratum: Which images.
+        num_images: How many.
+        metric: ``'ap'``, ``'ap50'``, ``'ap75'`` or ``'ar'``.
+        baseline: The metric of the baseline.
+        model: The metric of the model.
+        difference: ``model - baseline``.
+        interval: Bootstrap interval of the difference.
+        p_value: Two-sided: how often resamples put the difference on the other side of 0, doubled; never 0.
+    """
+
+    stratum: Stratum
+    num_images: int
+    metric: str
+    baseline: float
+    model: float
+    difference: float
+    interval: Interval
+    p_value: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the stratum's fields first."""
+        values = _plain(self)
+        return values.pop('stratum') | values
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Paired differences between two models, for one IoU type.
+
+    Attributes:
+        baseline: Name of the model that others are compared with.
+        model: Name of the other.
+        iou_type: ``'bbox'`` or ``'segm'``.
+        bootstrap: How images were resampled.
+        differences: One for each stratum and metric, stratum by stratum.
+    """
+
+    baseline: str
+    model: str
+    iou_type: str
+    bootstrap: Bootstrap
+    differences: tuple[Difference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(self) | {'differences': [row.to_dict() for row in self.differences]}
+
+
+def to_json(results: Iterable[OcclusionResult], comparisons: Iterable[Comparison] = ()) -> str:
+    """Several results (IoU types, models) and their comparisons as one JSON document."""
     document = {
         'schema': SCHEMA,
         'schema_version': SCHEMA_VERSION,
         'results': [result.to_dict() for result in results],
+        'comparisons': [comparison.to_dict() for comparison in comparisons],
     }
     return json.dumps(document, indent=2, allow_nan=False) + '\n'
 
 
-def _no_number(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def _plain(value: Any) -> Any:
+    """Dataclasses as dictionaries; NaN and infinite numbers as None."""
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

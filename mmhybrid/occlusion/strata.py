@@ -1,10 +1,11 @@
-"""Image strata as data: which images, by their occlusion ratio r, are evaluated together.
+"""Image strata as data: which images, by their occlusion ratio or any other property, are evaluated together.
 
-Two families, both used by the TBC article's figure of AP against r = 0 ... 0.8 or needed to read it:
+Families:
 
 - bins, disjoint: ``r = 0`` is a bin of its own, then ``(0, 0.1]``, ``(0.1, 0.2]``, ..., ``(0.9, 1]``. A bin excludes
   its lower edge and includes its upper edge, so every r in [0, 1] lies in exactly one bin.
 - cumulative: ``r >= t``. It includes its threshold.
+- groups: the images with one label of the user's own.
 
 An image with r = 0.3 is hence in the bin ``(0.2, 0.3]`` and in ``r >= 0.3``. Edges carry a tolerance of ``EDGE_TOL``:
 a ratio that float arithmetic left at 0.30000000000000004 goes where 0.3 goes.
@@ -13,7 +14,7 @@ a ratio that float arithmetic left at 0.30000000000000004 goes where 0.3 goes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -23,38 +24,41 @@ from mmhybrid.errors import InputError
 EDGE_TOL = 1e-9
 DEFAULT_EDGES = tuple(i / 10 for i in range(11))
 DEFAULT_THRESHOLDS = tuple(i / 10 for i in range(9))
+COCO_OCC_IOU = 0.2
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """One set of images, chosen by occlusion ratio.
+    """One set of images, chosen by a number or a label of each image.
 
     Attributes:
         name: Unique label, e.g. ``'0.2 < r <= 0.3'``.
-        lower: Lower bound on r.
-        upper: Upper bound on r; infinite where there is none.
+        lower: Lower bound; NaN for a group.
+        upper: Upper bound; infinite where there is none, NaN for a group.
         kind: ``'all'`` holds every image; ``'bin'`` holds lower < r <= upper, or r = lower where the two are equal;
-            ``'cumulative'`` holds r >= lower.
+            ``'cumulative'`` holds r >= lower; ``'group'`` holds the images with the label ``name``.
     """
 
     name: str
     lower: float
     upper: float
-    kind: Literal['all', 'bin', 'cumulative']
+    kind: Literal['all', 'bin', 'cumulative', 'group']
 
-    def contains(self, ratio: float) -> bool:
-        """Whether an image with occlusion ratio ``ratio`` belongs to the stratum."""
+    def contains(self, value: float | str) -> bool:
+        """Whether an image with this ratio, or this label, belongs to the stratum."""
         if self.kind == 'all':
             return True
+        if self.kind == 'group':
+            return value == self.name
         if self.kind == 'cumulative':
-            return ratio >= self.lower - EDGE_TOL
+            return value >= self.lower - EDGE_TOL
         if self.lower == self.upper:
-            return abs(ratio - self.lower) <= EDGE_TOL
-        return self.lower + EDGE_TOL < ratio <= self.upper + EDGE_TOL
+            return abs(value - self.lower) <= EDGE_TOL
+        return self.lower + EDGE_TOL < value <= self.upper + EDGE_TOL
 
-    def members(self, ratios: dict[int, float]) -> list[int]:
-        """The image ids of ``ratios`` (image id -> r) in the stratum, in the same order."""
-        return [image_id for image_id, ratio in ratios.items() if self.contains(ratio)]
+    def members(self, values: Mapping[int, float | str]) -> list[int]:
+        """The image ids of ``values`` (image id -> ratio or label) in the stratum, in the same order."""
+        return [image_id for image_id, value in values.items() if self.contains(value)]
 
 
 def all_images() -> Stratum:
@@ -62,8 +66,12 @@ def all_images() -> Stratum:
     return Stratum('all', 0.0, math.inf, 'all')
 
 
-def bins(edges: Sequence[float] = DEFAULT_EDGES) -> tuple[Stratum, ...]:
+def bins(edges: Sequence[float] = DEFAULT_EDGES, symbol: str = 'r') -> tuple[Stratum, ...]:
     """Disjoint bins ``(edges[i], edges[i + 1]]``, led by the bin ``r = 0`` if the first edge is 0.
+
+    Args:
+        edges: Increasing numbers; the outer two may be infinite.
+        symbol: What the names call the number.
 
     Raises:
         InputError: Fewer than two edges, or edges that do not increase by more than the tolerance.
@@ -71,11 +79,11 @@ def bins(edges: Sequence[float] = DEFAULT_EDGES) -> tuple[Stratum, ...]:
     edges = [float(edge) for edge in edges]
     if len(edges) < 2 or not all(b - a > 2 * EDGE_TOL for a, b in pairwise(edges)):
         raise InputError(f'bin edges {edges} do not increase; give at least two increasing numbers.')
-    zero = (Stratum('r = 0', 0.0, 0.0, 'bin'),) if edges[0] == 0 else ()
-    return zero + tuple(Stratum(f'{low:g} < r <= {high:g}', low, high, 'bin') for low, high in pairwise(edges))
+    zero = (Stratum(f'{symbol} = 0', 0.0, 0.0, 'bin'),) if edges[0] == 0 else ()
+    return zero + tuple(Stratum(_bin_name(low, high, symbol), low, high, 'bin') for low, high in pairwise(edges))
 
 
-def cumulative(thresholds: Iterable[float] = DEFAULT_THRESHOLDS) -> tuple[Stratum, ...]:
+def cumulative(thresholds: Iterable[float] = DEFAULT_THRESHOLDS, symbol: str = 'r') -> tuple[Stratum, ...]:
     """Strata ``r >= t``, one a threshold.
 
     Raises:
@@ -84,9 +92,27 @@ def cumulative(thresholds: Iterable[float] = DEFAULT_THRESHOLDS) -> tuple[Stratu
     thresholds = [float(threshold) for threshold in thresholds]
     if not all(map(math.isfinite, thresholds)):
         raise InputError(f'thresholds {thresholds} hold a value that is not finite; give numbers.')
-    return tuple(Stratum(f'r >= {threshold:g}', threshold, math.inf, 'cumulative') for threshold in thresholds)
+    return tuple(Stratum(f'{symbol} >= {threshold:g}', threshold, math.inf, 'cumulative') for threshold in thresholds)
+
+
+def groups(labels: Iterable[str]) -> tuple[Stratum, ...]:
+    """One stratum a label, in the order of first appearance."""
+    return tuple(Stratum(label, math.nan, math.nan, 'group') for label in dict.fromkeys(labels))
 
 
 def tbc() -> tuple[Stratum, ...]:
     """Preset after the TBC article: all images, the default bins and the default cumulative thresholds."""
     return (all_images(), *bins(), *cumulative())
+
+
+def coco_occ() -> tuple[Stratum, ...]:
+    """Preset after COCO-OCC: images with a pair of instances whose boxes have IoU >= 0.2, and the others."""
+    occluded = Stratum(f'max IoU >= {COCO_OCC_IOU}', COCO_OCC_IOU, math.inf, 'cumulative')
+    others = Stratum(f'max IoU < {COCO_OCC_IOU}', -math.inf, math.nextafter(COCO_OCC_IOU - 2 * EDGE_TOL, 0), 'bin')
+    return (all_images(), others, occluded)
+
+
+def _bin_name(low: float, high: float, symbol: str) -> str:
+    if math.isinf(low):
+        return f'{symbol} <= {high:g}' if math.isfinite(high) else f'any {symbol}'
+    return f'{low:g} < {symbol} <= {high:g}' if math.isfinite(high) else f'{symbol} > {low:g}'

@@ -67,9 +67,14 @@ def test_adds_the_strata_to_what_coco_metric_gives(annotations, tmp_path):
     assert metric.outfile_prefix == prefix
     for kind in kinds:
         result = evaluate(annotations, f'{prefix}.{kind}.json', (kind,))[kind]
-        expected = {f'coco/{kind}_mAP_occ_{p.stratum.lower:g}': round(p.ap, 3) for p in result.cumulative[1:]}
-        assert {k: v for k, v in ours.items() if k.startswith(f'coco/{kind}_mAP_occ')} == expected
-        assert len(expected) == 8
+        names = {'mAP': 'ap', 'mAP_50': 'ap50', 'mAP_75': 'ap75', 'AR': 'ar'}
+        expected = {
+            f'coco/{kind}_{name}_occ_{part.stratum.lower:g}': round(getattr(part, field), 3)
+            for part in result.cumulative[1:]
+            for name, field in names.items()
+        }
+        assert {k: v for k, v in ours.items() if k.startswith(f'coco/{kind}') and '_occ_' in k} == expected
+        assert len(expected) == 8 * 4
         assert 0 < ours[f'coco/{kind}_mAP'] < 1
 
 
@@ -86,6 +91,20 @@ def test_a_subset_of_classes_is_evaluated_alone(annotations):
     alone.write_text(json.dumps(content))
     metric = METRICS.build(dict(type='OcclusionCocoMetric', ann_file=str(alone), metric='bbox'))
     assert run(metric, predictions(annotations, classes), classes) == values
+
+
+def test_strata_of_the_users_choice(annotations):
+    def values(**occlusion):
+        metric = dict(type='OcclusionCocoMetric', ann_file=str(annotations), metric='bbox', occlusion=occlusion)
+        return {key: v for key, v in run(METRICS.build(metric), predictions(annotations)).items() if '_mAP_occ_' in key}
+
+    amodal = values(definition='invisible', thresholds=[0.1, 0.25])
+    assert list(amodal) == ['coco/bbox_mAP_occ_0.1', 'coco/bbox_mAP_occ_0.25']
+    images = [image['id'] for image in json.loads(annotations.read_text())['images']]
+    labelled = values(values={image_id: 'even' if image_id % 2 == 0 else 'odd' for image_id in images})
+    assert list(labelled) == ['coco/bbox_mAP_occ_even', 'coco/bbox_mAP_occ_odd']
+    with pytest.raises(InputError, match="unknown definition 'x'"):
+        values(definition='x')
 
 
 def test_no_detections_end_nothing(annotations):

@@ -66,6 +66,11 @@ def _detection(rng, image_id, category_id, box, masks):
 
 def reference(gt, dt, image_ids, iou_type='bbox'):
     """AP, AP50, AP75, AR of a fresh, default pycocotools run on a data set of these images alone."""
+    return [reference_metrics(gt, dt, image_ids, iou_type)[i] for i in (0, 1, 2, 6)]
+
+
+def reference_metrics(gt, dt, image_ids, iou_type='bbox'):
+    """The same, with AP of small, medium and large instances before AR."""
     kept = set(image_ids)
     part = {
         'images': [image for image in gt['images'] if image['id'] in kept],
@@ -90,4 +95,64 @@ def reference(gt, dt, image_ids, iou_type='bbox'):
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    return [float('nan') if value == -1 else value for value in evaluator.stats[[0, 1, 2, 8]]]
+    return [float('nan') if value == -1 else value for value in evaluator.stats[[0, 1, 2, 3, 4, 5, 8]]]
+
+
+def hard_dataset(seed, masks=False, num_images=9):
+    """``(gt, dt)`` where engines could differ: everything of :func:`dataset`, and
+
+    ids that are negative or huge and in no order; boxes on a grid, so that IoUs are equal to each other and to
+    thresholds; repeated boxes; boxes without area; areas at COCO's size limits and beyond its largest; scores that
+    are negative, 0 or -0, with ties in an image and across images; classes that the image does not have.
+    """
+    rng = np.random.default_rng(seed)
+    ids = rng.choice([*range(-5, 20), 2**40, 2**53 + 1], num_images, replace=False).tolist()
+    categories = rng.choice([-3, 1, 2, 7, 1000, 2**41], int(rng.integers(1, 5)), replace=False).tolist()
+    areas = [0.0, 1023.999, 1024.0, 1024.001, 9215.999, 9216.0, 9216.001, 1e10, 1.0000001e10, None]
+    scores = [-1.5, -0.25, -0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 3.0]
+    annotations, results = [], []
+
+    def grid_box(smallest):
+        return [*rng.integers(0, 9, 2) * 4.0, *rng.integers(smallest, 7, 2) * 4.0]
+
+    def detection(image_id, category_id, box):
+        row = {'image_id': image_id, 'category_id': category_id, 'bbox': [float(value) for value in box]}
+        row['score'] = float(rng.choice(scores)) if rng.random() < 0.8 else float(rng.random())
+        results.append(row | ({'segmentation': rectangle(box)} if masks else {}))
+
+    for image_id in ids:
+        for _ in range(int(rng.choice([0, 1, 3, 8]))):
+            repeated = annotations and rng.random() < 0.2
+            box = annotations[-1]['bbox'] if repeated else grid_box(0 if rng.random() < 0.2 else 1)
+            area = areas[int(rng.integers(len(areas)))] if rng.random() < 0.5 else None
+            annotation = {
+                'id': int(rng.choice([-1, 1]) * (2**54 + len(annotations))),
+                'image_id': image_id,
+                'category_id': int(rng.choice(categories)),
+                'bbox': [float(value) for value in box],
+                'area': float(box[2] * box[3]) if area is None else area,
+                'iscrowd': int(rng.random() < 0.15),
+            }
+            if masks:
+                annotation['segmentation'] = rectangle(box)
+            annotations.append(annotation)
+            for _ in range(int(rng.integers(0, 4))):
+                shift = [*rng.integers(-1, 2, 2) * 4.0, *rng.integers(-1, 2, 2) * 4.0]
+                detection(image_id, annotation['category_id'], np.maximum(np.add(box, shift), 0))
+        for _ in range(int(rng.choice([0, 2, 6]))):
+            detection(image_id, int(rng.choice(categories)), grid_box(0))
+        if rng.random() < 0.1:
+            category_id = int(rng.choice(categories))
+            for _ in range(120):
+                detection(image_id, category_id, grid_box(1))
+    if not masks and results and rng.random() < 0.3:
+        results[0]['bbox'] = [0.0, 0.0, 2e5, 1e5]  # beyond COCO's largest area
+    if not results:
+        detection(ids[0], categories[0], grid_box(1))
+    rng.shuffle(results)
+    images = [{'id': i, 'height': SIZE, 'width': SIZE} for i in ids]
+    return {
+        'images': images,
+        'annotations': annotations,
+        'categories': [{'id': i, 'name': str(i)} for i in categories],
+    }, results

@@ -1,3 +1,6 @@
+"""The four commands as a user runs them."""
+
+import csv
 import json
 import os
 import subprocess
@@ -6,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mmhybrid.occlusion.cli import main
+from mmhybrid.cli import main as mmhybrid
+from mmhybrid.occlusion import evaluate, image_ratios
+from mmhybrid.occlusion.cli import main, main_eval
 
 from .synthetic import dataset
 
 ROOT = Path(__file__).parents[2]
+QUICK = ['--bootstrap', '10']
 
 
 @pytest.fixture
@@ -19,15 +25,34 @@ def files(tmp_path, monkeypatch):
     gt, dt = dataset(2, masks=True)
     Path('gt.json').write_text(json.dumps(gt))
     Path('model.bbox.json').write_text(json.dumps(dt))
+    Path('other.bbox.json').write_text(json.dumps(dt[::2]))
     return ['--ann', 'gt.json', '--results', 'model.bbox.json']
 
 
-def refused(capsys, arguments):
+def refused(capsys, arguments, run=main_eval):
     """The one line of stderr of a refused run."""
-    assert main(arguments) == 2
+    assert run(arguments) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith('error: ')
     return error
+
+
+def wrong_use(capsys, arguments):
+    """The one line of stderr when the options themselves are wrong."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def document(folder):
+    return json.loads(Path(folder, 'occlusion.json').read_text())
+
+
+def rows(path):
+    with Path(path).open(newline='') as file:
+        return list(csv.DictReader(file))
 
 
 def test_tool_end_to_end(files):
@@ -37,37 +62,123 @@ def test_tool_end_to_end(files):
     assert done.returncode == 0, done.stderr
     folder = Path('work_dirs/occlusion/model.bbox')
     assert sorted(path.name for path in folder.iterdir()) == ['occlusion.json', 'occlusion.png']
-    document = json.loads((folder / 'occlusion.json').read_text())
-    assert [result['iou_type'] for result in document['results']] == ['bbox', 'segm']
-    assert document['results'][0]['name'] == 'model.bbox'
+    assert [result['iou_type'] for result in document(folder)['results']] == ['bbox', 'segm']
+    assert document(folder)['results'][0]['name'] == 'model.bbox'
     assert done.stdout.splitlines()[-1] == f'wrote {folder / "occlusion.json"} and {folder / "occlusion.png"}'
     assert 'r >= 0.8' in done.stdout and 'matching segm' in done.stderr
 
 
-def test_help_has_an_example(capsys):
+@pytest.mark.parametrize('command', [[], ['ratio'], ['eval'], ['compare'], ['report']])
+def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit) as caught:
-        main(['--help'])
+        mmhybrid(['occlusion', *command, '--help'])
     assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert 'example:\n  mmhybrid occlusion ' in text and '--ann' in text
+
+
+def test_help_of_the_tool_has_its_own_name(capsys):
+    with pytest.raises(SystemExit):
+        main_eval(['--help'])
     assert 'python tools/eval_occlusion.py --ann' in capsys.readouterr().out
 
 
+def test_ratio_prints_and_writes_each_value(files, capsys):
+    gt = json.loads(Path('gt.json').read_text())
+    assert main(['ratio', '--ann', 'gt.json', '--out', 'r.csv', '--instances', 'i.json']) == 0
+    out = capsys.readouterr().out
+    assert '0.2 < r <= 0.3' in out and out.splitlines()[-1] == 'wrote r.csv and i.json'
+    assert {int(row['image_id']): float(row['value']) for row in rows('r.csv')} == image_ratios(gt)
+    values = json.loads(Path('i.json').read_text())['values']
+    assert [row['annotation_id'] for row in values] == [row['id'] for row in gt['annotations']]
+    assert main(['ratio', '--ann', 'gt.json', '--ratio', 'pairwise', '--geometry', 'segm']) == 0
+    assert 'r > 1' in capsys.readouterr().out
+
+
+def test_eval_with_all_details(files, capsys):
+    formats = ['--format', 'json', 'csv', 'md', 'svg']
+    assert main(['eval', *files, '--full', *QUICK, *formats, '--out-dir', 'out']) == 0
+    out = capsys.readouterr().out
+    for words in ('recall', 'errors an image', 'AP in % by category', '95% bootstrap interval, 10 resamples'):
+        assert words in ' '.join(out.split())
+    parts = ['', '_categories', '_instances']
+    figures = ['', '_recall', '_errors']
+    names = [f'occlusion{p}.csv' for p in parts] + [f'occlusion{p}.svg' for p in figures]
+    assert {path.name for path in Path('out').iterdir()} == {*names, 'occlusion.json', 'occlusion.md'}
+    strata = {row['stratum']: float(row['ap']) for row in rows('out/occlusion.csv') if row['ap']}
+    assert strata == {
+        row['name']: row['ap'] for row in document('out')['results'][0]['strata'] if row['ap'] is not None
+    }
+    assert main(['eval', *files, '--full', *QUICK, *formats, '--out-dir', 'out']) == 0  # over its own files
+
+
+def test_eval_of_two_models_by_a_property(files, capsys):
+    gt = json.loads(Path('gt.json').read_text())
+    lines = [f'{image["id"]},{"night" if i % 2 else "day"}' for i, image in enumerate(gt['images'])]
+    Path('light.csv').write_text('\n'.join(['image_id,light', *lines]))
+    models = ['--results', 'a=model.bbox.json', 'b=other.bbox.json', '--values', 'light.csv', '--out-dir', 'out']
+    assert main(['eval', '--ann', 'gt.json', *models]) == 0
+    results = document('out')['results']
+    assert [result['name'] for result in results] == ['a', 'b']
+    assert results[0]['measure'] == {'name': 'light', 'definition': 'user', 'geometry': ''}
+    assert [row['name'] for row in results[0]['strata']] == ['all', 'day', 'night']
+    assert 'night' in capsys.readouterr().out
+
+
+def test_images_outside_the_bins_are_told(files, capsys):
+    assert main(['eval', *files, '--edges', '0.9', '1', '--thresholds', '--out-dir', 'out']) == 0
+    assert 'of 14 images lie in no stratum but "all"' in capsys.readouterr().err
+
+
+def test_compare(files, capsys):
+    models = ['--results', 'model.bbox.json', 'half=other.bbox.json']
+    assert main(['compare', '--ann', 'gt.json', *models, *QUICK, '--out-dir', 'out', '--format', 'json', 'csv']) == 0
+    assert 'half minus model.bbox: bbox AP in %' in capsys.readouterr().out
+    (comparison,) = document('out')['comparisons']
+    whole = comparison['differences'][0]
+    results = {result['name']: result['strata'][0]['ap'] for result in document('out')['results']}
+    assert whole['metric'] == 'ap' and whole['difference'] == results['half'] - results['model.bbox']
+    assert len(rows('out/occlusion_differences.csv')) == len(comparison['differences'])
+
+
+@pytest.mark.parametrize('engine', ['pycocotools', None])
+def test_report(files, capsys, engine):
+    from PIL import Image
+
+    gt = json.loads(Path('gt.json').read_text())
+    Path('images').mkdir()
+    for image in gt['images']:
+        image['file_name'] = f'{image["id"]}.jpg'
+        Image.new('RGB', (image['width'], image['height'])).save(Path('images', image['file_name']))
+    Path('gt.json').write_text(json.dumps(gt))
+    options = ['--engine', engine] if engine else []
+    run = ['report', *files, *QUICK, *options, '--images', 'images', '--out-dir', 'out', '--iou-type', 'bbox', 'segm']
+    assert main(run) == 0
+    page = Path('out/occlusion.html').read_text()
+    assert 'data:image/jpeg;base64,' in page and 'What was evaluated' in page
+    assert len(list(Path('out').iterdir())) == 1 + 1 + 3 + 1 + 2 * 3
+    assert main(run) == 0
+    Path('out/occlusion.html').write_text('<html>mine</html>')
+    assert 'was not written by this command' in refused(capsys, run, main)
+
+
 def test_rerun_replaces_its_own_files(files):
-    assert main([*files, '--out-dir', 'out', '--name', 'first']) == 0
-    assert main([*files, '--out-dir', 'out', '--name', 'second']) == 0
-    assert json.loads(Path('out/occlusion.json').read_text())['results'][0]['name'] == 'second'
+    assert main_eval([*files, '--out-dir', 'out', '--name', 'first']) == 0
+    assert main_eval([*files, '--out-dir', 'out', '--name', 'second']) == 0
+    assert document('out')['results'][0]['name'] == 'second'
     assert len(list(Path('out').iterdir())) == 2
 
 
-@pytest.mark.parametrize('name', ['occlusion.json', 'occlusion.png'])
+@pytest.mark.parametrize('suffix', ['json', 'png', 'svg', 'csv', 'md', 'html'])
 @pytest.mark.parametrize('content', [b'{"schema_version": 1}', b'not ours', b''])
-def test_a_users_file_is_not_overwritten(files, capsys, name, content):
-    target = Path('out', name)
+def test_a_users_file_is_not_overwritten(files, capsys, suffix, content):
+    target = Path('out', f'occlusion.{suffix}')
     target.parent.mkdir()
     target.write_bytes(content)
-    arguments = [*files, '--out-dir', 'out']
+    arguments = [*files, '--out-dir', 'out', '--format', suffix]
     assert 'was not written by this command' in refused(capsys, arguments)
     assert target.read_bytes() == content and len(list(target.parent.iterdir())) == 1
-    assert main([*arguments, '--force']) == 0
+    assert main_eval([*arguments, '--force']) == 0
     assert target.read_bytes() != content
 
 
@@ -79,16 +190,55 @@ def test_an_input_is_never_overwritten(files, capsys):
     assert Path('occlusion.json').read_bytes() == before
 
 
-def test_missing_file(files, capsys):
-    assert 'nowhere.json: no such file' in refused(capsys, [*files[:3], 'nowhere.json'])
-    assert not Path('work_dirs').exists()
+def test_files_of_one_name_are_told_apart_by_their_folders(files, capsys):
+    for folder in ('r50', 'tied'):
+        Path(folder).mkdir()
+        Path(folder, 'val.json').write_bytes(Path('model.bbox.json').read_bytes())
+    models = ['--results', 'r50/val.json', 'tied/val.json', '--out-dir', 'out']
+    assert main(['eval', '--ann', 'gt.json', *models]) == 0
+    assert [result['name'] for result in document('out')['results']] == ['r50/val', 'tied/val']
 
 
-def test_folder_that_is_a_file(files, capsys):
-    assert 'is no folder to write in' in refused(capsys, [*files, '--out-dir', 'gt.json/out'])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['eval', '--results', 'nowhere.json'], 'nowhere.json: no such file'),
+        (['eval', '--results', 'a=model.bbox.json', 'a=other.bbox.json'], "two files are called 'a'"),
+        (['eval', '--results', 'model.bbox.json', 'other.bbox.json', '--name', 'x'], '--name names one results file'),
+        (['compare', '--results', 'model.bbox.json'], '--results names 1 file, but 2 are compared'),
+        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '0'], 'needs resamples'),
+        (['eval', '--results', 'model.bbox.json', '--out-dir', 'gt.json/out'], 'is no folder to write in'),
+        (['eval', '--results', 'model.bbox.json', '--ratio', 'multi', '--preset', 'tbc'], 'preset and ratio exclude'),
+        (['eval', '--results', 'model.bbox.json', '--values', 'gone.csv'], 'gone.csv: no such file'),
+        (['eval', '--results', 'model.bbox.json', '--edges', '1', '0'], 'do not increase'),
+        (['eval', '--results', 'model.bbox.json', '--geometry', 'amodal'], 'amodal'),
+        (['eval', '--results', 'model.bbox.json', '--errors', '--error-iou', '0.42'], 'not matched at IoU 0.42'),
+        (['report', '--results', 'model.bbox.json', '--images', 'gone'], '--images gone: is no folder'),
+        (['ratio', '--out', 'r.txt'], 'values are written as .csv or .json'),
+        (['ratio', '--out', 'r.csv', '--instances', 'r.csv'], 'name the same file'),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_sentence(files, capsys, arguments, message):
+    before = sorted(Path().rglob('*'))
+    assert message in refused(capsys, [*arguments, '--ann', 'gt.json'], main)
+    assert sorted(Path().rglob('*')) == before
 
 
-def test_missing_argument():
-    with pytest.raises(SystemExit) as caught:
-        main(['--ann', 'gt.json'])
-    assert caught.value.code == 2
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['eval', '--ann', 'gt.json'], 'the following arguments are required: --results'),
+        (['eval', '--ann', 'gt.json', '--results', 'x', '--edges', 'a'], "'a' is no number"),
+        (['eval', '--ann', 'gt.json', '--results', 'x', '--bootstrap', '-5'], "'-5' is no whole number from 0"),
+        (['dance'], "invalid choice: 'dance'"),
+        ([], 'the following arguments are required: COMMAND'),
+    ],
+)
+def test_wrong_options(capsys, arguments, message):
+    assert message in wrong_use(capsys, arguments)
+
+
+def test_numbers_are_those_of_the_library(files):
+    assert main_eval([*files, '--out-dir', 'out']) == 0
+    gt, dt = (json.loads(Path(name).read_text()) for name in ('gt.json', 'model.bbox.json'))
+    assert document('out')['results'][0]['strata'] == evaluate(gt, dt)['bbox'].to_dict()['strata']

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pycocotools import mask
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import all_images, bins, evaluate
-from mmhybrid.occlusion.masks import valid_counts
 
 from .synthetic import SIZE, dataset
 
@@ -187,50 +185,7 @@ def test_unknown_arguments(arguments):
 
 def test_strata_with_one_name():
     with pytest.raises(InputError, match='share the name'):
-        evaluate(GT, DT, strata=[*bins([0, 0.5]), *bins([0, 0.5000000001])])
-
-
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32)), min_size=1, max_size=6))
-def test_encodings_of_real_masks_are_valid(shapes):
-    texts, areas = [], []
-    for height, width, seed in shapes:
-        pixels = np.random.default_rng(seed).random((height, width)) < 0.3
-        texts.append(mask.encode(np.asfortranarray(pixels, dtype=np.uint8))['counts'])
-        areas.append(height * width)
-    assert valid_counts(texts, np.array(areas)).all()
-    assert not valid_counts(texts, np.array(areas) + 1).any()
-
-
-@given(st.lists(st.binary(min_size=1, max_size=12), min_size=1, max_size=5), st.integers(0, 4))
-def test_an_invalid_encoding_does_not_spoil_its_neighbours(texts, at):
-    good = mask.encode(np.asfortranarray(np.eye(30, dtype=np.uint8)))['counts']
-    at = min(at, len(texts))
-    assert valid_counts([*texts[:at], good, *texts[at:]], np.full(len(texts) + 1, 900))[at]
-
-
-def decodes(text, area):
-    """Number by number, what masks.valid_counts does for many at once."""
-    runs, codes = [], [code - 48 for code in text]
-    while codes:
-        value, shift = 0, 0
-        while True:
-            if not codes or not 0 <= codes[0] < 64 or shift == 35:
-                return False
-            code = codes.pop(0)
-            value |= (code & 31) << shift
-            shift += 5
-            if not code & 32:
-                break
-        value -= (1 << shift) if code & 16 else 0
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-    return min(runs) >= 0 and sum(runs) == area
-
-
-@given(st.lists(st.lists(st.integers(46, 113), min_size=1, max_size=5).map(bytes), min_size=1, max_size=30))
-def test_encodings_equal_slow_decoding(texts):
-    areas = np.arange(len(texts)) % 9
-    expected = [decodes(text, area) for text, area in zip(texts, areas, strict=True)]
-    assert valid_counts(texts, areas).tolist() == expected
+        evaluate(GT, DT, by=[*bins([0, 0.5]), *bins([0, 0.5000000001])])
 
 
 ODD = [

@@ -1,12 +1,29 @@
+"""Results as JSON, and what importing the package costs."""
+
 import json
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from mmhybrid.occlusion import evaluate, format_table, plot, save_figure, to_json
+from mmhybrid.occlusion import (
+    CategoryResult,
+    Comparison,
+    Details,
+    Difference,
+    Errors,
+    InstanceRecall,
+    OcclusionResult,
+    StratumResult,
+    compare,
+    evaluate,
+    to_json,
+)
 
+from . import sample
 from .synthetic import dataset
 
 ROOT = Path(__file__).parents[2]
@@ -20,19 +37,49 @@ def results():
 
 def test_dictionary_and_json(results):
     document = json.loads(to_json(results), parse_constant=pytest.fail)
-    assert document['schema_version'] == 1
+    assert document['schema_version'] == 2 and document['comparisons'] == []
     assert document['results'] == [result.to_dict() for result in results]
     first = document['results'][0]
-    assert first['schema_version'] == 1
-    assert (first['iou_type'], first['ratio'], first['geometry']) == ('bbox', 'covered', 'bbox')
+    assert (first['schema'], first['schema_version'], first['iou_type']) == ('mmhybrid.occlusion', 2, 'bbox')
+    assert first['measure'] == {'name': 'r', 'definition': 'covered', 'geometry': 'bbox'}
+    whole = results[0].all
     assert first['strata'][0] == {
         'name': 'all', 'lower': 0, 'upper': None, 'kind': 'all', 'num_images': 14,
-        'num_instances': results[0].all.num_instances, 'num_categories': 3,
-        'instances_per_image': results[0].all.num_instances / 14,
-        'ap': results[0].all.ap, 'ap50': results[0].all.ap50, 'ap75': results[0].all.ap75, 'ar': results[0].all.ar,
+        'num_instances': whole.num_instances, 'num_categories': 3, 'instances_per_image': whole.num_instances / 14,
+        'ap': whole.ap, 'ap50': whole.ap50, 'ap75': whole.ap75, 'aps': whole.aps, 'apm': None, 'apl': None,
+        'ar': whole.ar, 'ap_common': None, 'intervals': {}, 'errors': None, 'categories': [],
     }  # fmt: skip
     empty = [row for row in first['strata'] if row['num_images'] == 0]
     assert empty and all(row['ap'] is None and row['instances_per_image'] is None for row in empty)
+
+
+def test_details_and_comparisons_are_in_the_json():
+    gt, dt = dataset(2)
+    compared = compare(gt, {'a': dt, 'b': dt[::2]}, details=Details.full(resamples=10))
+    document = json.loads(to_json(compared.results, compared.comparisons), parse_constant=pytest.fail)
+    whole = document['results'][0]['strata'][0]
+    assert set(whole['intervals']) == {'ap', 'ap50', 'ap75', 'ar'} and whole['errors']['iou_thr'] == 0.5
+    assert whole['categories'][0]['name'] == '3' and document['results'][0]['instances'][0]['name'] == 'f = 0'
+    assert document['results'][0]['bootstrap'] == {'resamples': 10, 'seed': 0, 'confidence': 0.95}
+    (comparison,) = document['comparisons']
+    assert comparison['baseline'] == 'a' and len(comparison['differences']) == 4 * 21
+
+
+def test_the_documentation_names_every_key():
+    text = (ROOT / 'docs' / 'occlusion.md').read_text()
+    table = {row.split('|')[1].strip(): row for row in text.splitlines() if row.startswith('| `')}
+    kinds = {
+        '`results[]`': OcclusionResult, '`results[].strata[]`': StratumResult,
+        '`results[].instances[]`': InstanceRecall,
+        '`comparisons[]`': Comparison,
+    }  # fmt: skip
+    nested = {'strata', 'instances', 'stratum'}
+    for key, kind in kinds.items():
+        named = set(re.findall(r'`([a-z0-9_]+)(?:\[\])?`', table[key]))
+        assert {each.name for each in fields(kind)} - nested <= named, key
+    assert {each.name for each in fields(Errors)} <= set(re.findall(r'`(\w+)`', table['`results[].strata[]`']))
+    assert {each.name for each in fields(CategoryResult)} <= set(re.findall(r'`(\w+)`', table['`results[].strata[]`']))
+    assert {each.name for each in fields(Difference)} - nested <= set(re.findall(r'`(\w+)`', table['`comparisons[]`']))
 
 
 def test_sections(results):
@@ -40,45 +87,17 @@ def test_sections(results):
     assert len(results[0].bins) == 11 and len(results[0].cumulative) == 9
 
 
-def test_table_fits_80_columns_and_loses_nothing(results):
-    text = format_table(results, min_images=5)
-    lines = text.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert '…' not in text and '\x1b' not in text and 'a [model] of $5 and $6' in text
-    for result in results:
-        for row in result.strata:
-            name = row.stratum.name + (' *' if row.num_images < 5 else '')
-            density = f'{row.instances_per_image:.1f}' if row.num_images else '-'
-            values = (row.ap, row.ap50, row.ap75, row.ar)
-            percents = [f'{100 * value:.1f}' if value == value else '-' for value in values]
-            cells = [str(row.num_images), str(row.num_instances), density, *percents]
-            assert any(line.strip().startswith(name) and line[len(name) + 1 :].split() == cells for line in lines), name
-    assert text.count('* fewer than 5 images') == 2
-    assert '*' not in format_table(results, min_images=0)
-
-
-def test_figure_shows_every_stratum(results, tmp_path):
-    figure = plot(results, min_images=5)
-    assert len(figure.axes) == 4
-    upper, lower = figure.axes[0], figure.axes[2]
-    assert upper.get_ylabel() == 'COCO AP (%)' and 'occlusion ratio r' in lower.get_xlabel()
-    assert upper.get_xlim() == lower.get_xlim()
-    bars = lower.patches
-    assert [bar.get_height() for bar in bars] == [row.num_images for row in results[0].bins]
-    for bar, row in zip(bars, results[0].bins, strict=True):
-        assert (bar.get_facecolor()[:3] == (1, 1, 1)) == (row.num_images < 5)
-    drawn = [row for row in results[0].cumulative if row.ap == row.ap]
-    assert list(upper.lines[0].get_ydata()) == [100 * row.ap for row in drawn]
-    save_figure(results, tmp_path / 'figure.png')
-    content = (tmp_path / 'figure.png').read_bytes()
-    assert content.startswith(b'\x89PNG') and 30_000 < len(content) < 1_000_000
+def test_error_shares():
+    errors = Errors(0.5, 0.3, true_positive=5, duplicate=1, confusion=2, partial=3, background=4, missed=9)
+    assert errors.false_positives == 10 and errors.share('partial') == 0.3
+    assert sample.result().bins[-1].errors.share('partial') != errors.share('partial')
 
 
 def test_import_is_light():
     code = (
         'import sys, mmhybrid.occlusion, mmhybrid.occlusion.cli;'
-        'heavy = {"torch", "mmdet", "mmcv", "mmengine", "matplotlib", "pycocotools", "rich"} & set(sys.modules);'
-        'sys.exit(", ".join(sorted(heavy)) or 0)'
+        'heavy = {"torch", "mmdet", "mmcv", "mmengine", "matplotlib", "pycocotools", "rich"};'
+        'sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -86,13 +105,13 @@ def test_import_is_light():
 
 def test_an_evaluation_needs_no_torch(tmp_path):
     gt, dt = dataset(1)
-    (tmp_path / 'both.json').write_text(json.dumps([gt, dt]))
+    for name, content in (('gt', gt), ('dt', dt)):
+        (tmp_path / f'{name}.json').write_text(json.dumps(content))
     code = (
-        'import json, sys; from mmhybrid.occlusion import evaluate, save_figure;'
-        'gt, dt = json.load(open(sys.argv[1]));'
-        'save_figure(list(evaluate(gt, dt).values()), sys.argv[2]);'
-        'sys.exit(", ".join({"torch", "mmdet", "mmengine", "matplotlib.pyplot"} & set(sys.modules)) or 0)'
+        'import sys; from mmhybrid.occlusion import cli;'
+        'status = cli.main(["report", "--ann", "gt.json", "--results", "dt.json", "--bootstrap", "10"]);'
+        'sys.exit(", ".join({"torch", "mmdet", "mmengine", "matplotlib.pyplot"} & set(sys.modules)) or status)'
     )
-    arguments = [tmp_path / 'both.json', tmp_path / 'f.png']
-    done = subprocess.run([sys.executable, '-c', code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    path = {'PYTHONPATH': str(ROOT)}
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, env=path)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,137 @@
+"""Bootstrap over images: draws, intervals, paired differences.
+
+An image is the unit that is drawn, since instances and detections of one image are not independent of each other
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16). A resample is a row of integer
+weights, how often each image was drawn. The same rows serve every stratum, model and IoU type, which pairs them: the
+spread of a difference between two models leaves out what makes images hard for both.
+
+AP of a resample is higher than AP of the set by more than chance: images drawn twice bring their instances and their
+detections at the same score twice, and rare categories drop out of the mean. On made-up samples of 500 images the
+median resample lies two standard errors above the estimate, and plain 95% percentile intervals hold the true value in
+45% of the trials (``benchmarks/bootstrap_coverage.py``). The spread is right, though. So resamples are shifted until
+their median is the estimate, and percentiles are taken then: 89% to 97%, and the estimate is always inside.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+
+# Below this many resamples in which a metric is defined there is no interval.
+MIN_FINITE = 2
+
+
+def draw(num_images: int, resamples: int, seed: int) -> np.ndarray:
+    """Draw as many images as there are, with replacement, in each resample.
+
+    Args:
+        num_images: I, at least 1.
+        resamples: R, at least 1.
+        seed: Not negative; the same seed gives the same draws, and more resamples go on from fewer.
+
+    Returns:
+        ``(R, I)`` int32, how often each image was drawn; every row sums to I.
+
+    Raises:
+        InputError: A number out of range.
+    """
+    if num_images < 1 or resamples < 1 or seed < 0:
+        raise InputError(
+            f'cannot draw {resamples} resamples of {num_images} images with seed {seed}; '
+            'give at least one of each and a seed that is not negative.'
+        )
+    rng = np.random.default_rng(seed)
+    weights = np.empty((resamples, num_images), dtype=np.int32)
+    for row in weights:
+        row[:] = np.bincount(rng.integers(num_images, size=num_images), minlength=num_images)
+    return weights
+
+
+def intervals(samples: np.ndarray, estimate: np.ndarray | float, confidence: float = 0.95) -> np.ndarray:
+    """Interval of each column: percentiles of the resamples, shifted to have the estimate as their median.
+
+    A resample that drew no ground truth of a stratum leaves the metric undefined there (NaN) and is left out.
+
+    Args:
+        samples: ``(R, ...)`` a metric on each resample.
+        estimate: ``(...)`` the metric on the images themselves.
+        confidence: Probability that the interval should cover, between 0 and 1.
+
+    Returns:
+        ``(2, ...)`` float64, lower and upper bound; NaN with fewer than two resamples that are not NaN.
+
+    Raises:
+        InputError: ``confidence`` is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f'the confidence is {confidence}; give a number between 0 and 1, e.g. 0.95.')
+    samples = np.asarray(samples, dtype=np.float64)
+    bounds = np.full((2, *samples.shape[1:]), np.nan)
+    filled = np.count_nonzero(~np.isnan(samples), axis=0) >= MIN_FINITE
+    if filled.any():
+        tail = (1 - confidence) / 2
+        low, median, high = np.nanquantile(samples[:, filled], [tail, 0.5, 1 - tail], axis=0)
+        bounds[:, filled] = np.asarray(estimate, dtype=np.float64)[filled] + np.stack([low - median, high - median])
+    return bounds
+
+
+def paired(
+    baseline: np.ndarray, model: np.ndarray, difference: float, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Is the model better than the baseline, or worse, by more than the choice of images explains?
+
+    Args:
+        baseline: ``(R,)`` a metric of the baseline on each resample.
+        model: ``(R,)`` the same metric of the model on the same resamples.
+        difference: ``model - baseline`` on the images themselves, which the resampled differences are shifted to.
+        confidence: Of the interval.
+
+    Returns:
+        Lower and upper bound of ``model - baseline``, and the two-sided p-value that the difference is 0:
+        ``2 (1 + c) / (R + 1)``, at most 1, where c counts the resamples whose difference is 0 or on the rarer side of
+        it. All NaN with fewer than two resamples in which both are defined.
+
+    Raises:
+        InputError: Resamples of different number, or ``confidence`` not between 0 and 1.
+    """
+    baseline, model = np.asarray(baseline, dtype=np.float64), np.asarray(model, dtype=np.float64)
+    if baseline.shape != model.shape or baseline.ndim != 1:
+        raise InputError(
+            f'paired resamples have the shapes {baseline.shape} and {model.shape}; give one number a resample for both.'
+        )
+    differences = model - baseline
+    low, high = intervals(differences, difference, confidence).tolist()
+    finite = differences[~np.isnan(differences)]
+    if len(finite) < MIN_FINITE:
+        return low, high, float('nan')
+    shifted = finite - np.median(finite) + difference
+    rarer = min(np.count_nonzero(shifted <= 0), np.count_nonzero(shifted >= 0))
+    return low, high, min(1.0, 2 * (1 + rarer) / (len(finite) + 1))
+
+
+def shares(
+    hits: np.ndarray, groups: np.ndarray, num_groups: int, images: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean of ``hits`` in each group on each resample, e.g. the recall of instances by how covered they are.
+
+    Args:
+        hits: ``(m,)`` bool or float, one an instance.
+        groups: ``(m,)`` integers, the group of each; an instance with a negative group is in none.
+        num_groups: G.
+        images: ``(m,)`` integers, the position of each instance's image in a row of ``weights``.
+        weights: ``(R, I)`` from :func:`draw`; None for one row in which every image counts once.
+
+    Returns:
+        ``(R, G)`` float64; NaN where a resample has no instance of the group.
+    """
+    hits, groups, images = np.asarray(hits, dtype=np.float64), np.asarray(groups), np.asarray(images)
+    kept = groups >= 0
+    num_images = int(images.max(initial=-1)) + 1 if weights is None else weights.shape[1]
+    weights = np.ones((1, num_images)) if weights is None else weights
+    cells = images[kept].astype(np.int64) * num_groups + groups[kept]
+    size = num_images * num_groups
+    # Counts and sums of each image and group first: resamples then weigh images, as one matrix product.
+    sums = weights @ np.bincount(cells, hits[kept], minlength=size).reshape(num_images, num_groups)
+    counts = weights @ np.bincount(cells, minlength=size).reshape(num_images, num_groups).astype(np.float64)
+    return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)

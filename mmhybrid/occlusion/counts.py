@@ -1,0 +1,158 @@
+"""Compressed run lengths of many masks: one buffer that holds them, and the check that they are sound.
+
+The format is that of ``rleToString`` in cocoapi's ``maskApi.c``: characters from 48 carry five bits each and a sixth
+that says another follows; from the fourth run on, the difference to the run two before is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Characters decoded at a time: with the arrays made of them they stay in the processor's cache.
+CHUNK = 131072
+# Seven digits carry 35 bits, more than any image needs; pycocotools shifts without a limit.
+MAX_DIGITS = 7
+# Up to here, sums of two runs and of a run and a stored difference of six digits fit 32 bits.
+SMALL = 2**29
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Sound run-length encodings of n masks, in a fifth of the memory that objects take.
+
+    Attributes:
+        sizes: ``(n, 2)`` int32 height and width.
+        text: The compressed counts of all masks, one after the other.
+        offsets: ``(n + 1,)`` int64, where each mask's counts begin in ``text``.
+        areas: ``(n,)`` int64, pixels inside of each mask.
+    """
+
+    sizes: np.ndarray
+    text: bytes | bytearray
+    offsets: np.ndarray
+    areas: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def rles(self, start: int, stop: int) -> list[dict[str, Any]]:
+        """Masks from ``start`` up to ``stop``, each ``{'size': [height, width], 'counts': bytes}``."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """Masks at ``rows`` ``(b,)``, as :meth:`rles` gives them."""
+        text = memoryview(self.text)
+        edges = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        return [
+            {'size': size, 'counts': bytes(text[begin:end])}
+            for size, begin, end in zip(self.sizes[rows].tolist(), *edges, strict=True)
+        ]
+
+
+def pixel_counts(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """How many pixels masks hold whose compressed run lengths decode to non-negative runs that fill their images.
+
+    Args:
+        text: n encodings, one after the other, none of them empty.
+        offsets: ``(n + 1,)`` where each begins; the last is the length of ``text``.
+        sizes: ``(n,)`` height times width of each mask, below 2**32.
+
+    Returns:
+        ``(n,)`` int64; -1 where the text is not sound.
+    """
+    sizes = np.asarray(sizes, dtype=np.int64)
+    areas = np.full(len(sizes), -1)
+    codes = np.frombuffer(text, dtype=np.uint8)
+    start = 0
+    while start < len(sizes):
+        stop = max(int(np.searchsorted(offsets, offsets[start] + CHUNK, side='right')) - 1, start + 1)
+        edges = offsets[start : stop + 1]
+        areas[start:stop] = _of_chunk(codes[edges[0] : edges[-1]] - 48, edges - edges[0], sizes[start:stop])
+        start = stop
+    return areas
+
+
+def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """:func:`pixel_counts` of ``codes`` ``(m,)`` uint8, which are the characters less 48 (those below 48 wrap around)."""
+    whole = codes[edges[1:] - 1] < 32  # the last character ends a number
+    if codes.max() > 63 or not whole.all():
+        # Such a text would glue its last number to the next text's first: look at the others alone.
+        sound = whole & (np.maximum.reduceat(codes, edges[:-1]) < 64)
+        areas = np.full(len(sizes), -1)
+        if not sound.any():
+            return areas
+        lengths = np.diff(edges)
+        kept = np.append(0, np.cumsum(lengths[sound]))
+        areas[sound] = _of_chunk(codes[np.repeat(sound, lengths)], kept, sizes[sound])
+        return areas
+
+    ends = np.flatnonzero(codes < 32)  # of every number: its last character, the most significant digit
+    heads = np.searchsorted(ends, edges[:-1])  # of every mask: its first number
+    digits = np.diff(ends, prepend=-1)
+    most = int(digits.max())
+    bad = np.zeros(len(sizes), dtype=bool)
+    if most > MAX_DIGITS:
+        np.logical_or.at(bad, np.searchsorted(heads, np.flatnonzero(digits > MAX_DIGITS), side='right') - 1, True)
+    largest = int(sizes.max())
+    # 32-bit integers take half the time. They wrap around silently, yet decide rightly: a mask's first run that is
+    # negative or larger than the image comes from runs that are neither, so it cannot have wrapped.
+    small = largest <= SMALL and most <= 6
+    signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
+    values = _numbers(codes, ends, digits, min(most, MAX_DIGITS), signed)
+
+    counts = _undo_differences(values, heads)
+    negative_or_huge = counts.view(unsigned) > largest
+    if negative_or_huge.any():
+        np.logical_or.at(bad, np.searchsorted(heads, np.flatnonzero(negative_or_huge), side='right') - 1, True)
+    runs = int(np.diff(heads, append=len(ends)).max())
+    # Sums of every other run; they wrap around, yet the differences over one mask are right below the modulus.
+    modular = unsigned if runs * largest < 2**32 else np.uint64
+    edges = np.append(heads, len(ends))
+    even, odd = (_sums(counts[parity::2], (edges + 1 - parity) // 2, modular) for parity in (0, 1))
+    areas = np.where(heads % 2 == 0, odd, even).astype(np.int64)
+    return np.where(~bad & (even + odd == sizes), areas, -1)
+
+
+def _sums(values: np.ndarray, edges: np.ndarray, kind: type) -> np.ndarray:
+    """``(k,)`` sums of the consecutive parts of ``values`` between ``edges`` ``(k + 1,)``, modulo 2**32 or 2**64."""
+    sums = np.zeros(len(values) + 1, dtype=kind)
+    np.cumsum(values, dtype=kind, out=sums[1:])
+    return np.diff(sums[edges])
+
+
+def _numbers(codes: np.ndarray, ends: np.ndarray, digits: np.ndarray, most: int, signed: type) -> np.ndarray:
+    """The signed numbers whose last characters are at ``ends``; those of more than ``most`` digits are wrong."""
+    values = codes[ends].astype(signed)
+    values ^= 16
+    values -= 16
+    longer = np.flatnonzero(digits > 1)
+    for back in range(1, most):
+        values[longer] = (values[longer] << 5) | (codes[ends[longer] - back] & 31)
+        longer = longer[digits[longer] > back + 1]
+    return values
+
+
+def _undo_differences(values: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Runs from stored numbers; modulo 2**32 or 2**64, as the type of ``values`` is.
+
+    In a mask, run 0 stands for itself, and the odd and the even runs from 1 and 2 on are cumulative sums. Over all
+    masks at once these are the cumulative sums of every other number, less the sum before the mask's own began.
+    """
+    first = values[heads].copy()
+    values[heads] = 0
+    sums = np.empty_like(values)
+    np.cumsum(values[0::2], out=sums[0::2])
+    np.cumsum(values[1::2], out=sums[1::2])
+    runs = np.diff(heads, append=len(values))
+    same = sums[heads]  # up to the mask, over the positions with the parity of its head, and over the others
+    other = np.where(heads > 0, sums[heads - 1], 0).astype(values.dtype)
+    odd = heads % 2 == 1
+    for parity in (0, 1):
+        own = odd == (parity == 1)
+        members = np.where(own, (runs + 1) // 2, runs // 2)
+        sums[parity::2] -= np.repeat(np.where(own, same, other), members)
+    sums[heads] = first
+    return sums

@@ -1,0 +1,212 @@
+"""Overlap of boxes, exact in float64: the boxes' own edges are the grid, and nothing is rasterised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+
+
+def covered_fractions(boxes: np.ndarray) -> np.ndarray:
+    """Share of each box that the other boxes cover.
+
+    Args:
+        boxes: ``(n, 4)`` boxes of one image as ``x, y, width, height`` in pixels, without crowd regions.
+
+    Returns:
+        ``(n,)`` float64 fractions in ``[0, 1]``; 0 for a box without area.
+
+    Raises:
+        InputError: ``boxes`` has another shape, a value that is not finite or a negative size.
+    """
+    return _fractions(_Overlaps(_checked(boxes)))
+
+
+def covered_ratio(boxes: np.ndarray) -> float:
+    """Occlusion ratio ``covered`` of one image: the area-weighted mean of :func:`covered_fractions`.
+
+    Boxes without area contribute nothing. Arguments and errors are those of :func:`covered_fractions`.
+
+    Returns:
+        r in ``[0, 1]``; 0 for an image with one instance or none.
+    """
+    return _covered(_Overlaps(_checked(boxes)))
+
+
+def multi_ratio(boxes: np.ndarray) -> float:
+    """Occlusion ratio ``multi`` of one image: of the area under any box, the share under two or more.
+
+    Arguments and errors are those of :func:`covered_fractions`.
+
+    Returns:
+        r in ``[0, 1]``; 0 for an image with one instance or none.
+    """
+    return _multi(_Overlaps(_checked(boxes)))
+
+
+def pairwise_ratio(boxes: np.ndarray) -> float:
+    """Occlusion ratio ``pairwise`` of one image: intersection area summed over pairs, over the sum of areas.
+
+    Arguments and errors are those of :func:`covered_fractions`.
+
+    Returns:
+        r in ``[0, (n - 1) / 2]``, hence above 1 in some heaps; 0 for an image with one instance or none.
+    """
+    return _pairwise(_Overlaps(_checked(boxes)))
+
+
+def max_iou(boxes: np.ndarray) -> float:
+    """Largest IoU of any two boxes of one image.
+
+    Arguments and errors are those of :func:`covered_fractions`.
+
+    Returns:
+        IoU in ``[0, 1]``; 0 for an image with one instance or none.
+    """
+    return _max_iou(_Overlaps(_checked(boxes)))
+
+
+def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.ndarray, np.ndarray]:
+    """Occlusion of every image and box of a data set.
+
+    Args:
+        boxes: ``(n, 4)`` checked boxes, those of an image side by side.
+        counts: ``(I,)`` number of boxes of each image, in the same order; the sum is n.
+        definition: A key of ``RATIOS``.
+
+    Returns:
+        ``(I,)`` ratios, ``(n,)`` covered fractions.
+    """
+    ratios, fractions = np.zeros(len(counts)), np.zeros(len(boxes))
+    stops = np.cumsum(counts)
+    for i in np.flatnonzero(counts > 1).tolist():
+        part = slice(stops[i] - counts[i], stops[i])
+        overlaps = _Overlaps(boxes[part])
+        ratios[i] = RATIOS[definition](overlaps)
+        fractions[part] = _fractions(overlaps)
+    return ratios, fractions
+
+
+class _Overlaps:
+    """Overlap areas of ``(n, 4)`` checked boxes of one image, each computed when first asked for.
+
+    Memory grows with the square of n.
+
+    Attributes:
+        areas: ``(n,)``.
+    """
+
+    def __init__(self, boxes: np.ndarray) -> None:
+        # Far edges first, area from them: a width that vanishes beside a large x has no cell, so it must have no area.
+        x1, y1 = boxes[:, 0], boxes[:, 1]
+        x2, y2 = x1 + boxes[:, 2], y1 + boxes[:, 3]
+        self.areas = (x2 - x1) * (y2 - y1)
+        meets = (x1[:, None] < x2) & (x1 < x2[:, None]) & (y1[:, None] < y2) & (y1 < y2[:, None])
+        # The boxes that overlap another one; a box with area always meets itself.
+        self._kept = np.flatnonzero((meets.sum(axis=1) > 1) & (self.areas > 0))
+        self._corners = x1[self._kept], y1[self._kept], x2[self._kept], y2[self._kept]
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """``(n,)`` area of each box that other boxes cover."""
+        covered = np.zeros(len(self.areas))
+        if len(self._kept):
+            dx, dy, depth, spans = self._cells
+            shared = depth > 1
+            # Sums of positive cells rather than differences of a prefix sum: those lose small boxes beside large ones.
+            for i, (left, top, right, bottom) in zip(self._kept, spans.T.tolist(), strict=True):
+                covered[i] = dx[left:right] @ shared[left:right, top:bottom] @ dy[top:bottom]
+        return np.minimum(covered, self.areas)
+
+    def shared_and_union(self) -> tuple[float, float]:
+        """Area under two or more boxes, and under any."""
+        if not len(self._kept):
+            return 0.0, float(self.areas.sum())
+        dx, dy, depth, _ = self._cells
+        alone = np.delete(self.areas, self._kept).sum()
+        return float(dx @ (depth > 1) @ dy), float(dx @ (depth > 0) @ dy + alone)
+
+    @cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Areas of the intersection and of the union of every two of the boxes that overlap another one."""
+        i, j = np.triu_indices(len(self._kept), 1)
+        x1, y1, x2, y2 = self._corners
+        width = np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j])
+        height = np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j])
+        intersections = np.maximum(width, 0) * np.maximum(height, 0)
+        areas = self.areas[self._kept]
+        return intersections, areas[i] + areas[j] - intersections
+
+    @cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Coordinate compression of k boxes: in a cell between the boxes' own edges the number of boxes is constant.
+
+        Returns:
+            Width of the columns, height of the rows, boxes over each cell (columns, rows), and each box's
+            left, top, right, bottom as indices of columns and rows ``(4, k)``.
+        """
+        x1, y1, x2, y2 = self._corners
+        xs, left, right = _compress(x1, x2)
+        ys, top, bottom = _compress(y1, y2)
+        step = np.zeros((len(xs), len(ys)), dtype=np.int32)  # difference array of the count per cell
+        np.add.at(step, (left, top), 1)
+        np.add.at(step, (right, bottom), 1)
+        np.add.at(step, (left, bottom), -1)
+        np.add.at(step, (right, top), -1)
+        depth = step.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+        return np.diff(xs), np.diff(ys), depth, np.stack([left, top, right, bottom])
+
+
+def _compress(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted distinct edges, and the position of each interval's two ends among them."""
+    edges, position = np.unique(np.concatenate([low, high]), return_inverse=True)
+    return edges, position[: len(low)], position[len(low) :]
+
+
+def _fractions(overlaps: _Overlaps) -> np.ndarray:
+    areas = overlaps.areas
+    return np.divide(overlaps.covered, areas, out=np.zeros_like(areas), where=areas > 0)
+
+
+def _covered(overlaps: _Overlaps) -> float:
+    return _share(float(overlaps.covered.sum()), float(overlaps.areas.sum()))
+
+
+def _multi(overlaps: _Overlaps) -> float:
+    return _share(*overlaps.shared_and_union())
+
+
+def _pairwise(overlaps: _Overlaps) -> float:
+    total = overlaps.areas.sum()
+    return float(overlaps.pairs[0].sum() / total) if total > 0 else 0.0
+
+
+def _max_iou(overlaps: _Overlaps) -> float:
+    intersections, unions = overlaps.pairs
+    return float((intersections / unions).max(initial=0.0))  # boxes without area were left out
+
+
+def _share(part: float, total: float) -> float:
+    return min(part / total, 1.0) if total > 0 else 0.0
+
+
+RATIOS: dict[str, Callable[[_Overlaps], float]] = {
+    'covered': _covered,
+    'multi': _multi,
+    'pairwise': _pairwise,
+    'max-iou': _max_iou,
+}
+
+
+def _checked(boxes: np.ndarray) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=np.float64)
+    if boxes.size == 0:
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f'boxes have the shape {boxes.shape}; give (n, 4) with x, y, width, height.')
+    if not np.isfinite(boxes).all() or (boxes[:, 2:] < 0).any():
+        raise InputError('boxes hold a value that is not finite or a negative size; give x, y, width, height.')
+    return boxes

@@ -1,0 +1,241 @@
+"""Overlap of masks in whole pixels, by the arithmetic of run lengths.
+
+A mask in COCO's run-length encoding is a set of intervals on one number line, the pixels column by column. All masks of
+an image are such sets on the same line: sorted run ends cut it into segments over which the number of masks is
+constant. Images are laid on the line one behind the other, so that one sort serves hundreds of them. No mask is decoded
+to an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Masks swept at a time: few enough for the processor's cache, which halves the time.
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pixel counts, all int64: n masks in I images.
+
+    Attributes:
+        areas: ``(n,)``.
+        covered: ``(n,)``, of each mask: also in another mask of its image.
+        shared: ``(I,)``, in two or more masks.
+        union: ``(I,)``, in any mask.
+        pairs: ``(I,)``, intersections summed over pairs of masks.
+    """
+
+    areas: np.ndarray
+    covered: np.ndarray
+    shared: np.ndarray
+    union: np.ndarray
+    pairs: np.ndarray
+
+
+def rasterise(segmentations: Sequence[Any], sizes: np.ndarray) -> list[dict[str, Any]]:
+    """Segmentations as pycocotools rasterises them.
+
+    Args:
+        segmentations: n of polygons or compressed run-length encodings.
+        sizes: ``(n, 2)`` height and width of each one's image.
+
+    Returns:
+        Compressed run-length encodings ``{'size': [height, width], 'counts': bytes}``; the polygons of one instance
+        are united.
+    """
+    from pycocotools import mask
+
+    encoded = []
+    for segmentation, (height, width) in zip(segmentations, sizes.tolist(), strict=True):
+        if not isinstance(segmentation, dict):
+            parts = mask.frPyObjects(segmentation, height, width)
+            segmentation = parts[0] if len(parts) == 1 else mask.merge(parts)
+        encoded.append(segmentation)
+    return encoded
+
+
+def measure(
+    masks: list[dict[str, Any]], sizes: np.ndarray, counts: np.ndarray, definition: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Occlusion of every image and mask of a data set.
+
+    Args:
+        masks: n compressed run-length encodings, those of an image side by side.
+        sizes: ``(n, 2)`` height and width of each.
+        counts: ``(I,)`` number of masks of each image, in the same order; the sum is n.
+        definition: ``'covered'``, ``'multi'``, ``'pairwise'`` or ``'max-iou'``.
+
+    Returns:
+        ``(I,)`` ratios, ``(n,)`` covered fractions.
+    """
+    found = overlaps(masks, sizes, counts)
+    if definition == 'max-iou':
+        stops = np.cumsum(counts).tolist()
+        of_image = (masks[stop - count : stop] for stop, count in zip(stops, counts.tolist(), strict=True))
+        ratios = np.array([max_iou(group) for group in of_image])
+    elif definition == 'multi':
+        ratios = _divide(found.shared, found.union)
+    else:
+        part = found.pairs if definition == 'pairwise' else _sums(found.covered, counts)
+        ratios = _divide(part, _sums(found.areas, counts))
+    return ratios, _divide(found.covered, found.areas)
+
+
+def invisible(
+    amodal: list[dict[str, Any]], visible: list[dict[str, Any]], sizes: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the amodal masks that is not visible.
+
+    Args:
+        amodal: n compressed run-length encodings, those of an image side by side.
+        visible: The n visible masks of the same instances; what lies outside the amodal mask is not looked at.
+        sizes: ``(n, 2)`` height and width of each.
+        counts: ``(I,)`` number of instances of each image, in the same order; the sum is n.
+
+    Returns:
+        ``(I,)`` ratios, ``(n,)`` fractions of the instances; 0 for an amodal mask without area.
+    """
+    # An instance takes the part of an image here: it holds two masks.
+    both = [mask for pair in zip(amodal, visible, strict=True) for mask in pair]
+    found = overlaps(both, np.repeat(sizes, 2, axis=0), np.full(len(amodal), 2))
+    areas = found.areas[::2]
+    hidden = areas - found.shared
+    return _divide(_sums(hidden, counts), _sums(areas, counts)), _divide(hidden, areas)
+
+
+def max_iou(masks: list[dict[str, Any]]) -> float:
+    """Largest IoU of any two masks of one image, by pycocotools; 0 with fewer than two."""
+    from pycocotools import mask
+
+    if len(masks) < 2:
+        return 0.0
+    iou = mask.iou(masks, masks, [0] * len(masks))
+    return float(iou[np.triu_indices(len(masks), 1)].max())
+
+
+def overlaps(masks: Sequence[dict[str, Any]], sizes: np.ndarray, counts: np.ndarray) -> Overlaps:
+    """Pixel counts of overlap.
+
+    Args:
+        masks: n compressed run-length encodings, those of an image side by side.
+        sizes: ``(n, 2)`` height and width of each, the same within an image.
+        counts: ``(I,)`` number of masks of each image, in the same order; the sum is n.
+    """
+    texts = [mask['counts'] for mask in masks]
+    pixels = sizes.prod(axis=1)
+    chunks = list(_chunks(counts)) or [(0, 0, slice(0))]
+    parts = [_sweep(texts[first:last], pixels[first:last], counts[images]) for first, last, images in chunks]
+    fields = ('areas', 'covered', 'shared', 'union', 'pairs')
+    return Overlaps(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
+
+
+def runs(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Foreground runs of masks.
+
+    The format is that of ``rleToString`` in cocoapi's ``maskApi.c``: characters from 48 carry five bits each, lowest
+    first, and a sixth that says another follows; from the fourth run on, the difference to the run two before is
+    stored. Runs alternate between background and foreground and begin with background.
+
+    Args:
+        texts: Valid compressed counts, one string a mask.
+
+    Returns:
+        Start, stop (first pixel behind) and mask's index of each run, ``(R,)`` int64; runs without pixels left out.
+    """
+    codes = np.frombuffer(b''.join(texts), dtype=np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(codes < 32)  # the last digit of each number
+    digits = np.diff(last, prepend=-1)
+    first = last - digits + 1
+    numbers = codes[first] & 31
+    for place in range(1, int(digits.max(initial=0))):
+        more = np.flatnonzero(digits > place)
+        numbers[more] += (codes[first[more] + place] & 31) << (5 * place)
+    numbers -= (codes[last] & 16) << (5 * digits - 4)  # the highest bit is the sign
+
+    ends = np.cumsum([len(text) for text in texts])
+    lengths = np.diff(np.searchsorted(last, ends), prepend=0)  # runs of each mask
+    position = np.arange(len(numbers)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    foreground = position % 2 == 1
+    later = (position > 0) & ~foreground
+    # Odd runs chain from the second, even ones from the third.
+    numbers[foreground] = _cumsum_within(numbers[foreground], lengths // 2)
+    numbers[later] = _cumsum_within(numbers[later], np.maximum(lengths - 1, 0) // 2)
+    stop = _cumsum_within(numbers, lengths)
+    kept = foreground & (numbers > 0)
+    return stop[kept] - numbers[kept], stop[kept], np.repeat(np.arange(len(texts)), lengths)[kept]
+
+
+def _sweep(texts: Sequence[bytes], pixels: np.ndarray, counts: np.ndarray) -> Overlaps:
+    """:func:`overlaps` of one chunk; ``pixels`` ``(n,)`` is each mask's height times width."""
+    n = len(texts)
+    start, stop, owner = runs(texts)
+    areas = _sums_by(owner, stop - start, n)
+    image = np.repeat(np.arange(len(counts)), counts)
+    room = np.zeros(len(counts), dtype=np.int64)
+    room[image] = pixels
+    borders = np.concatenate([[0], np.cumsum(room)])  # of the images on the common line
+    shift = borders[image[owner]]
+    start, stop = start + shift, stop + shift
+
+    # The low bit tells starts from stops, so that a plain sort does.
+    ends = np.sort(np.concatenate([2 * start + 1, 2 * stop]))
+    depth = np.cumsum(2 * (ends & 1) - 1)[:-1]  # masks over the segment behind each run end
+    ends >>= 1
+    length = np.diff(ends)
+
+    def before(weight: np.ndarray) -> np.ndarray:
+        """Weighted length of the segments up to each run end, and one entry for a border behind all."""
+        sums = np.zeros(len(ends) + 1, dtype=np.int64)
+        np.cumsum(length * weight, out=sums[1 : len(length) + 1])
+        sums[len(length) + 1 :] = sums[len(length)]
+        return sums
+
+    shared = before(depth > 1)
+    covered = shared[np.searchsorted(ends, stop)] - shared[np.searchsorted(ends, start)]
+    at = np.searchsorted(ends, borders)
+    return Overlaps(
+        areas=areas,
+        covered=_sums_by(owner, covered, n),
+        shared=np.diff(shared[at]),
+        union=np.diff(before(depth > 0)[at]),
+        pairs=np.diff(before(depth * (depth - 1) // 2)[at]),
+    )
+
+
+def _chunks(counts: np.ndarray) -> Iterator[tuple[int, int, slice]]:
+    """First and last mask and the images of each chunk: whole images, about ``CHUNK`` masks."""
+    stops = np.cumsum(counts)
+    begin = 0
+    while begin < len(counts):
+        first = int(stops[begin] - counts[begin])
+        end = max(int(np.searchsorted(stops, first + CHUNK, side='right')), begin + 1)
+        yield first, int(stops[end - 1]), slice(begin, end)
+        begin = end
+
+
+def _cumsum_within(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Cumulative sums that begin anew in each of the consecutive blocks of these lengths."""
+    sums = np.concatenate([[0], np.cumsum(values)])
+    return sums[1:] - np.repeat(sums[np.cumsum(lengths) - lengths], lengths)
+
+
+def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums of ``values`` over the consecutive blocks of these lengths."""
+    sums = np.concatenate([[0], np.cumsum(values)])
+    stops = np.cumsum(counts)
+    return sums[stops] - sums[stops - counts]
+
+
+def _sums_by(owner: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    # bincount adds in float64, in which pixel counts of an image (below 2**32) are exact.
+    return np.bincount(owner, values, n).astype(np.int64)
+
+
+def _divide(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Quotients; 0 where the total is 0."""
+    return np.divide(part, total, out=np.zeros(len(total)), where=total > 0)

@@ -1,0 +1,54 @@
+"""HTML and SVG built from Python values, safe by construction: whatever is not already markup is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+# Elements without content, and hence without an end tag.
+VOID = frozenset({'br', 'col', 'img', 'input', 'meta'})
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Markup:
+    """A value as HTML: escaped unless it is :class:`Markup`, control characters that HTML forbids made visible."""
+    if isinstance(value, Markup):
+        return value
+    return Markup(escape(''.join(map(_allowed, str(value)))))
+
+
+def join(parts: Iterable[object], separator: str = '') -> Markup:
+    """Parts one after the other, each through :func:`text`, None left out; the separator is HTML."""
+    return Markup(separator.join(text(part) for part in parts if part is not None))
+
+
+def tag(name: str, /, *children: object, **attributes: object) -> Markup:
+    """An element.
+
+    Args:
+        name: E.g. ``'td'``.
+        *children: Its content, each through :func:`text`; None is left out.
+        **attributes: ``class_`` stands for ``class``, ``aria_label`` for ``aria-label``. True gives an attribute
+            without value; None and False give none.
+    """
+    written = ''.join(
+        f' {key.rstrip("_").replace("_", "-")}' + ('' if value is True else f'="{text(value)}"')
+        for key, value in attributes.items()
+        if value is not None and value is not False
+    )
+    if name in VOID:
+        return Markup(f'<{name}{written}>')
+    return Markup(f'<{name}{written}>{join(children)}</{name}>')
+
+
+def _allowed(character: str) -> str:
+    """HTML forbids control characters and lone surrogates, which file names may hold."""
+    code = ord(character)
+    is_control = (code < 32 and character not in '\t\n') or 127 <= code < 160
+    is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return '\ufffd' if is_control or is_noncharacter or 0xD800 <= code < 0xE000 else character

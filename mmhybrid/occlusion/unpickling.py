@@ -1,0 +1,223 @@
+"""Pickled tensors and arrays as NumPy arrays, without running anything that the file names.
+
+A pickle is a program: it names functions by module and name, and loading calls them. Here every name that predictions
+need stands for a function of this file, which only moves bytes, and any other name is refused. PyTorch is not needed:
+a CPU tensor is pickled as its storage, in the format ``torch.save`` had before its zip files, and a view of it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# torch/storage.py; bfloat16 has no NumPy type and is widened.
+STORAGES = {
+    'DoubleStorage': '<f8',
+    'FloatStorage': '<f4',
+    'HalfStorage': '<f2',
+    'BFloat16Storage': 'bfloat16',
+    'LongStorage': '<i8',
+    'IntStorage': '<i4',
+    'ShortStorage': '<i2',
+    'CharStorage': '<i1',
+    'ByteStorage': '<u1',
+    'BoolStorage': '|b1',
+}
+# torch/serialization.py, the format without zip.
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+PROTOCOL_VERSION = 1001
+# A view may repeat its storage; beyond this many elements it is an attempt to fill the memory.
+MAX_REPEATED = 2**24
+
+
+class RefusedError(Exception):
+    """A pickle names something that is not needed to hold predictions."""
+
+
+def load(file: Any) -> Any:
+    """Unpickle nested lists, dictionaries, numbers, texts, CPU tensors and NumPy arrays.
+
+    Args:
+        file: A binary file.
+
+    Returns:
+        The object; :func:`array` gives the content of a tensor or array in it.
+
+    Raises:
+        RefusedError: The pickle names anything else.
+        Exception: Of any kind, if the pickle is broken.
+    """
+    return _Unpickler(file, _GLOBALS).load()
+
+
+def array(value: Any) -> np.ndarray | None:
+    """The NumPy array that a tensor or array of :func:`load` stands for; None if the value is neither."""
+    if isinstance(value, _Array):
+        return getattr(value, 'state', None)
+    return value if isinstance(value, np.ndarray) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds only what a table holds."""
+
+    def __init__(self, file: Any, table: dict[tuple[str, str], Any]) -> None:
+        super().__init__(file)
+        self._table = table
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._table[module, name]
+        except KeyError:
+            raise RefusedError(f'{module}.{name}') from None
+
+
+class _StorageUnpickler(_Unpickler):
+    """Of the description of a storage; its bytes follow in the file."""
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, dtype, key, _, length = pid[:5]
+        if kind != 'storage' or (len(pid) > 5 and pid[5] is not None):
+            raise pickle.UnpicklingError('a storage of an unknown kind')
+        return dtype, key, length
+
+
+class _Array:
+    """An array whose content the pickle sets by ``__setstate__``. NumPy's own trusts what it is given."""
+
+    __slots__ = ('state',)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, is_fortran, raw = state
+        self.state = _from_bytes(raw, dtype, shape, 'F' if is_fortran else 'C')
+
+
+class _Dtype:
+    """A data type, of numbers only."""
+
+    __slots__ = ('name', 'order')
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or len(name) not in (2, 3) or name[0] not in 'biuf':
+            raise RefusedError(f'numpy.dtype({name!r})')
+        self.name, self.order = name, '<'
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = {'>': '>'}.get(state[1], '<')
+
+
+def _from_bytes(raw: Any, dtype: Any, shape: Any, order: str = 'C') -> np.ndarray:
+    if not isinstance(raw, bytes | bytearray) or not isinstance(dtype, _Dtype):
+        raise pickle.UnpicklingError('an array that is not of numbers')
+    return np.frombuffer(raw, dtype=dtype.order + dtype.name).reshape(shape, order=order)
+
+
+def _storage(raw: bytes) -> np.ndarray:
+    """What ``torch.storage._load_from_bytes`` reads: five pickles, the number of elements and the elements."""
+    file = io.BytesIO(raw)
+    if _Unpickler(file, {}).load() != MAGIC_NUMBER or _Unpickler(file, {}).load() != PROTOCOL_VERSION:
+        raise pickle.UnpicklingError('a tensor in an unknown format')
+    if not _Unpickler(file, {}).load()['little_endian']:
+        raise pickle.UnpicklingError('a tensor from a big-endian machine')
+    dtype, key, length = _StorageUnpickler(file, _STORAGE_GLOBALS).load()
+    if type(length) is not int or length < 0:
+        raise pickle.UnpicklingError('a storage of negative length')
+    if _Unpickler(file, {}).load() != [key] or int.from_bytes(file.read(8), 'little') != length:
+        raise pickle.UnpicklingError('a storage of another length than it says')
+    if not length:
+        return np.zeros(0, dtype='<f4' if dtype == 'bfloat16' else dtype)
+    if dtype == 'bfloat16':
+        upper = np.frombuffer(file.read(), dtype='<u2', count=length)
+        return (upper.astype('<u4') << 16).view('<f4')
+    return np.frombuffer(file.read(), dtype=dtype, count=length)
+
+
+def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
+    """What ``torch._utils._rebuild_tensor_v2`` does, with bounds checked."""
+    if not isinstance(storage, np.ndarray) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+        raise pickle.UnpicklingError('a tensor with a negative size')
+    count = 1
+    for length in size:
+        count *= length
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if count and last >= len(storage):
+        raise pickle.UnpicklingError('a tensor beyond its storage')
+    if count > max(len(storage), MAX_REPEATED):
+        raise pickle.UnpicklingError('a tensor that repeats its storage')
+    if not count:
+        return np.zeros(size, dtype=storage.dtype)
+    steps = tuple(step * storage.itemsize for step in stride)
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """How old pickle protocols write bytes."""
+    if encoding != 'latin1':
+        raise RefusedError(f'_codecs.encode to {encoding!r}')
+    return text.encode('latin1')
+
+
+def _bytes(raw: bytes | bytearray = b'') -> bytes:
+    if not isinstance(raw, bytes | bytearray):
+        raise RefusedError(f'bytes of {type(raw).__name__}')
+    return bytes(raw)
+
+
+def _array(*_: Any) -> _Array:
+    return _Array()
+
+
+def _dtype(name: str, *_: Any) -> _Dtype:
+    return _Dtype(name)
+
+
+def _scalar(dtype: Any, raw: Any) -> Any:
+    return _from_bytes(raw, dtype, ()).item()
+
+
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+    return _from_bytes(raw, dtype, shape, order)
+
+
+def _size(lengths: Any) -> tuple:
+    return tuple(lengths)
+
+
+def _ordered(*items: Any) -> OrderedDict:
+    return OrderedDict(*items)
+
+
+def _sealed(function: Callable) -> Callable:
+    """The function as a bound method, on which a pickle can set no attribute."""
+
+    class Holder:
+        __slots__ = ()
+
+        def __call__(self, *args: Any) -> Any:
+            return function(*args)
+
+    return Holder()
+
+
+_NUMPY = ('numpy.core', 'numpy._core')
+_GLOBALS = {
+    ('collections', 'OrderedDict'): _sealed(_ordered),
+    ('torch._utils', '_rebuild_tensor_v2'): _sealed(_tensor),
+    ('torch.storage', '_load_from_bytes'): _sealed(_storage),
+    ('torch', 'Size'): _sealed(_size),
+    ('_codecs', 'encode'): _sealed(_encode),
+    ('__builtin__', 'bytes'): _sealed(_bytes),
+    ('builtins', 'bytes'): _sealed(_bytes),
+    ('__builtin__', 'bytearray'): _sealed(_bytes),
+    ('builtins', 'bytearray'): _sealed(_bytes),
+    ('numpy', 'ndarray'): None,
+    ('numpy', 'dtype'): _sealed(_dtype),
+    **{(f'{core}.multiarray', '_reconstruct'): _sealed(_array) for core in _NUMPY},
+    **{(f'{core}.multiarray', 'scalar'): _sealed(_scalar) for core in _NUMPY},
+    **{(f'{core}.numeric', '_frombuffer'): _sealed(_from_buffer) for core in _NUMPY},
+}
+_STORAGE_GLOBALS = {('torch', name): dtype for name, dtype in STORAGES.items()}
