@@ -22,7 +22,8 @@ class OcclusionCocoMetric(CocoMetric):
 
     The scalars are named ``bbox_mAP_occ_0.4``, ``bbox_mAP_50_occ_0.4``, ``bbox_mAP_75_occ_0.4`` and ``bbox_AR_occ_0.4``
     (t = 0.4) and, with MMDetection's prefix, ``coco/bbox_mAP_occ_0.4``; a stratum without ground truth has none, and
-    groups of images that the user labelled have their label in place of the threshold. The
+    groups of images that the user labelled have their label in place of the threshold (numbers of the user's own need
+    ``thresholds``). The
     whole table, with the disjoint bins and the numbers of images, goes to the log. The ratio is over the instances of
     the evaluated classes. hotcoco matches where it is installed, pycocotools elsewhere; the numbers are equal.
 
@@ -91,7 +92,8 @@ class OcclusionCocoMetric(CocoMetric):
 
 
 def _scalars(result: OcclusionResult) -> dict[str, float]:
-    parts = {f'{part.stratum.lower:g}': part for part in result.cumulative if part.stratum.lower > 0}
+    own = result.measure.definition == 'user'  # r >= 0 is all images, a temperature >= 0 is not
+    parts = {f'{part.stratum.lower:g}': part for part in result.cumulative if own or part.stratum.lower > 0}
     parts |= {part.stratum.name: part for part in result.groups}
     return {
         f'{result.iou_type}_{name}_occ_{label}': round(getattr(part, field), 3)

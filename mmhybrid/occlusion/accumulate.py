@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .matches import Matches
+from .results import SAMPLED
 
-METRICS = ('ap', 'ap50', 'ap75', 'ar')
 # The values of pycocotools' ``Params.setDetParams``, bit for bit.
 REC_THRS = np.linspace(0, 1, 101)
 EPS = np.spacing(1)
@@ -50,7 +50,7 @@ def metrics(
     """
     weights = _weights(matches, weights)
     categories = _categories(matches)
-    values = {name: np.full((len(weights), len(members)), np.nan) for name in METRICS}
+    values = {name: np.full((len(weights), len(members)), np.nan) for name in SAMPLED}
     if not categories:
         return values
     rows = max(1, TABLE_BYTES // (len(categories) * len(matches.iou_thrs) * len(REC_THRS) * 8))
@@ -61,7 +61,7 @@ def metrics(
             for s, positions in enumerate(members):
                 table = _Table(matches, categories, part, _inside(drawn, positions), pool.map)
                 for row, found in enumerate(pool.map(table.means, range(len(part)))):
-                    for name, value in zip(METRICS, found, strict=True):
+                    for name, value in zip(SAMPLED, found, strict=True):
                         values[name][start + row, s] = value
     return values
 
@@ -79,12 +79,12 @@ def by_category(matches: Matches, members: Sequence[np.ndarray]) -> dict[str, np
     """
     weights = _weights(matches, None)
     categories = _categories(matches)
-    values = {name: np.full((len(members), len(matches.category_ids)), np.nan) for name in METRICS}
+    values = {name: np.full((len(members), len(matches.category_ids)), np.nan) for name in SAMPLED}
     everywhere = np.ones(len(matches.image_ids), dtype=bool)
     for s, positions in enumerate(members):
         table = _Table(matches, categories, weights, _inside(everywhere, positions), map)
         for k, category in enumerate(categories):
-            for name, value in zip(METRICS, table.means(0, slice(k, k + 1)), strict=True):
+            for name, value in zip(SAMPLED, table.means(0, slice(k, k + 1)), strict=True):
                 values[name][s, category.position] = value
     return values
 

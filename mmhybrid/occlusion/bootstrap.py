@@ -18,8 +18,8 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
-# Below this many resamples in which a metric is defined there is no interval.
-MIN_FINITE = 2
+# Of the resamples, at least two and this share must have the metric defined, or there is no interval.
+MIN_DEFINED = 0.5
 
 
 def draw(num_images: int, resamples: int, seed: int) -> np.ndarray:
@@ -59,7 +59,8 @@ def intervals(samples: np.ndarray, estimate: np.ndarray | float, confidence: flo
         confidence: Probability that the interval should cover, between 0 and 1.
 
     Returns:
-        ``(2, ...)`` float64, lower and upper bound; NaN with fewer than two resamples that are not NaN.
+        ``(2, ...)`` float64, lower and upper bound; NaN where less than half of the resamples, or fewer than two, are
+        defined.
 
     Raises:
         InputError: ``confidence`` is not between 0 and 1.
@@ -68,7 +69,7 @@ def intervals(samples: np.ndarray, estimate: np.ndarray | float, confidence: flo
         raise InputError(f'the confidence is {confidence}; give a number between 0 and 1, e.g. 0.95.')
     samples = np.asarray(samples, dtype=np.float64)
     bounds = np.full((2, *samples.shape[1:]), np.nan)
-    filled = np.count_nonzero(~np.isnan(samples), axis=0) >= MIN_FINITE
+    filled = np.count_nonzero(~np.isnan(samples), axis=0) >= max(2, MIN_DEFINED * len(samples))
     if filled.any():
         tail = (1 - confidence) / 2
         low, median, high = np.nanquantile(samples[:, filled], [tail, 0.5, 1 - tail], axis=0)
@@ -90,7 +91,7 @@ def paired(
     Returns:
         Lower and upper bound of ``model - baseline``, and the two-sided p-value that the difference is 0:
         ``2 (1 + c) / (R + 1)``, at most 1, where c counts the resamples whose difference is 0 or on the rarer side of
-        it. All NaN with fewer than two resamples in which both are defined.
+        it. All NaN where there is no interval.
 
     Raises:
         InputError: Resamples of different number, or ``confidence`` not between 0 and 1.
@@ -103,7 +104,7 @@ def paired(
     differences = model - baseline
     low, high = intervals(differences, difference, confidence).tolist()
     finite = differences[~np.isnan(differences)]
-    if len(finite) < MIN_FINITE:
+    if np.isnan(low):
         return low, high, float('nan')
     shifted = finite - np.median(finite) + difference
     rarer = min(np.count_nonzero(shifted <= 0), np.count_nonzero(shifted >= 0))

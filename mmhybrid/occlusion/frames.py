@@ -14,7 +14,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from .distribution import instances_per_image
-from .results import METRICS, NAN, Bootstrap, Comparison, Errors, Interval, OcclusionResult, _plain
+from .results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult, _plain
 from .strata import Stratum
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .stratify import Stratification
 
 Record = dict[str, Any]
-SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
 RECALLS = ('recall50', 'recall75', 'recall')
 # Text that must stand in quotes.
 UNSAFE = re.compile(r'[,"\r\n]|^\s|\s$')

@@ -82,7 +82,10 @@ def recall_by_fraction(
     if weights is not None:
         weights = _checked(weights, len(matches.image_ids))
         sampled = shares(weights)
-        bounds = {name: bootstrap.intervals(sampled[name], each[0], confidence) for name, each in recalls.items()}
+        bounds = {
+            name: np.clip(bootstrap.intervals(sampled[name], each[0], confidence), 0, 1)
+            for name, each in recalls.items()
+        }
     counts = np.bincount(groups[groups >= 0], minlength=len(parts))
     return tuple(
         InstanceRecall(

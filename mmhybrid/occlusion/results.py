@@ -21,6 +21,8 @@ SCHEMA = 'mmhybrid.occlusion'
 # 2: sizes, intervals, errors, categories and recall by instance; `ratio` and `geometry` moved into `measure`.
 SCHEMA_VERSION = 2
 METRICS = ('ap', 'ap50', 'ap75', 'aps', 'apm', 'apl', 'ar')
+# What is resampled and given by category; sizes are not.
+SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
 NAN = float('nan')
 
 
@@ -151,8 +153,8 @@ class StratumResult:
         apm: AP of medium instances.
         apl: AP of large instances (area above 96 squared).
         ar: AR averaged over IoU 0.50:0.95.
-        ap_common: Mean AP over the categories that have instances in every filled stratum; NaN if not asked for, or if
-            there is no such category.
+        ap_common: Mean AP over the categories that have instances in every filled stratum of enough images; NaN if not
+            asked for, if there is no such category, or where one of them has no instance.
         intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75`` and ``ar``; empty if none were asked for.
         errors: Error anatomy; None if not asked for.
         categories: Per category, those with instances in the stratum; empty if not asked for.
@@ -280,7 +282,8 @@ class Difference:
         model: The metric of the model.
         difference: ``model - baseline``.
         interval: Bootstrap interval of the difference.
-        p_value: Two-sided: how often resamples put the difference on the other side of 0, doubled; never 0.
+        p_value: Two-sided: how often resamples, shifted to the difference as their median, lie on the other side of 0,
+            doubled; never 0.
     """
 
     stratum: Stratum

@@ -176,23 +176,31 @@ def comparison_sheet(comparison: Comparison, metric: str, min_images: int) -> Sh
         Column('model', tuple(percent(row.model) for row in rows)),
         Column('difference', tuple(signed(row.difference, row.interval) for row in rows)),
         Column('p', tuple(p_value(row.p_value) for row in rows)),
-        Column('', tuple(verdict(row) for row in rows)),
+        Column('', tuple(verdict(row, min_images) for row in rows)),
     ]
     title = f'{clean(comparison.model)} minus {clean(comparison.baseline)}: {comparison.iou_type} {label} in %'
     boot = comparison.bootstrap
-    tested = sum(not math.isnan(row.p_value) for row in rows)
+    # 'all' and 'r >= 0' are the same images: one test.
+    tested = len(
+        {(row.num_images, row.baseline, row.model, row.p_value) for row in rows if not math.isnan(row.p_value)}
+    )
     alpha = 1 - boot.confidence
+    needed = math.ceil(2 * max(tested, 1) / alpha)
+    advice = f'for a single stratum ask p < {alpha / max(tested, 1):.2g}'
+    if boot.resamples < needed:
+        advice += f', which takes more than {needed} resamples (--bootstrap)'
     notes = [
         f'{BRACKETS}: {boot.confidence * 100:g}% paired bootstrap interval, {boot.resamples} resamples of the images; '
         'better, worse: it excludes 0',
-        f'{tested} strata are tested: {tested * alpha:.1f} would exclude 0 by chance alone; '
-        f'for a single stratum ask p < {alpha / max(tested, 1):.2g}',
+        f'{tested} strata are tested: {tested * alpha:.1f} would exclude 0 by chance alone; {advice}',
     ]
     return _sheet(title, rows, columns, min_images, notes)
 
 
-def verdict(row: Difference) -> str:
-    """``'better'`` or ``'worse'`` where the interval excludes 0, else nothing."""
+def verdict(row: Difference, min_images: int) -> str:
+    """``'better'`` or ``'worse'`` where the interval excludes 0 and the images are not too few, else nothing."""
+    if row.num_images < min_images:
+        return ''
     return 'better' if row.interval.low > 0 else 'worse' if row.interval.high < 0 else ''
 
 
@@ -232,8 +240,9 @@ def _common_note(result: OcclusionResult) -> list[str]:
     if count is None:
         return []
     if count == 0:
-        return ['common: no category has instances in every filled stratum']
-    return [f'common: AP over the {count} categories with instances in every filled stratum']
+        return ['common: no category has instances in every stratum of enough images']
+    plural = 'y' if count == 1 else 'ies'
+    return [f'common: AP over the {count} categor{plural} with instances in every stratum of enough images']
 
 
 def _with_share(text: str, share: float) -> str:

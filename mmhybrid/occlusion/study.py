@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,18 @@ import numpy as np
 from mmhybrid.errors import InputError
 
 from . import accumulate, anatomy, bootstrap, engines, instances
-from .engines.frame import MAX_AREA
-from .results import Bootstrap, CategoryResult, Comparison, Difference, Interval, OcclusionResult, StratumResult
+from .engines.frame import IOU_THRS, MAX_AREA
+from .labels import MIN_IMAGES
+from .results import (
+    SAMPLED,
+    Bootstrap,
+    CategoryResult,
+    Comparison,
+    Difference,
+    Interval,
+    OcclusionResult,
+    StratumResult,
+)
 
 if TYPE_CHECKING:
     from .engines import Matched
@@ -20,8 +31,7 @@ if TYPE_CHECKING:
     from .matches import Matches
     from .stratify import Stratification
 
-# What own accumulation, and so every interval and difference, covers; sizes come from the engine, without interval.
-SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
+MAX_RESAMPLES = 100_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Details:
         confidence: Of the intervals.
         iou_thr: Of the error anatomy.
         min_score: Detections below it are no part of the error anatomy.
+        min_images: Strata with fewer images have no say in which categories are common.
     """
 
     categories: bool = False
@@ -47,14 +58,20 @@ class Details:
     confidence: float = 0.95
     iou_thr: float = 0.5
     min_score: float = 0.3
+    min_images: int = MIN_IMAGES
 
     def __post_init__(self) -> None:
         if self.resamples < 0 or self.resamples == 1:
             raise InputError(f'{self.resamples} bootstrap resamples give no interval; ask for 0 or for at least 100.')
+        if self.resamples > MAX_RESAMPLES:
+            raise InputError(f'{self.resamples} bootstrap resamples are too many; ask for at most {MAX_RESAMPLES}.')
         if self.seed < 0:
             raise InputError(f'the bootstrap seed is {self.seed}; give 0 or a positive integer.')
         if not 0 < self.confidence < 1:
             raise InputError(f'the confidence is {self.confidence}; give a number between 0 and 1, e.g. 0.95.')
+        if not np.isclose(IOU_THRS, self.iou_thr, rtol=0, atol=1e-9).any():
+            known = ', '.join(f'{each:g}' for each in IOU_THRS)
+            raise InputError(f'errors cannot be told at IoU {self.iou_thr}; choose from {known}.')
         if not 0 <= self.min_score <= 1:
             raise InputError(f'the least score is {self.min_score}; give a number from 0 to 1.')
 
@@ -159,12 +176,12 @@ class Study:
             samples = accumulate.metrics(matches, positions, weights)
             rows = [
                 replace(row, intervals={key: Interval(*interval) for key, interval in each.items()})
-                for row, each in zip(result.strata, self._intervals(result, samples), strict=True)
+                for row, each in zip(result.strata, self._intervals(result, samples, matches, positions), strict=True)
             ]
             boot = Bootstrap(details.resamples, details.seed, details.confidence)
             result = replace(result, strata=tuple(rows), bootstrap=boot)
         if details.categories:
-            result = self._with_categories(result, accumulate.by_category(matches, positions), matches)
+            result = self._with_categories(result, accumulate.by_category(matches, positions), matches, positions)
         if details.instances:
             recall = instances.recall_by_fraction(
                 matches, self.gt, self.stratification.fractions, weights=weights, confidence=details.confidence
@@ -186,22 +203,38 @@ class Study:
             self._weights = bootstrap.draw(num_images, self.details.resamples, self.details.seed)
         return self._weights
 
-    def _intervals(self, result: OcclusionResult, samples: Mapping[str, np.ndarray]) -> list[dict[str, list[float]]]:
-        confidence = self.details.confidence
-        bounds = {
-            key: bootstrap.intervals(samples[key], [getattr(row, key) for row in result.strata], confidence).T.tolist()
-            for key in SAMPLED
-        }
+    def _intervals(
+        self,
+        result: OcclusionResult,
+        samples: Mapping[str, np.ndarray],
+        matches: Matches,
+        positions: Sequence[np.ndarray],
+    ) -> list[dict[str, list[float]]]:
+        # Drawn again and again, the only image with instances would seem to be known exactly.
+        filled = np.unique(matches.gt_image[matches.gt_counted])
+        known = np.array([len(np.intersect1d(part, filled)) > 1 for part in positions])
+        bounds = {}
+        for key in SAMPLED:
+            estimate = [getattr(row, key) for row in result.strata]
+            each = np.clip(bootstrap.intervals(samples[key], estimate, self.details.confidence), 0, 1)
+            bounds[key] = np.where(known, each, np.nan).T.tolist()
         return [{key: bounds[key][i] for key in SAMPLED} for i in range(len(result.strata))]
 
     def _with_categories(
-        self, result: OcclusionResult, values: Mapping[str, np.ndarray], matches: Matches
+        self,
+        result: OcclusionResult,
+        values: Mapping[str, np.ndarray],
+        matches: Matches,
+        positions: Sequence[np.ndarray],
     ) -> OcclusionResult:
         names = {row['id']: str(row.get('name', row['id'])) for row in self.gt.categories}
         category_ids = matches.category_ids.tolist()
-        positions = self.positions(matches)
         counted = [_category_counts(matches, part) for part in positions]
-        filled = [instances_of for _, instances_of in counted if instances_of.any()]
+        filled = [
+            instances_of
+            for row, (_, instances_of) in zip(result.strata, counted, strict=True)
+            if instances_of.any() and row.num_images >= self.details.min_images
+        ]
         common = np.all([each > 0 for each in filled], axis=0) if filled else np.zeros(len(category_ids), dtype=bool)
         rows = []
         for i, row in enumerate(result.strata):
@@ -236,9 +269,11 @@ def compare(baseline: Evaluated, model: Evaluated, metrics: Sequence[str] = SAMP
         for key in metrics:
             values = getattr(row_a, key), getattr(row_b, key)
             gap = values[1] - values[0]
-            low, high, p_value = bootstrap.paired(
-                baseline.samples[key][:, i], model.samples[key][:, i], gap, a.bootstrap.confidence
-            )
+            low = high = p_value = float('nan')
+            if not any(math.isnan(row.intervals[key].low) for row in (row_a, row_b)):
+                low, high, p_value = bootstrap.paired(
+                    baseline.samples[key][:, i], model.samples[key][:, i], gap, a.bootstrap.confidence
+                )
             differences.append(
                 Difference(row_a.stratum, row_a.num_images, key, *values, gap, Interval(low, high), p_value)
             )

@@ -141,7 +141,11 @@ def _print(sheets: Iterable[Sheet], file: TextIO | None, width: int | None) -> N
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=file, highlight=False, width=width)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    console = Piped(file=file, highlight=False, width=width)
     # A narrow window wraps the lines; a narrow table would lose digits.
     console.width = max(console.width, MIN_WIDTH)
     for sheet in sheets:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmhybrid.occlusion import accumulate, engines
 from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.results import SAMPLED
 
 from .pycoco_matches import pycoco_matches
 from .synthetic import dataset, hard_dataset, reference
@@ -21,7 +22,7 @@ def matched(gt, dt, iou_type='bbox'):
 
 
 def values(metrics, row, stratum):
-    return [metrics[name][row, stratum] for name in accumulate.METRICS]
+    return [metrics[name][row, stratum] for name in SAMPLED]
 
 
 def distinct_scores(dt, seed):
@@ -110,7 +111,7 @@ def test_categories_equal_pycocotools_with_one_category(seed):
             one = copy.deepcopy(gt)
             one['annotations'] = [row for row in gt['annotations'] if row['category_id'] == category_id]
             expected = reference(one, [row for row in dt if row['category_id'] == category_id], ids)
-            np.testing.assert_array_equal([found[name][i, k] for name in accumulate.METRICS], expected)
+            np.testing.assert_array_equal([found[name][i, k] for name in SAMPLED], expected)
 
 
 def test_blocks_chunks_and_threads_change_nothing(monkeypatch):
@@ -126,7 +127,7 @@ def test_blocks_chunks_and_threads_change_nothing(monkeypatch):
         monkeypatch.setattr(accumulate, 'TABLE_BYTES', table)
         for threads in (1, 4):
             got = accumulate.metrics(matches, members, weights, threads)
-            assert all(np.array_equal(got[name], expected[name], equal_nan=True) for name in accumulate.METRICS)
+            assert all(np.array_equal(got[name], expected[name], equal_nan=True) for name in SAMPLED)
 
 
 def test_undefined_without_instances_zero_without_detections():

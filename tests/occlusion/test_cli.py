@@ -132,7 +132,24 @@ def test_images_outside_the_bins_are_told(files, capsys):
 
 def test_compare(files, capsys):
     models = ['--results', 'model.bbox.json', 'half=other.bbox.json']
-    assert main(['compare', '--ann', 'gt.json', *models, *QUICK, '--out-dir', 'out', '--format', 'json', 'csv']) == 0
+    assert (
+        main(
+            [
+                'compare',
+                '--ann',
+                'gt.json',
+                *models,
+                '--bootstrap',
+                '100',
+                '--out-dir',
+                'out',
+                '--format',
+                'json',
+                'csv',
+            ]
+        )
+        == 0
+    )
     assert 'half minus model.bbox: bbox AP in %' in capsys.readouterr().out
     (comparison,) = document('out')['comparisons']
     whole = comparison['differences'][0]
@@ -206,13 +223,13 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files, capsys):
         (['eval', '--results', 'a=model.bbox.json', 'a=other.bbox.json'], "two files are called 'a'"),
         (['eval', '--results', 'model.bbox.json', 'other.bbox.json', '--name', 'x'], '--name names one results file'),
         (['compare', '--results', 'model.bbox.json'], '--results names 1 file, but 2 are compared'),
-        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '0'], 'needs resamples'),
+        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '99'], 'needs resamples'),
         (['eval', '--results', 'model.bbox.json', '--out-dir', 'gt.json/out'], 'is no folder to write in'),
         (['eval', '--results', 'model.bbox.json', '--ratio', 'multi', '--preset', 'tbc'], 'preset and ratio exclude'),
         (['eval', '--results', 'model.bbox.json', '--values', 'gone.csv'], 'gone.csv: no such file'),
         (['eval', '--results', 'model.bbox.json', '--edges', '1', '0'], 'do not increase'),
         (['eval', '--results', 'model.bbox.json', '--geometry', 'amodal'], 'amodal'),
-        (['eval', '--results', 'model.bbox.json', '--errors', '--error-iou', '0.42'], 'not matched at IoU 0.42'),
+        (['eval', '--results', 'model.bbox.json', '--errors', '--error-iou', '0.42'], 'cannot be told at IoU 0.42'),
         (['report', '--results', 'model.bbox.json', '--images', 'gone'], '--images gone: is no folder'),
         (['ratio', '--out', 'r.txt'], 'values are written as .csv or .json'),
         (['ratio', '--out', 'r.csv', '--instances', 'r.csv'], 'name the same file'),
@@ -242,3 +259,50 @@ def test_numbers_are_those_of_the_library(files):
     assert main_eval([*files, '--out-dir', 'out']) == 0
     gt, dt = (json.loads(Path(name).read_text()) for name in ('gt.json', 'model.bbox.json'))
     assert document('out')['results'][0]['strata'] == evaluate(gt, dt)['bbox'].to_dict()['strata']
+
+
+def test_files_are_written_though_the_reader_of_the_pipe_is_gone(files):
+    command = [sys.executable, ROOT / 'tools' / 'eval_occlusion.py', *files, '--out-dir', 'out']
+    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        error = process.stderr.read().decode()
+    assert process.returncode == 0 and 'Traceback' not in error
+    assert document('out')['results']
+
+
+def test_empty_tables_can_be_written_again(files):
+    gt = json.loads(Path('gt.json').read_text())
+    for row in gt['annotations']:
+        row['iscrowd'] = 1
+    Path('gt.json').write_text(json.dumps(gt))
+    for _ in range(2):
+        assert main(['eval', *files, '--full', *QUICK, '--format', 'csv', '--out-dir', 'out']) == 0
+    assert Path('out/occlusion_categories.csv').read_text().startswith('schema,')
+    assert rows('out/occlusion_categories.csv') == []
+
+
+def test_a_long_name_and_a_folder(files, capsys):
+    assert main(['eval', '--ann', 'gt.json', '--results', f'{"a" * 300}=model.bbox.json', '--out-dir', 'out']) == 0
+    Path('folder').mkdir()
+    assert 'folder: a folder; give' in refused(capsys, ['eval', '--ann', 'gt.json', '--results', 'folder'], main)
+
+
+def test_full_without_intervals(files):
+    assert main(['eval', *files, '--full', '--bootstrap', '0', '--out-dir', 'out']) == 0
+    result = document('out')['results'][0]
+    assert result['bootstrap'] is None and result['strata'][0]['errors'] and not result['strata'][0]['intervals']
+
+
+def test_a_stratum_of_one_image_has_no_interval_and_no_verdict(files, capsys):
+    gt = json.loads(Path('gt.json').read_text())
+    ids = [image['id'] for image in gt['images']]
+    Path('x.json').write_text(json.dumps({str(i): 'one' if i == ids[1] else 'rest' for i in ids}))
+    models = ['--results', 'model.bbox.json', 'half=other.bbox.json', '--values', 'x.json', '--bootstrap', '100']
+    assert main(['compare', '--ann', 'gt.json', *models, '--out-dir', 'out']) == 0
+    one = next(row for row in document('out')['results'][0]['strata'] if row['name'] == 'one')
+    assert one['num_images'] == 1 and one['ap'] is not None and one['intervals']['ap'] == {'low': None, 'high': None}
+    differences = [row for row in document('out')['comparisons'][0]['differences'] if row['name'] == 'one']
+    assert all(row['p_value'] is None and row['difference'] is not None for row in differences)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith('one *') and '+' in line)
+    assert 'better' not in line and 'worse' not in line

@@ -34,7 +34,7 @@ def test_summary():
         'AP is 45.0% (95% interval 41.9 to 47.7) on all images.',
         'With r = 0 it is 45.0% (41.9 to 47.7), with 0.7 < r ≤ 0.8 it is 24.0% (22.3 to 25.4): 21.0 points lower; the '
         'two intervals do not overlap.',
-        'Over the categories that every filled stratum has, it is 43.6% and 23.3%.',
+        'Over the 2 categories that every large stratum has, it is 43.6% and 23.3%.',
         'Among the false positives (IoU 0.5, score at least 0.05), the kind “duplicate” grows most: from 0.00 to 0.70 '
         'an image, from 0% to 13% of them.',
         'At IoU 0.50, 80.0% of the 1,200 instances with f = 0 are found and 40.0% of the 1,200 with 0.8 < f ≤ 1 '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -72,7 +73,7 @@ def add_compare(parser: Parser) -> None:
     )
     options.add_inputs(parser)
     options.add_selection(parser)
-    options.add_details(parser, resamples=200)
+    options.add_details(parser, resamples=1000)
     options.add_outputs(parser, ('json', 'png'))
     parser.set_defaults(run=commands.compare)
 
@@ -86,7 +87,7 @@ def add_report(parser: Parser) -> None:
     )
     options.add_inputs(parser)
     options.add_selection(parser)
-    options.add_details(parser, resamples=200, full=True)
+    options.add_details(parser, resamples=options.FULL_RESAMPLES, full=True)
     options.add_outputs(parser, ('html', 'json', 'csv', 'md', 'png', 'svg'))
     parser.add_argument('--images', metavar='DIR', help='folder of the images, for the gallery of the costliest ones')
     parser.add_argument('--title', help='of the report')
@@ -122,4 +123,7 @@ def _run(parser: Parser, argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print('interrupted.', file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough; the files are written by then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its exit
+        return 0
     return 0

@@ -20,7 +20,7 @@ from ..report.costliest import make_gallery
 from ..results import SCHEMA, SCHEMA_VERSION, to_json
 from ..table import print_categories, print_comparison, print_distribution, print_table
 from . import options, outputs
-from .outputs import CSV_COLUMN, MARKDOWN_MARK, Output, text
+from .outputs import CSV_COLUMN, EMPTY_CSV, MARKDOWN_MARK, Output, text
 
 
 def ratio(args: argparse.Namespace) -> None:
@@ -37,15 +37,17 @@ def ratio(args: argparse.Namespace) -> None:
     gt = load_ground_truth(args.ann, selection.geometries())
     _report('measuring occlusion')
     made = selection.apply(gt)
-    print_distribution(made, gt)
     _warn_outside(made)
     written = []
     if args.out:
         written.append(_values_output(Path(args.out), frames.image_records(gt, made)))
     if args.instances:
         written.append(_values_output(Path(args.instances), frames.annotation_records(gt, made)))
-    if written:
-        print(outputs.write(written))
+    # Written before anything is printed: the reader of a pipe may go away.
+    message = outputs.write(written) if written else None
+    print_distribution(made, gt)
+    if message:
+        print(message, flush=True)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -55,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Evaluate every model, compare each with the first, print and write."""
-    if args.bootstrap < 2:
+    if args.bootstrap is not None and args.bootstrap < 100:
         raise InputError(f'--bootstrap {args.bootstrap}: a comparison needs resamples; give at least 100.')
     _evaluate(args, options.models(args, least=2))
 
@@ -76,8 +78,10 @@ def _evaluate(args: argparse.Namespace, models: dict[str, str], gallery: int = 0
     # Before the evaluation, which may take minutes.
     outputs.check_targets(_targets(out_dir, args.format, details, len(models)), given, args.force)
     for path in given:
-        if not Path(path).is_file():
-            raise InputError(f'{path}: no such file; give the path of a file.')
+        if Path(path).is_dir() or not Path(path).exists():
+            raise InputError(
+                f'{path}: {"a folder" if Path(path).is_dir() else "no such file"}; give the path of a file.'
+            )
 
     opened = api.open_study(args.ann, args.iou_type, selection, args.engine, details, _report)
     _warn_outside(opened.stratification)
@@ -89,11 +93,12 @@ def _evaluate(args: argparse.Namespace, models: dict[str, str], gallery: int = 0
         # Matches of several models would not fit into memory on a large set.
         evaluated.append(each.without_matches())
     compared = api.collect(evaluated)
+    message = outputs.write(_outputs(out_dir, args, compared, details, pictures))
     print_table(compared.results, args.min_images)
     if not gallery:  # the report has all of them
         print_categories(compared.results, min_images=args.min_images)
     print_comparison(compared.comparisons, args.min_images)
-    print(outputs.write(_outputs(out_dir, args, compared, details, pictures)))
+    print(message, flush=True)
 
 
 def _targets(out_dir: Path, formats: Sequence[str], details: api.Details, num_models: int) -> list[Path]:
@@ -163,7 +168,7 @@ def _values_output(path: Path, records: list[dict]) -> Output:
 
 
 def _to_csv(records: list[dict]) -> str:
-    return frames.to_csv([{CSV_COLUMN: SCHEMA} | record for record in records])
+    return frames.to_csv([{CSV_COLUMN: SCHEMA} | record for record in records]) or EMPTY_CSV
 
 
 def _folder_name(models: dict[str, str]) -> str:
@@ -178,4 +183,4 @@ def _warn_outside(made: stratify.Stratification) -> None:
 
 
 def _report(message: str, end: str = ' ...') -> None:
-    print(f'{message}{end}', file=sys.stderr, flush=True)
+    print(f'{clean(message)}{end}', file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from ..table import MIN_IMAGES
 if TYPE_CHECKING:
     from mmhybrid.arguments import Parser
 
+FULL_RESAMPLES = 200
 FORMATS = ('html', 'json', 'csv', 'md', 'png', 'svg')
 
 
@@ -64,23 +66,29 @@ def add_details(parser: Parser, resamples: int, full: bool = False) -> None:
     """What to work out beyond AP; ``full``: all of it by default."""
     group = parser.add_argument_group('details')
     group.add_argument(
-        '--bootstrap', type=natural, default=resamples, metavar='N',
-        help='resamples of the images for 95%% intervals (default: %(default)s)',
+        '--bootstrap', type=natural, metavar='N',
+        help=f'resamples of the images for 95%% intervals (default: {resamples})',
     )  # fmt: skip
     group.add_argument('--seed', type=natural, default=0, help='of the bootstrap (default: 0)')
     if not full:
         group.add_argument('--per-category', action='store_true', help='metrics per category, and over common ones')
         group.add_argument('--instances', action='store_true', help="recall by the instances' own covered fraction")
         group.add_argument('--errors', action='store_true', help='duplicates, confusions, partial boxes, background')
-        group.add_argument('--full', action='store_true', help='all three, with 200 resamples if not said otherwise')
+        group.add_argument(
+            '--full', action='store_true', help=f'all three, with {FULL_RESAMPLES} resamples if not said otherwise'
+        )
     group.add_argument(
-        '--min-score', type=float, default=0.3, metavar='S',
+        '--min-score', type=float, default=Details.min_score, metavar='S',
         help='detections below it are no part of the errors (default: %(default)s)',
     )  # fmt: skip
     group.add_argument(
-        '--error-iou', type=float, default=0.5, metavar='IOU', help='IoU threshold of the errors (default: %(default)s)'
+        '--error-iou',
+        type=float,
+        default=Details.iou_thr,
+        metavar='IOU',
+        help='IoU threshold of the errors (default: %(default)s)',
     )
-    parser.set_defaults(all_details=full)
+    parser.set_defaults(all_details=full, resamples=resamples)
 
 
 def add_outputs(parser: Parser, formats: Sequence[str]) -> None:
@@ -121,7 +129,9 @@ def selection(args: argparse.Namespace) -> Selection:
 def details(args: argparse.Namespace) -> Details:
     """What :func:`add_details` was told."""
     full = args.all_details or args.full
-    resamples = args.bootstrap or (200 if full and not args.all_details else 0)
+    resamples = args.bootstrap
+    if resamples is None:
+        resamples = max(args.resamples, FULL_RESAMPLES) if full else args.resamples
     return Details(
         categories=full or args.per_category,
         instances=full or args.instances,
@@ -130,6 +140,7 @@ def details(args: argparse.Namespace) -> Details:
         seed=args.seed,
         iou_thr=args.error_iou,
         min_score=args.min_score,
+        min_images=args.min_images,
     )
 
 
@@ -173,7 +184,7 @@ def _number(text: str) -> float:
 def _named(given: str) -> tuple[str | None, str]:
     name, equals, path = given.partition('=')
     # A file whose own name holds an equals sign is taken as it is.
-    return (name, path) if equals and name and not Path(given).exists() else (None, given)
+    return (name, path) if equals and name and not os.path.exists(given) else (None, given)  # noqa: PTH110 never raises
 
 
 def _apart(pairs: Iterable[tuple[str | None, str]]) -> list[str]:

@@ -17,6 +17,7 @@ HTML_MARK = b'<meta name="generator" content="mmhybrid'
 MARKDOWN_MARK = f'<!-- {SCHEMA} -->\n'
 # A CSV file has no place for a comment, so its first column says whose it is.
 CSV_COLUMN = 'schema'
+EMPTY_CSV = f'{CSV_COLUMN},{SCHEMA}\n'  # a heading without rows
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ def is_ours(path: Path) -> bool:
     if suffix == '.md':
         return content.startswith(MARKDOWN_MARK.encode())
     if suffix == '.csv':
-        return content.startswith(f'{CSV_COLUMN},'.encode()) and f'\n{SCHEMA},'.encode() in content[:4096]
+        heading = f'{CSV_COLUMN},'.encode()
+        return content == EMPTY_CSV.encode() or (
+            content.startswith(heading) and f'\n{SCHEMA},'.encode() in content[:4096]
+        )
     return figures.is_ours(content)
 
 

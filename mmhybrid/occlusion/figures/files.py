@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mmhybrid.errors import InputError
 
 from ..results import SCHEMA
-from .style import DPI
+from .style import DPI, quiet_about_glyphs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def save(figure: Figure, path: str | PathLike[str]) -> None:
         Path(path).write_text(to_svg(figure), encoding='utf-8')
     elif suffix == '.png':
         image = io.BytesIO()
-        with matplotlib.style.context('default'):
+        with matplotlib.style.context('default'), quiet_about_glyphs():
             figure.savefig(image, format='png', dpi=DPI, metadata={'Software': SCHEMA})
         Path(path).write_bytes(image.getvalue())
     else:

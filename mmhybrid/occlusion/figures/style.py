@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +137,15 @@ def drawing(theme: Theme) -> Iterator[None]:
     """matplotlib's own defaults and a theme while a figure is made; the user's settings come back."""
     import matplotlib.style
 
-    with matplotlib.style.context(['default', theme.rc()]):
+    with matplotlib.style.context(['default', theme.rc()]), quiet_about_glyphs():
+        yield
+
+
+@contextmanager
+def quiet_about_glyphs() -> Iterator[None]:
+    """No warning for a name in a script that the font lacks: it shows as boxes, and the user can do nothing here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Glyph .* missing from')
         yield
 
 

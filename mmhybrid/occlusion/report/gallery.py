@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 
 WIDTH = 640
-QUALITY = 80
+QUALITY = 70
 MAX_ZOOM = 2.0
-MAX_PICTURES = 6
 DT_KINDS = ('true_positive', 'duplicate', 'confusion', 'partial', 'background')
 # What the label of a detection says, so that no one needs the colours.
 SHORT = {
@@ -57,7 +56,7 @@ class GalleryImage:
 
 @dataclass(frozen=True)
 class GalleryGroup:
-    """The images shown for one stratum; the report shows the first ``MAX_PICTURES`` of them.
+    """The images shown for one stratum.
 
     Attributes:
         stratum: The stratum's name.

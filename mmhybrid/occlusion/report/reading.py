@@ -19,7 +19,7 @@ def columns(results: Sequence[OcclusionResult]) -> str:
     numbers = [result.num_common_categories for result in results if result.num_common_categories is not None]
     if numbers:
         kept = 'no category' if numbers[0] == 0 else f'the {count(numbers[0])} categories'
-        text += f' AP common: mean AP over {kept} with instances in every filled stratum.'
+        text += f' AP common: mean AP over {kept} with instances in every stratum of enough images.'
     return text
 
 

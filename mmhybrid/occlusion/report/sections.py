@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..results import Comparison, Errors, OcclusionResult
 from . import charts, tables, wording
 from .charts import Line
-from .gallery import MAX_PICTURES, GalleryGroup, GalleryImage
+from .gallery import GalleryGroup, GalleryImage
 from .marks import ap_point, errors_bar, families, family_words, recall_point, sparse, ticks_of
 from .markup import Markup, join, tag
 from .numbers import amount, count, fraction_name, short_name
@@ -189,28 +189,33 @@ def gallery(groups: Sequence[GalleryGroup]) -> Markup | None:
         ),
         tag('ul', *entries, class_='legend'),
     ]
+    seen: dict[bytes, str] = {}
     for group in groups:
         words = [fraction_name(group.stratum), group.model, IOU_TYPES.get(group.iou_type, group.iou_type)]
-        shown = group.images[:MAX_PICTURES]
+        shown = group.images
         parts.append(tag('h3', ', '.join(filter(None, words))))
         if any(image.picture for image in shown):
-            parts.append(tag('div', *(_picture(image) for image in shown), class_='pictures'))
+            parts.append(tag('div', *(_picture(image, seen) for image in shown), class_='pictures'))
         else:
             parts.append(tag('p', 'The image files were not at hand:' if shown else 'No images.', class_='note'))
             parts += [tag('ul', *(tag('li', *_caption(image)) for image in shown))] if shown else []
-        if len(group.images) > len(shown):
-            parts.append(tag('p', f'{len(group.images) - len(shown)} more not shown.', class_='note'))
     return join(parts)
 
 
-def _picture(image: GalleryImage) -> Markup:
-    if image.picture:
+def _picture(image: GalleryImage, seen: dict[bytes, str]) -> Markup:
+    """A picture with its caption; one that stands on the page already (``seen``: picture -> id) is linked to."""
+    name = None
+    if image.picture and image.picture in seen:
+        link = tag('a', 'Shown above.', href=f'#{seen[image.picture]}')
+        shown = tag('div', link, class_='absent')
+    elif image.picture:
+        name = seen.setdefault(image.picture, f'picture-{len(seen) + 1}')
         source = f'data:image/jpeg;base64,{b64encode(image.picture).decode()}'
         alt = f'{image.file_name or image.image_id} with ground truth and detections'
         shown = tag('img', src=source, alt=', '.join(filter(None, [alt, _counts(image)])))
     else:
         shown = tag('div', 'The image file was not at hand.', class_='absent')
-    return tag('figure', shown, tag('figcaption', *_caption(image)))
+    return tag('figure', shown, tag('figcaption', *_caption(image)), id=name)
 
 
 def _caption(image: GalleryImage) -> list[object]:

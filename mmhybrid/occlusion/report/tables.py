@@ -78,9 +78,9 @@ def comparison_table(comparison: Comparison, min_images: int, identity: str) -> 
     def row(each: Sequence[Difference]) -> Markup:
         found = {difference.metric: difference for difference in each}
         cells: list[object] = [count(each[0].num_images)]
-        for metric, own in zip(metrics, names, strict=True):
-            cells += _difference_cells(found[metric])[-len(own) :] if metric in found else [''] * len(own)
         few = each[0].num_images < min_images
+        for metric, own in zip(metrics, names, strict=True):
+            cells += _difference_cells(found[metric], few)[-len(own) :] if metric in found else [''] * len(own)
         return _row(_name(each[0].stratum, few), cells, few)
 
     caption = (
@@ -229,10 +229,10 @@ def _interval_name(result: OcclusionResult) -> str:
     return f'{100 * result.bootstrap.confidence:g}% interval' if result.bootstrap else 'interval'
 
 
-def _difference_cells(row: Difference) -> list[object]:
+def _difference_cells(row: Difference, few: bool) -> list[object]:
     value: object = points(row.difference)
     leaves_out_0 = is_interval(row.interval) and (row.interval.low > 0 or row.interval.high < 0)
-    if leaves_out_0 and not math.isnan(row.difference):
+    if leaves_out_0 and not few and not math.isnan(row.difference):
         value = tag('strong', value)
     span = points_interval(row.interval)
     shown = join([value, ' ', tag('span', span, class_='interval')]) if span else value

@@ -64,7 +64,8 @@ def bootstrap_settings(bootstrap: Bootstrap | None) -> str:
         return 'No intervals were asked for; without them, small differences must not be read as differences.'
     return (
         f'{100 * bootstrap.confidence:g}% intervals from {count(bootstrap.resamples)} bootstrap resamples '
-        f'of the images (seed {bootstrap.seed}), the same resamples for every stratum and model.'
+        f'of the images (seed {bootstrap.seed}), the same resamples for every stratum and model, shifted to have the '
+        'value itself as their median.'
     )
 
 
@@ -100,7 +101,7 @@ def summary(result: OcclusionResult, ends: tuple[StratumResult, StratumResult] |
     if ends is not None:
         own = {row.stratum.name: row for row in result.strata}
         low, high = (own[row.stratum.name] for row in ends)
-        sentences += [_gap(low, high), *_common(low, high), *_errors(low, high)]
+        sentences += [_gap(low, high), *_common(result, low, high), *_errors(low, high)]
     return sentences + _recall(result, min_images)
 
 
@@ -163,11 +164,12 @@ def _gap(low: StratumResult, high: StratumResult) -> str:
     )
 
 
-def _common(low: StratumResult, high: StratumResult) -> list[str]:
+def _common(result: OcclusionResult, low: StratumResult, high: StratumResult) -> list[str]:
     if math.isnan(low.ap_common) or math.isnan(high.ap_common):
         return []
     values = f'{percent(low.ap_common)}% and {percent(high.ap_common)}%'
-    return [f'Over the categories that every filled stratum has, it is {values}.']
+    number = result.num_common_categories
+    return [f'Over the {number} categor{"y" if number == 1 else "ies"} that every large stratum has, it is {values}.']
 
 
 def _errors(low: StratumResult, high: StratumResult) -> list[str]:
