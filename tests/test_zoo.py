@@ -265,7 +265,10 @@ def test_onnx_runs_elsewhere(name, tmp_path):
     for size in ((2, 3, 64, 96), (1, 3, 96, 64)):
         outs = [torch.from_numpy(o) for o in session.run(names, {'image': image(size).numpy()})]
         with torch.no_grad():
-            assert same(outs, backbone(image(size)), atol=1e-4, rtol=1e-4)
+            expected = backbone(image(size))
+        for out, wanted in zip(outs, expected, strict=True):
+            # Of each map's own scale: identity sums (resnet50_dense) grow to hundreds, in which 1e-4 is below float32.
+            assert same([out], [wanted], atol=1e-4 * max(1.0, wanted.abs().max().item()), rtol=0)
 
 
 def test_names_are_listed_by_family():
