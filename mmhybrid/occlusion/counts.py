@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 # Characters decoded at a time: with the arrays made of them they stay in the processor's cache.
-CHUNK = 131072
+CHUNK = 2**17
 # Seven digits carry 35 bits, more than any image needs; pycocotools shifts without a limit.
 MAX_DIGITS = 7
 # Up to here, sums of two runs and of a run and a stored difference of six digits fit 32 bits.
@@ -76,7 +76,7 @@ def pixel_counts(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> np.ndar
 
 
 def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """:func:`pixel_counts` of ``codes`` ``(m,)`` uint8, which are the characters less 48 (those below 48 wrap around)."""
+    """:func:`pixel_counts` of ``codes`` ``(m,)`` uint8, the characters less 48 (those below wrap around)."""
     whole = codes[edges[1:] - 1] < 32  # the last character ends a number
     if codes.max() > 63 or not whole.all():
         # Such a text would glue its last number to the next text's first: look at the others alone.
@@ -103,24 +103,22 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> np.nda
     signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
     values = _numbers(codes, ends, digits, min(most, MAX_DIGITS), signed)
 
-    counts = _undo_differences(values, heads)
-    negative_or_huge = counts.view(unsigned) > largest
-    if negative_or_huge.any():
-        np.logical_or.at(bad, np.searchsorted(heads, np.flatnonzero(negative_or_huge), side='right') - 1, True)
     runs = int(np.diff(heads, append=len(ends)).max())
-    # Sums of every other run; they wrap around, yet the differences over one mask are right below the modulus.
+    # Sums wrap around too, but not below this modulus.
     modular = unsigned if runs * largest < 2**32 else np.uint64
-    edges = np.append(heads, len(ends))
-    even, odd = (_sums(counts[parity::2], (edges + 1 - parity) // 2, modular) for parity in (0, 1))
+    sums = []
+    for parity, counts in enumerate(_undo_differences(values, heads)):
+        counts = counts.view(unsigned)
+        negative_or_huge = counts > largest
+        if negative_or_huge.any():
+            places = 2 * np.flatnonzero(negative_or_huge) + parity
+            np.logical_or.at(bad, np.searchsorted(heads, places, side='right') - 1, True)
+        begin = (heads + 1 - parity) // 2
+        filled = np.diff(begin, append=(len(ends) + 1 - parity) // 2) > 0
+        sums.append(np.where(filled, np.add.reduceat(counts, begin, dtype=modular), 0))
+    even, odd = sums
     areas = np.where(heads % 2 == 0, odd, even).astype(np.int64)
     return np.where(~bad & (even + odd == sizes), areas, -1)
-
-
-def _sums(values: np.ndarray, edges: np.ndarray, kind: type) -> np.ndarray:
-    """``(k,)`` sums of the consecutive parts of ``values`` between ``edges`` ``(k + 1,)``, modulo 2**32 or 2**64."""
-    sums = np.zeros(len(values) + 1, dtype=kind)
-    np.cumsum(values, dtype=kind, out=sums[1:])
-    return np.diff(sums[edges])
 
 
 def _numbers(codes: np.ndarray, ends: np.ndarray, digits: np.ndarray, most: int, signed: type) -> np.ndarray:
@@ -135,24 +133,31 @@ def _numbers(codes: np.ndarray, ends: np.ndarray, digits: np.ndarray, most: int,
     return values
 
 
-def _undo_differences(values: np.ndarray, heads: np.ndarray) -> np.ndarray:
+def _undo_differences(values: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Runs from stored numbers; modulo 2**32 or 2**64, as the type of ``values`` is.
 
     In a mask, run 0 stands for itself, and the odd and the even runs from 1 and 2 on are cumulative sums. Over all
     masks at once these are the cumulative sums of every other number, less the sum before the mask's own began.
+
+    Returns:
+        The runs at even and those at odd places of all, each with a zero behind.
     """
-    first = values[heads].copy()
+    first = values[heads]
     values[heads] = 0
-    sums = np.empty_like(values)
-    np.cumsum(values[0::2], out=sums[0::2])
-    np.cumsum(values[1::2], out=sums[1::2])
-    runs = np.diff(heads, append=len(values))
-    same = sums[heads]  # up to the mask, over the positions with the parity of its head, and over the others
-    other = np.where(heads > 0, sums[heads - 1], 0).astype(values.dtype)
+    pair = tuple(np.append(values[parity::2], values.dtype.type(0)) for parity in (0, 1))
+    for sums in pair:
+        np.cumsum(sums, dtype=sums.dtype, out=sums)
     odd = heads % 2 == 1
-    for parity in (0, 1):
+    # Up to the mask, over the places with the parity of its head, and over the others.
+    half, before = heads // 2, (heads - 1) // 2
+    same = np.where(odd, pair[1][half], pair[0][half])
+    other = np.where(odd, pair[0][before], pair[1][before])
+    other[heads == 0] = 0  # nothing is before the first
+    runs = np.diff(heads, append=len(values))
+    for parity, sums in enumerate(pair):
         own = odd == (parity == 1)
         members = np.where(own, (runs + 1) // 2, runs // 2)
-        sums[parity::2] -= np.repeat(np.where(own, same, other), members)
-    sums[heads] = first
-    return sums
+        sums[:-1] -= np.repeat(np.where(own, same, other), members)
+        sums[-1] = 0
+        sums[half[own]] = first[own]
+    return pair

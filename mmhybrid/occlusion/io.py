@@ -15,7 +15,7 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
-from . import masks, pickled, reading
+from . import masks, pickled, reading, typed
 from .columns import Block, join, positions
 from .counts import Masks
 from .records import Records, show
@@ -175,13 +175,15 @@ def load_detections(
     with reading.garbage_collector_paused():
         if is_path and pickled.is_pickle(dt):
             blocks = pickled.blocks(dt, gt, iou_types)
-        elif is_path:
-            blocks = _blocks(source, reading.stream_list(dt, 'results', block_size), gt, iou_types)
         else:
-            if not isinstance(dt, list):
+            if not is_path and not isinstance(dt, list):
                 reading.not_a_list(source, dt)
-            parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
-            blocks = _blocks(source, parts, gt, iou_types)
+            known = _known(gt, iou_types)
+            if is_path:
+                parts = reading.stream_list(dt, 'results', block_size, typed.decoder(known, iou_types))
+            else:
+                parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
+            blocks = _blocks(source, parts, known, gt.source, iou_types)
         columns = join(blocks)
     if columns is None:
         raise InputError(f'{source}: the results are an empty list; give at least one detection.')
@@ -242,26 +244,33 @@ def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) 
     )
 
 
-def _blocks(source: str, parts: Iterable[list[Any]], gt: GroundTruth, iou_types: Sequence[str]) -> Iterator[Block]:
-    """Columns of each part of a list of COCO results."""
-    known = np.array([category['id'] for category in gt.categories], dtype=np.int64)
-    remedy = f'evaluate results and ground truth of the same data set ({gt.source})'
-    category_remedy = f'give the category ids of {gt.source}, not class indices'
-    sizes = _sizes(gt) if 'segm' in iou_types else None
+def _blocks(
+    source: str, parts: Iterable[list[Any] | Block], known: typed.Known, gt_source: str, iou_types: Sequence[str]
+) -> Iterator[Block]:
+    """Columns of each part of a list of COCO results, of which some may be columns already."""
+    remedy = f'evaluate results and ground truth of the same data set ({gt_source})'
+    category_remedy = f'give the category ids of {gt_source}, not class indices'
     done = 0
     for part in parts:
+        if isinstance(part, dict):
+            done += len(part['scores'])
+            yield part
+            continue
         results = Records(source, 'results', part, offset=done)
         results.check_objects()
-        image_ids = results.references('image_id', gt.image_ids, 'image of the ground truth', remedy)
+        image_ids = results.references('image_id', known.image_ids, 'image of the ground truth', remedy)
+        category_ids = results.references(
+            'category_id', known.category_ids, 'category of the ground truth', category_remedy
+        )
         block: Block = {
             'image_ids': image_ids,
-            'category_ids': results.references('category_id', known, 'category of the ground truth', category_remedy),
+            'category_ids': category_ids,
             'scores': results.numbers('score', 'give every detection a finite score'),
         }
         if 'bbox' in iou_types:
             block['boxes'] = results.boxes('give [x, y, width, height] in pixels')
-        if sizes is not None:
-            block['masks'] = masks.check_detections(results, sizes[positions(gt.image_ids, image_ids)])
+        if 'segm' in iou_types:
+            block['masks'] = masks.check_detections(results, known.sizes[positions(known.image_ids, image_ids)])
         done += len(part)
         del results, part  # before the next part is parsed
         yield block
@@ -277,8 +286,13 @@ def _section(content: dict[str, Any], name: str, source: str) -> Records:
     return records
 
 
-def _sizes(gt: GroundTruth) -> np.ndarray:
-    return masks.image_sizes(Records(gt.source, 'images', gt.images, has_id=True)) if gt.sizes is None else gt.sizes
+def _known(gt: GroundTruth, iou_types: Sequence[str]) -> typed.Known:
+    sizes = None
+    if 'segm' in iou_types:
+        images = Records(gt.source, 'images', gt.images, has_id=True)
+        sizes = masks.image_sizes(images) if gt.sizes is None else gt.sizes
+    category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
+    return typed.Known(gt.image_ids, category_ids, sizes)
 
 
 def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:

@@ -218,6 +218,7 @@ def test_files_without_detections(tmp_path, text, block_size):
 
 
 def test_memory_follows_the_block_not_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmhybrid.occlusion.typed.find_spec', lambda name: None)
     path = tmp_path / 'dt.json'
     path.write_text(json.dumps(DT * 40))
     sizes = []

@@ -9,6 +9,7 @@ from pycocotools import mask
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.ratios import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
+from mmhybrid.occlusion.ratios.boxes import RATIOS, measure
 
 FUNCTIONS = (covered_ratio, multi_ratio, pairwise_ratio, max_iou)
 A = [10, 10, 20, 20]
@@ -157,3 +158,29 @@ def test_fractions_average_to_the_ratio(boxes):
 def test_unusable_boxes(function, boxes):
     with pytest.raises(InputError, match='give'):
         function(np.array(boxes))
+
+
+images_of_boxes = st.lists(
+    st.one_of(
+        integer_boxes,
+        float_boxes,
+        st.lists(st.tuples(*[st.sampled_from([0, 1, 1e-3, 1e9, 7.654321])] * 4).map(list), max_size=6),
+        st.integers(30, 40).map(lambda n: [[i % 7, i % 5, 3, 2.5] for i in range(n)]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(deadline=None)
+@given(images_of_boxes, st.sampled_from([1, 2**17]), st.sampled_from(['covered', 'multi', 'pairwise', 'max-iou']))
+def test_many_images_at_once_as_one_by_one(images, cells, definition):
+    one_by_one = dict(zip(RATIOS, FUNCTIONS, strict=True))[definition]
+    images = [np.array(image, dtype=np.float64).reshape(-1, 4) for image in images]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmhybrid.occlusion.ratios.boxes.CELLS', cells)
+        ratios, fractions = measure(np.concatenate(images), np.array(list(map(len, images))), definition)
+    expected = np.concatenate([covered_fractions(image) for image in images])
+    np.testing.assert_allclose(fractions, expected, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(ratios, [one_by_one(image) for image in images], rtol=1e-12, atol=0)
+    assert fractions.max(initial=0) <= 1

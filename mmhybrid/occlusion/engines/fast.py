@@ -52,12 +52,6 @@ class HotcocoMatched:
             for image in gt.images:
                 self._images[self._position[image['id']]] |= {key: image[key] for key in ('height', 'width')}
         self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(self._frame.category_ids))]
-        self._annotations = gt.to_coco(iou_type)['annotations']
-        positions = self._frame.gt_image + 1, self._frame.gt_category + 1
-        for row, (annotation, image, category) in enumerate(
-            zip(self._annotations, *(each.tolist() for each in positions), strict=True), 1
-        ):
-            annotation |= {'id': row, 'image_id': image, 'category_id': category}
         stream = hotcoco.StreamingEval(self._categories, iou_type)
         for images, gt_rows, columns in self._batches():
             results, segmentation = self._detections(gt_rows, columns)
@@ -73,12 +67,12 @@ class HotcocoMatched:
         Raises:
             KeyError: An image id that the ground truth does not have.
         """
-        # By number: hotcoco's reply has an entry of its own, `_overall`, which a stratum might be called too.
+        # By number: hotcoco's reply has an entry of its own for all images, which a stratum might be called too.
         slices = {str(i): [self._position[each] + 1 for each in ids] for i, ids in enumerate(strata.values())}
-        slices = {key: images for key, images in slices.items() if images}
-        reply = self._evaluator.slice_by(slices) if slices else {}
+        keys = {key: '_overall' if len(images) == len(self._images) else key for key, images in slices.items()}
+        reply = self._evaluator.slice_by({key: slices[key] for key in keys.values() if slices.get(key)})
         return {
-            name: Metrics(**{ours: _nan(reply[str(i)][theirs]) for ours, theirs in METRICS.items()})
+            name: Metrics(**{ours: _nan(reply[keys[str(i)]][theirs]) for ours, theirs in METRICS.items()})
             if ids
             else Metrics()
             for i, (name, ids) in enumerate(strata.items())
@@ -134,7 +128,22 @@ class HotcocoMatched:
             yield images, gt_order[gt_at[i] : gt_at[i + 1]], dt_order[dt_at[i] : dt_at[i + 1]]
 
     def _instances(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        return [self._annotations[row] for row in rows.tolist()]
+        """Rows ``(b,)`` of the ground truth as hotcoco takes them."""
+        gt, frame = self._gt, self._frame
+        columns = {
+            'id': rows + 1,
+            'image_id': frame.gt_image[rows] + 1,
+            'category_id': frame.gt_category[rows] + 1,
+            'bbox': gt.boxes[rows],
+            'area': gt.areas[rows],
+            'iscrowd': gt.is_crowd[rows],
+        }
+        lists = [column.tolist() for column in columns.values()]
+        names = list(columns)
+        if self._iou_type == 'segm':
+            names.append('segmentation')
+            lists.append([gt.segmentations[row] for row in rows.tolist()])
+        return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
     def _detections(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]] | None]:
         """Detections at ``columns`` ``(b,)`` of the frame as hotcoco takes them: an array, and masks for ``segm``."""

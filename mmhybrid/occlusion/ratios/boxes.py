@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
 
 from mmhybrid.errors import InputError
+
+# Images of more boxes are measured one by one, which takes memory for one and leaves out boxes that overlap none.
+CROWDED = 32
+# Cells of a grid that are counted at a time.
+CELLS = 2**17
 
 
 def covered_fractions(boxes: np.ndarray) -> np.ndarray:
@@ -82,12 +87,52 @@ def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.
     """
     ratios, fractions = np.zeros(len(counts)), np.zeros(len(boxes))
     stops = np.cumsum(counts)
-    for i in np.flatnonzero(counts > 1).tolist():
+    one_by_one = counts > (CROWDED if definition == 'covered' else 1)
+    for i in np.flatnonzero(one_by_one).tolist():
         part = slice(stops[i] - counts[i], stops[i])
         overlaps = _Overlaps(boxes[part])
         ratios[i] = RATIOS[definition](overlaps)
         fractions[part] = _fractions(overlaps)
+    for images in _alike(np.where(one_by_one, 0, counts)):
+        rows = (stops - counts)[images, None] + np.arange(counts[images[0]])
+        areas, covered = _areas_and_covered(boxes[rows])
+        total = areas.sum(axis=1)
+        ratios[images] = np.minimum(_divide(covered.sum(axis=1), total), 1)
+        fractions[rows] = _divide(covered, areas)
     return ratios, fractions
+
+
+def _alike(counts: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of images that have the same number of boxes, two or more; some of them at a time."""
+    for count in np.unique(counts[counts > 1]).tolist():
+        images = np.flatnonzero(counts == count)
+        step = max(CELLS // (2 * count) ** 2, 1)
+        yield from (images[start : start + step] for start in range(0, len(images), step))
+
+
+def _areas_and_covered(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Area of each box, and the part that other boxes of its image cover, as :class:`_Overlaps` has them.
+
+    Args:
+        boxes: ``(I, k, 4)`` checked boxes of images that have k each.
+
+    Returns:
+        Two ``(I, k)``.
+    """
+    low = boxes[..., :2]
+    high = low + boxes[..., 2:]
+    areas = (high - low).prod(axis=-1)
+    # The boxes' edges cut an image into columns and rows; those between equal edges have no width.
+    edges = np.sort(np.concatenate([low, high], axis=1), axis=1)
+    sides = np.diff(edges, axis=1)
+    starts = edges[:, None, :-1]
+    inside = (low[:, :, None] <= starts) & (starts < high[:, :, None])
+    columns, rows = inside[..., 0], inside[..., 1]  # (I, k, 2k - 1)
+    depth = columns.transpose(0, 2, 1).astype(np.float32) @ rows.astype(np.float32)  # boxes over each cell
+    shared = (depth > 1).astype(np.float64)
+    # Sums of positive cells, as in `_Overlaps`.
+    covered = ((columns * sides[:, None, :, 0]) @ shared * (rows * sides[:, None, :, 1])).sum(axis=-1)
+    return areas, np.minimum(covered, areas)
 
 
 class _Overlaps:
@@ -167,8 +212,7 @@ def _compress(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _fractions(overlaps: _Overlaps) -> np.ndarray:
-    areas = overlaps.areas
-    return np.divide(overlaps.covered, areas, out=np.zeros_like(areas), where=areas > 0)
+    return _divide(overlaps.covered, overlaps.areas)
 
 
 def _covered(overlaps: _Overlaps) -> float:
@@ -199,6 +243,10 @@ RATIOS: dict[str, Callable[[_Overlaps], float]] = {
     'pairwise': _pairwise,
     'max-iou': _max_iou,
 }
+
+
+def _divide(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(part, total, out=np.zeros_like(total), where=total > 0)
 
 
 def _checked(boxes: np.ndarray) -> np.ndarray:
