@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .io import Detections
     from .strata import Stratum
 
+# p is never below 2 / (resamples + 1), and many strata are tested.
+COMPARE_RESAMPLES = 1000
+
 PathOr = str | PathLike[str]
 Results = PathOr | list[dict[str, Any]]
 Progress = Callable[[str], None]
@@ -110,9 +113,9 @@ def compare(
 
     Args:
         models: Name -> results; the first is the baseline.
-        details: By default 200 bootstrap resamples and nothing else.
+        details: By default ``COMPARE_RESAMPLES`` bootstrap resamples and nothing else.
     """
-    details = Details(resamples=200) if details is None else details
+    details = Details(resamples=COMPARE_RESAMPLES) if details is None else details
     opened = open_study(gt, iou_types, by, engine, details, progress)
     evaluated = [each for each, _ in evaluations(opened, models, iou_types, progress)]
     return collect(evaluated)

@@ -18,10 +18,10 @@ from mmhybrid.errors import InputError
 from . import masks, pickled, reading, typed
 from .columns import Block, join, positions
 from .counts import Masks
+from .ratios import GEOMETRIES
 from .records import Records, show
 
 IOU_TYPES = ('bbox', 'segm')
-GEOMETRIES = ('bbox', 'segm', 'amodal')
 # Records of a loaded list that are made columns at a time.
 SLICE = 100_000
 

@@ -23,24 +23,19 @@ def clean(text: str) -> str:
     ).strip()
 
 
-def percent(value: float, interval: Interval | None = None) -> str:
+def percent(value: float, interval: Interval | None = None, sign: str = '') -> str:
     """``'41.2'``, or ``'41.2 [39.8, 42.9]'`` with an interval whose bounds are numbers; ``'-'`` for NaN."""
     if math.isnan(value):
         return MISSING
-    text = f'{100 * value:.1f}'
+    text = f'{100 * value:{sign}.1f}'
     if interval is None or math.isnan(interval.low) or math.isnan(interval.high):
         return text
-    return f'{text} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]'
+    return f'{text} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]'
 
 
 def signed(value: float, interval: Interval | None = None) -> str:
     """Percentage points with their sign: ``'+1.2 [+0.1, +2.3]'``; ``'-'`` for NaN."""
-    if math.isnan(value):
-        return MISSING
-    text = f'{100 * value:+.1f}'
-    if interval is None or math.isnan(interval.low) or math.isnan(interval.high):
-        return text
-    return f'{text} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]'
+    return percent(value, interval, '+')
 
 
 def number(value: float, digits: int = 1) -> str:

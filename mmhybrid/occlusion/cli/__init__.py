@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 
+from ..api import COMPARE_RESAMPLES
 from . import commands, options
 
 _PROG = 'mmhybrid occlusion'
@@ -73,7 +74,7 @@ def add_compare(parser: Parser) -> None:
     )
     options.add_inputs(parser)
     options.add_selection(parser)
-    options.add_details(parser, resamples=1000)
+    options.add_details(parser, resamples=COMPARE_RESAMPLES)
     options.add_outputs(parser, ('json', 'png'))
     parser.set_defaults(run=commands.compare)
 
