@@ -64,7 +64,9 @@ def run_step(step: str, engine: str | None, types: str, data_dir: str) -> dict[s
             image_ratios(checked, 'covered', types)
     elif step == RESAMPLING:
         resample(clock, gt, dt, types, engine)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    # At most: this process and the largest of those that it started need not have been largest at the same time.
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = sum(usage.ru_maxrss for usage in usages) * (1 if sys.platform == 'darwin' else 1024)
     return {'seconds': clock.seconds, 'cpu_seconds': clock.cpu_seconds, 'peak_gb': peak / 1e9, 'values': values}
 
 
@@ -165,8 +167,9 @@ def write_rows(file: TextIO, rows: Iterator[dict]) -> None:
 
 
 def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    """Of this process and of those that it started and that have ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == '__main__':

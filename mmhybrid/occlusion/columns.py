@@ -23,6 +23,7 @@ def join(blocks: Iterable[Block]) -> Block | None:
                 parts.setdefault('sizes', []).append(column.sizes)
                 parts.setdefault('lengths', []).append(np.diff(column.offsets))
                 parts.setdefault('areas', []).append(column.areas)
+                parts.setdefault('margins', []).append(column.margins)
                 text += column.text
             else:
                 parts.setdefault(name, []).append(column)
@@ -35,7 +36,8 @@ def join(blocks: Iterable[Block]) -> Block | None:
         del pieces  # freed before the next column is joined
     if 'lengths' in columns:
         offsets = np.append(0, np.cumsum(columns.pop('lengths')))
-        columns['masks'] = Masks(columns.pop('sizes'), text, offsets, columns.pop('areas'))
+        sizes, areas, margins = (columns.pop(name) for name in ('sizes', 'areas', 'margins'))
+        columns['masks'] = Masks(sizes, text, offsets, areas, margins)
     return columns
 
 

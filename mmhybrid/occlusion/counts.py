@@ -13,6 +13,8 @@ import numpy as np
 
 # Characters decoded at a time: with the arrays made of them they stay in the processor's cache.
 CHUNK = 2**17
+# Of an image, in pixels: areas fit 32 bits.
+MAX_SIDE = 2**16 - 1
 # Seven digits carry 35 bits, more than any image needs; pycocotools shifts without a limit.
 MAX_DIGITS = 7
 # Up to here, sums of two runs and of a run and a stored difference of six digits fit 32 bits.
@@ -28,15 +30,24 @@ class Masks:
         text: The compressed counts of all masks, one after the other.
         offsets: ``(n + 1,)`` int64, where each mask's counts begin in ``text``.
         areas: ``(n,)`` int64, pixels inside of each mask.
+        margins: ``(n, 2)`` uint32, pixels of the image before the mask's first and after its last, column by column;
+            never too many, but too few where the text has runs of no pixels.
     """
 
     sizes: np.ndarray
     text: bytes | bytearray
     offsets: np.ndarray
     areas: np.ndarray
+    margins: np.ndarray
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    def columns(self, rows: np.ndarray) -> np.ndarray:
+        """``(b, 2)`` int64, the image columns from which on and up to which (exclusive) masks at ``rows`` may reach."""
+        heights, widths = self.sizes[rows].astype(np.int64).T
+        before, after = self.margins[rows].T // heights
+        return np.stack([before, widths - after], axis=1)
 
     def rles(self, start: int, stop: int) -> list[dict[str, Any]]:
         """Masks from ``start`` up to ``stop``, each ``{'size': [height, width], 'counts': bytes}``."""
@@ -52,8 +63,8 @@ class Masks:
         ]
 
 
-def pixel_counts(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """How many pixels masks hold whose compressed run lengths decode to non-negative runs that fill their images.
+def measure(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Area and margins of masks whose compressed run lengths decode to non-negative runs that fill their images.
 
     Args:
         text: n encodings, one after the other, none of them empty.
@@ -61,33 +72,33 @@ def pixel_counts(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> np.ndar
         sizes: ``(n,)`` height times width of each mask, below 2**32.
 
     Returns:
-        ``(n,)`` int64; -1 where the text is not sound.
+        ``areas`` and ``margins`` of :class:`Masks`; the area is -1 where the text is not sound.
     """
     sizes = np.asarray(sizes, dtype=np.int64)
-    areas = np.full(len(sizes), -1)
+    areas, margins = np.full(len(sizes), -1), np.zeros((len(sizes), 2), dtype=np.uint32)
     codes = np.frombuffer(text, dtype=np.uint8)
     start = 0
     while start < len(sizes):
         stop = max(int(np.searchsorted(offsets, offsets[start] + CHUNK, side='right')) - 1, start + 1)
         edges = offsets[start : stop + 1]
-        areas[start:stop] = _of_chunk(codes[edges[0] : edges[-1]] - 48, edges - edges[0], sizes[start:stop])
+        part = _of_chunk(codes[edges[0] : edges[-1]] - 48, edges - edges[0], sizes[start:stop])
+        areas[start:stop], margins[start:stop] = part
         start = stop
-    return areas
+    return areas, margins
 
 
-def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """:func:`pixel_counts` of ``codes`` ``(m,)`` uint8, the characters less 48 (those below wrap around)."""
+def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`measure` of ``codes`` ``(m,)`` uint8, the characters less 48 (those below wrap around)."""
     whole = codes[edges[1:] - 1] < 32  # the last character ends a number
     if codes.max() > 63 or not whole.all():
         # Such a text would glue its last number to the next text's first: look at the others alone.
         sound = whole & (np.maximum.reduceat(codes, edges[:-1]) < 64)
-        areas = np.full(len(sizes), -1)
-        if not sound.any():
-            return areas
-        lengths = np.diff(edges)
-        kept = np.append(0, np.cumsum(lengths[sound]))
-        areas[sound] = _of_chunk(codes[np.repeat(sound, lengths)], kept, sizes[sound])
-        return areas
+        areas, margins = np.full(len(sizes), -1), np.zeros((len(sizes), 2), dtype=np.uint32)
+        if sound.any():
+            lengths = np.diff(edges)
+            kept = np.append(0, np.cumsum(lengths[sound]))
+            areas[sound], margins[sound] = _of_chunk(codes[np.repeat(sound, lengths)], kept, sizes[sound])
+        return areas, margins
 
     ends = np.flatnonzero(codes < 32)  # of every number: its last character, the most significant digit
     heads = np.searchsorted(ends, edges[:-1])  # of every mask: its first number
@@ -103,11 +114,12 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> np.nda
     signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
     values = _numbers(codes, ends, digits, min(most, MAX_DIGITS), signed)
 
-    runs = int(np.diff(heads, append=len(ends)).max())
+    runs = np.diff(heads, append=len(ends))
     # Sums wrap around too, but not below this modulus.
-    modular = unsigned if runs * largest < 2**32 else np.uint64
+    modular = unsigned if int(runs.max()) * largest < 2**32 else np.uint64
     sums = []
-    for parity, counts in enumerate(_undo_differences(values, heads)):
+    pair = _undo_differences(values, heads)
+    for parity, counts in enumerate(pair):
         counts = counts.view(unsigned)
         negative_or_huge = counts > largest
         if negative_or_huge.any():
@@ -118,7 +130,15 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> np.nda
         sums.append(np.where(filled, np.add.reduceat(counts, begin, dtype=modular), 0))
     even, odd = sums
     areas = np.where(heads % 2 == 0, odd, even).astype(np.int64)
-    return np.where(~bad & (even + odd == sizes), areas, -1)
+    sound = ~bad & (even + odd == sizes)
+    # Runs alternate, from outside of the mask on: an even number of them ends inside.
+    margins = np.stack([_at(pair, heads), np.where(runs % 2 == 1, _at(pair, heads + runs - 1), 0)], axis=1)
+    return np.where(sound, areas, -1), np.where(sound[:, None], margins, 0).astype(np.uint32)
+
+
+def _at(pair: tuple[np.ndarray, np.ndarray], places: np.ndarray) -> np.ndarray:
+    """Entries at ``places`` of what the pair holds at even and at odd places."""
+    return np.where(places % 2 == 0, pair[0][places // 2], pair[1][places // 2])
 
 
 def _numbers(codes: np.ndarray, ends: np.ndarray, digits: np.ndarray, most: int, signed: type) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,17 +175,9 @@ def load_detections(
     source = str(dt) if is_path else 'results'
     with reading.garbage_collector_paused():
         if is_path and pickled.is_pickle(dt):
-            blocks = pickled.blocks(dt, gt, iou_types)
+            columns = join(pickled.blocks(dt, gt, iou_types))
         else:
-            if not is_path and not isinstance(dt, list):
-                reading.not_a_list(source, dt)
-            known = _known(gt, iou_types)
-            if is_path:
-                parts = reading.stream_list(dt, 'results', block_size, typed.decoder(known, iou_types))
-            else:
-                parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
-            blocks = _blocks(source, parts, known, gt.source, iou_types)
-        columns = join(blocks)
+            columns = _results(dt, source, gt, iou_types, block_size)
     if columns is None:
         raise InputError(f'{source}: the results are an empty list; give at least one detection.')
     return Detections(source=source, **columns)
@@ -244,18 +237,31 @@ def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) 
     )
 
 
+def _results(
+    dt: str | PathLike[str] | list[dict[str, Any]], source: str, gt: GroundTruth, iou_types: Sequence[str], size: int
+) -> Block | None:
+    """Columns of COCO results; None if they are an empty list."""
+    known = _known(gt, iou_types)
+    if isinstance(dt, str | PathLike):
+        columns = typed.read(Path(dt), known, iou_types, size)
+        if columns is not None:
+            return columns
+        parts = reading.stream_list(dt, 'results', size)
+    elif isinstance(dt, list):
+        parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
+    else:
+        reading.not_a_list(source, dt)
+    return join(_blocks(source, parts, known, gt.source, iou_types))
+
+
 def _blocks(
-    source: str, parts: Iterable[list[Any] | Block], known: typed.Known, gt_source: str, iou_types: Sequence[str]
+    source: str, parts: Iterable[list[Any]], known: typed.Known, gt_source: str, iou_types: Sequence[str]
 ) -> Iterator[Block]:
-    """Columns of each part of a list of COCO results, of which some may be columns already."""
+    """Columns of each part of a list of COCO results."""
     remedy = f'evaluate results and ground truth of the same data set ({gt_source})'
     category_remedy = f'give the category ids of {gt_source}, not class indices'
     done = 0
     for part in parts:
-        if isinstance(part, dict):
-            done += len(part['scores'])
-            yield part
-            continue
         results = Records(source, 'results', part, offset=done)
         results.check_objects()
         image_ids = results.references('image_id', known.image_ids, 'image of the ground truth', remedy)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .counts import Masks, pixel_counts
+from .counts import MAX_SIDE, Masks, measure
 from .records import Records, show, to_float
 
 RLE_REMEDY = "give run-length encoding {'size': [height, width], 'counts': ...} as pycocotools.mask.encode makes it"
@@ -31,15 +31,16 @@ AMODAL_FIELDS = (
 )
 # Of a chunk of encodings, both of its characters and of the objects that hold them.
 CHUNK = 16384
+# Pixels by which a drawn polygon may reach beyond its points: pycocotools rounds to whole pixels.
+DRAWING_MARGIN = 2
 
 
 def image_sizes(images: Records) -> np.ndarray:
     """``(I, 2)`` int64 height and width of every image, which masks need."""
     remedy = "masks need the image's 'height' and 'width' in pixels"
     sizes = np.stack([images.integers(field, remedy) for field in ('height', 'width')], axis=1)
-    limit = 2**16
-    bad = ((sizes < 1) | (sizes >= limit)).any(axis=1)
-    images.fail_where(bad, lambda i: f'height and width are {sizes[i].tolist()}, not from 1 to {limit - 1}', remedy)
+    bad = ((sizes < 1) | (sizes > MAX_SIDE)).any(axis=1)
+    images.fail_where(bad, lambda i: f'height and width are {sizes[i].tolist()}, not from 1 to {MAX_SIDE}', remedy)
     return sizes
 
 
@@ -98,6 +99,27 @@ def check_detections(results: Records, sizes: np.ndarray) -> Masks:
             if not isinstance(value, dict):
                 results.fail(index, f"field 'segmentation' is {show(value)}, not run-length encoding", RLE_REMEDY)
     return _pack(results, 'segmentation', range(len(values)), values, sizes, RLE_REMEDY)
+
+
+def mask_extents(segmentations: Sequence[Any]) -> np.ndarray:
+    """Where checked segmentations of ground truth reach at most, without drawing them.
+
+    Args:
+        segmentations: n of them, polygons or run-length encoding.
+
+    Returns:
+        ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels; those of the largest image where a mask is encoded.
+    """
+    extents = np.tile(np.array([0, 0, MAX_SIDE, MAX_SIDE], dtype=np.float64), (len(segmentations), 1))
+    drawn = [i for i, value in enumerate(segmentations) if not isinstance(value, dict)]
+    if drawn:
+        polygons = list(chain.from_iterable([segmentations[i] for i in drawn]))
+        lengths = np.cumsum([0, *map(len, polygons)])
+        starts = lengths[np.cumsum([0, *(len(segmentations[i]) for i in drawn[:-1])])] // 2
+        points = to_float(list(chain.from_iterable(polygons))).reshape(-1, 2)
+        extents[drawn, :2] = np.minimum.reduceat(points, starts) - DRAWING_MARGIN
+        extents[drawn, 2:] = np.maximum.reduceat(points, starts) + DRAWING_MARGIN
+    return extents
 
 
 def _check_polygons(
@@ -165,11 +187,11 @@ def _pack(
         packed = b''.join(counts), list(map(len, counts))
     text, lengths = packed
     offsets = np.append(0, np.cumsum(np.array(lengths, dtype=np.int64)))
-    areas = pixel_counts(text, offsets, sizes.prod(axis=1))
+    areas, margins = measure(text, offsets, sizes.prod(axis=1))
     bad = areas < 0
     if bad.any():
         records.fail(indices[int(np.argmax(bad))], f"field '{field}' has counts that do not fill its size", remedy)
-    return Masks(sizes.astype(np.int32), text, offsets, areas)
+    return Masks(sizes.astype(np.int32), text, offsets, areas, margins)
 
 
 def _join_plain(rles: Sequence[dict[str, Any]], sizes: np.ndarray) -> tuple[bytes, list[int]] | None:

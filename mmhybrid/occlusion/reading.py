@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from os import PathLike
@@ -51,9 +51,7 @@ def read_json(path: str | PathLike[str], what: str) -> Any:
         return _loads(raw)
 
 
-def stream_list(
-    path: str | PathLike[str], what: str, block_size: int = BLOCK, decode: Callable[[str], Any] = json.loads
-) -> Iterator[Any]:
+def stream_list(path: str | PathLike[str], what: str, block_size: int = BLOCK) -> Iterator[list[Any]]:
     """Elements of a JSON list, some at a time and in order.
 
     Memory is that of about ``block_size`` bytes as objects, unless a single element is larger.
@@ -62,10 +60,9 @@ def stream_list(
         path: The file, which may be compressed by gzip.
         what: What the file is, for messages.
         block_size: How many bytes are read at a time.
-        decode: Makes something of the text of a filled JSON list, or raises what ``json.loads`` does.
 
     Yields:
-        What ``decode`` returns, and lists of elements that did not go through it; none of them empty.
+        Lists of elements, none of them empty.
 
     Raises:
         InputError: It cannot be read, is not JSON or not a list. Elements before the fault may have been yielded.
@@ -83,7 +80,7 @@ def stream_list(
             json.loads(text)  # raises: there is no value
         if text[start] != '[':
             not_a_list(str(path), json.loads(''.join([text, *texts])))
-        stream = _Elements(text, start + 1, decode)
+        stream = _Elements(text, start + 1)
         del text
         while not stream.closed:
             yield from stream.take()
@@ -132,10 +129,10 @@ class _Elements:
     ``text[start:]`` begins where an element may begin: after the opening bracket or after a comma.
     """
 
-    def __init__(self, text: str, start: int, decode: Callable[[str], Any]) -> None:
+    def __init__(self, text: str, start: int) -> None:
         self.closed = False
         self.stuck = False  # the last `take` found no whole element
-        self._text, self._start, self._decode = text, start, decode
+        self._text, self._start = text, start
         self._first = True  # no element is taken yet
         self._chars, self._lines, self._column = 0, 1, 0  # before `text`
 
@@ -149,7 +146,7 @@ class _Elements:
         self._drop()
         self._text += more
 
-    def take(self) -> Iterator[Any]:
+    def take(self) -> Iterator[list[Any]]:
         """The whole elements in the text, if there are any, as one list."""
         before = self._start
         rows = self._quickly() or self._one_by_one()
@@ -169,7 +166,7 @@ class _Elements:
         if rows:
             yield rows
 
-    def _quickly(self) -> Any:
+    def _quickly(self) -> list[Any]:
         """Parse up to the last ``}, {`` at once; nothing if that is not between two elements."""
         cut = self._text.rfind('}', self._start)
         while cut >= 0 and not _BOUNDARY.match(self._text, cut):
@@ -178,7 +175,7 @@ class _Elements:
             return []
         try:
             # Inside of an element or a string, the text up to the cut would not be whole elements.
-            rows = self._decode(f'[{self._text[self._start : cut + 1]}]')
+            rows = json.loads(f'[{self._text[self._start : cut + 1]}]')
         except (ValueError, RecursionError):
             return []
         self._start = self._text.index('{', cut)

@@ -1,24 +1,30 @@
 """Results of the usual form, decoded to columns by msgspec (https://github.com/jcrist/msgspec) where it is installed.
 
-msgspec makes typed objects of JSON in a third of the time that dictionaries take. Only what is usual in every way is
-taken here; all else, and with it every fault, is left to the general path, which accepts it or says what is wrong. So
-nothing may be taken here that the general path refuses or reads as another value.
+msgspec makes typed objects of JSON in a third of the time that dictionaries take, and a large file is divided among
+processes. A file is taken only if it is usual in every way; all others, and with them every fault, are left to the
+general path, which accepts them or says what is wrong. So nothing may be taken here that the general path refuses or
+reads as another value.
 """
 
 from __future__ import annotations
 
-import json
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .columns import Block, positions
-from .counts import Masks, pixel_counts
+from . import elsewhere, shares
+from .columns import Block, join, positions
+from .counts import MAX_SIDE, Masks, measure
 from .records import MAX_VALUE
+from .shares import Unusual
 
 
 @dataclass(frozen=True)
@@ -36,88 +42,113 @@ class Known:
     sizes: np.ndarray | None = None
 
 
-def decoder(known: Known, iou_types: Sequence[str]) -> Callable[[str], list[Any] | Block]:
-    """What makes checked columns of the text of a list of results, or plain objects where something is unusual.
+def read(path: Path, known: Known, iou_types: Sequence[str], block_size: int) -> Block | None:
+    """Checked columns of a results file; None where something is unusual, or msgspec is not installed.
 
     Args:
+        path: The file, which may be compressed by gzip.
         known: What the results may refer to.
         iou_types: Which of ``bbox`` and ``segm`` are needed.
+        block_size: How many bytes are decoded at a time.
     """
-    return _Decoder(known, iou_types) if find_spec('msgspec') else json.loads
-
-
-class _Decoder:
-    def __init__(self, known: Known, iou_types: Sequence[str]) -> None:
-        import msgspec
-
-        # A field that is not declared would be skipped over, numbers of any length included, which JSON forbids here.
-        strict = {'gc': False, 'kw_only': True, 'forbid_unknown_fields': True}
-        rle = msgspec.defstruct('Rle', [('size', tuple[int, int]), ('counts', str)], **strict)
-        box = tuple[float, float, float, float]
-        fields = [
-            ('image_id', int),
-            ('category_id', int),
-            ('bbox', box) if 'bbox' in iou_types else ('bbox', Any, None),
-            ('score', float),
-            ('segmentation', rle) if 'segm' in iou_types else ('segmentation', Any, None),
-            *((name, Any, None) for name in ('id', 'area', 'iscrowd')),  # as pycocotools adds them
-        ]
-        self._known, self._iou_types = known, iou_types
-        self._decode = msgspec.json.Decoder(list[msgspec.defstruct('Result', fields, **strict)]).decode
-        self._error = msgspec.MsgspecError
-        self._usual = True
-
-    def __call__(self, text: str) -> list[Any] | Block:
-        """Columns of a JSON list; plain objects from the first list on that is not as usual."""
-        block = self._block(text) if self._usual else None
-        if block is not None:
-            return block
-        self._usual = False
-        return json.loads(text)
-
-    def _block(self, text: str) -> Block | None:
-        try:
-            rows = self._decode(text)
-        except (self._error, ValueError, RecursionError):
-            return None
-        known = self._known
-        image_ids = np.array([row.image_id for row in rows])
-        category_ids = np.array([row.category_id for row in rows])
-        if not (_among(image_ids, known.image_ids) and _among(category_ids, known.category_ids)):
-            return None
-        scores = np.array([row.score for row in rows])
-        if not np.isfinite(scores).all():
-            return None
-        block: Block = {'image_ids': image_ids, 'category_ids': category_ids, 'scores': scores}
-        if 'bbox' in self._iou_types:
-            numbers = chain.from_iterable([row.bbox for row in rows])
-            boxes = np.fromiter(numbers, np.float64, 4 * len(rows)).reshape(-1, 4)
-            if not ((abs(boxes) <= MAX_VALUE).all() and (boxes[:, 2:] >= 0).all()):
-                return None
-            block['boxes'] = boxes
-        if 'segm' in self._iou_types:
-            masks = _masks([row.segmentation for row in rows], known.sizes[positions(known.image_ids, image_ids)])
-            if masks is None:
-                return None
-            block['masks'] = masks
-        return block
-
-
-def _among(values: np.ndarray, known: np.ndarray) -> bool:
-    # Numbers beyond 64 bits have another type.
-    return values.dtype == np.int64 and bool(np.isin(values, known).all())
-
-
-def _masks(rles: list[Any], sizes: np.ndarray) -> Masks | None:
-    """Encodings of masks that have these ``(n, 2)`` sizes."""
-    given = np.array(list(chain.from_iterable([rle.size for rle in rles])))
-    if given.dtype != np.int64 or not np.array_equal(given, sizes.ravel()):
+    if not find_spec('msgspec'):
         return None
+    try:
+        calls = [(path, begin, end, iou_types, block_size) for begin, end in shares.divide(path)]
+    except (Unusual, OSError):
+        return None
+    blocks = elsewhere.results(columns, calls)
+    if blocks is None:
+        return None
+    block = join(blocks)
+    return block if _refers_to(known, block) else None
+
+
+def columns(path: Path, begin: int, end: int | None, iou_types: Sequence[str], block_size: int) -> Block | None:
+    """Columns of a share of a file, as :func:`shares.divide` gives it; None where something is unusual.
+
+    Images, categories and the sizes of masks are yet to be compared with the ground truth.
+    """
+    with suppress(Unusual, OSError, EOFError, zlib.error):
+        return join(map(_decoder(tuple(iou_types)), shares.pieces(path, begin, end, block_size)))
+    return None
+
+
+@cache
+def _decoder(iou_types: tuple[str, ...]) -> Callable[[bytes], Block]:
+    import msgspec
+
+    # A field that is not declared would be skipped over, numbers of any length included, which JSON forbids here.
+    strict = {'gc': False, 'kw_only': True, 'forbid_unknown_fields': True}
+    rle = msgspec.defstruct('Rle', [('size', tuple[int, int]), ('counts', str)], **strict)
+    box = tuple[float, float, float, float]
+    fields = [
+        ('image_id', int),
+        ('category_id', int),
+        ('bbox', box) if 'bbox' in iou_types else ('bbox', Any, None),
+        ('score', float),
+        ('segmentation', rle) if 'segm' in iou_types else ('segmentation', Any, None),
+        *((name, Any, None) for name in ('id', 'area', 'iscrowd')),  # as pycocotools adds them
+    ]
+    rows_of = msgspec.json.Decoder(list[msgspec.defstruct('Result', fields, **strict)]).decode
+
+    def decode(text: bytes) -> Block:
+        try:
+            rows = rows_of(text)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise Unusual from None
+        _expect(rows)
+        return _checked(rows, iou_types)
+
+    return decode
+
+
+def _expect(condition: Any) -> None:
+    if not condition:
+        raise Unusual
+
+
+def _checked(rows: list[Any], iou_types: Sequence[str]) -> Block:
+    block: Block = {
+        'image_ids': _integers([row.image_id for row in rows]),
+        'category_ids': _integers([row.category_id for row in rows]),
+        'scores': np.array([row.score for row in rows]),
+    }
+    _expect(np.isfinite(block['scores']).all())
+    if 'bbox' in iou_types:
+        numbers = chain.from_iterable([row.bbox for row in rows])
+        boxes = block['boxes'] = np.fromiter(numbers, np.float64, 4 * len(rows)).reshape(-1, 4)
+        _expect((abs(boxes) <= MAX_VALUE).all() and (boxes[:, 2:] >= 0).all())
+    if 'segm' in iou_types:
+        block['masks'] = _masks([row.segmentation for row in rows])
+    return block
+
+
+def _integers(values: list[Any]) -> np.ndarray:
+    array = np.array(values)
+    _expect(array.dtype == np.int64)  # numbers beyond 64 bits have another type
+    return array
+
+
+def _masks(rles: list[Any]) -> Masks:
+    sizes = _integers(list(chain.from_iterable([rle.size for rle in rles]))).reshape(-1, 2)
+    _expect(((sizes >= 1) & (sizes <= MAX_SIDE)).all())
     counts = [rle.counts for rle in rles]
     text = ''.join(counts)
-    if not (text.isascii() and all(counts)):
-        return None
+    _expect(text.isascii() and all(counts))
     text = text.encode('ascii')
     offsets = np.cumsum([0, *map(len, counts)])
-    areas = pixel_counts(text, offsets, sizes.prod(axis=1))
-    return Masks(sizes.astype(np.int32), text, offsets, areas) if (areas >= 0).all() else None
+    areas, margins = measure(text, offsets, sizes.prod(axis=1))
+    _expect((areas >= 0).all())
+    return Masks(sizes.astype(np.int32), text, offsets, areas, margins)
+
+
+def _refers_to(known: Known, block: Block) -> bool:
+    return bool(
+        np.isin(block['image_ids'], known.image_ids).all()
+        and np.isin(block['category_ids'], known.category_ids).all()
+        and (
+            'masks' not in block
+            or np.array_equal(block['masks'].sizes, known.sizes[positions(known.image_ids, block['image_ids'])])
+        )
+    )

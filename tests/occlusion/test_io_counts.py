@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from pycocotools import mask
 
 from mmhybrid.occlusion import counts
-from mmhybrid.occlusion.counts import Masks, pixel_counts
+from mmhybrid.occlusion.counts import Masks, measure
 
 
 def valid(texts, areas):
     offsets = np.cumsum([0, *map(len, texts)])
-    return (pixel_counts(b''.join(texts), offsets, np.array(areas)) >= 0).tolist()
+    return (measure(b''.join(texts), offsets, np.array(areas))[0] >= 0).tolist()
 
 
 def decodes(text, area):
-    """Number by number, what pixel_counts does for many at once."""
+    """Number by number, what measure does for many at once."""
     runs, codes = [], [code - 48 for code in text]
     while codes:
         value, shift = 0, 0
@@ -61,9 +61,13 @@ def test_encodings_of_real_masks_are_valid(encoded):
     texts, areas = [text for text, _, _ in encoded], [height * width for _, height, width in encoded]
     assert all(valid(texts, areas))
     assert not any(valid(texts, [area + 1 for area in areas]))
-    found = pixel_counts(b''.join(texts), np.cumsum([0, *map(len, texts)]), np.array(areas))
+    found, margins = measure(b''.join(texts), np.cumsum([0, *map(len, texts)]), np.array(areas))
     rles = [{'size': [height, width], 'counts': text} for text, height, width in encoded]
     assert found.tolist() == mask.area(rles).tolist()
+    for rle, (before, after) in zip(rles, margins.tolist(), strict=True):
+        inside = np.flatnonzero(mask.decode(rle).ravel(order='F'))
+        if len(inside):
+            assert (before, np.prod(rle['size']) - after) == (inside[0], inside[-1] + 1)
 
 
 @settings(deadline=None, max_examples=60)
@@ -72,8 +76,9 @@ def test_pixels_of_runs_of_any_length(runs):
     """Numbers of up to seven digits, masks of one run, and sums beyond 32 bits within and between masks."""
     runs = [row for row in runs if sum(row) < 2**32] or [[3]]
     texts = [encode(row) for row in runs]
-    found = pixel_counts(b''.join(texts), np.cumsum([0, *map(len, texts)]), np.array([sum(row) for row in runs]))
+    found, margins = measure(b''.join(texts), np.cumsum([0, *map(len, texts)]), np.array([sum(row) for row in runs]))
     assert found.tolist() == [sum(row[1::2]) for row in runs]
+    assert margins.tolist() == [[row[0], row[-1] if len(row) % 2 else 0] for row in runs]
 
 
 @settings(deadline=None, max_examples=120)
@@ -147,10 +152,23 @@ def test_masks_come_back_from_the_buffer():
     rles = [mask.encode(each) for each in pixels]
     texts = [rle['counts'] for rle in rles]
     sizes = np.array([rle['size'] for rle in rles], dtype=np.int32)
-    packed = Masks(sizes, bytearray(b''.join(texts)), np.cumsum([0, *map(len, texts)]), mask.area(rles))
+    text, offsets = bytearray(b''.join(texts)), np.cumsum([0, *map(len, texts)])
+    packed = Masks(sizes, text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
     assert len(packed) == 8
     assert packed.rles(0, 8) == rles
     assert packed.rles(3, 5) == rles[3:5]
     assert packed.rles(4, 4) == []
     assert packed.take(np.array([6, 0, 6])) == [rles[6], rles[0], rles[6]]
     assert all((mask.decode(rle) == each).all() for rle, each in zip(packed.rles(0, 8), pixels, strict=True))
+
+
+def test_the_columns_that_a_mask_reaches():
+    pixels = np.zeros((3, 5), dtype=np.uint8)
+    pixels[2, 1] = pixels[0, 3] = 1
+    whole, none = np.ones_like(pixels), np.zeros_like(pixels)
+    texts = [mask.encode(np.asfortranarray(each))['counts'] for each in (pixels, whole, none)]
+    texts.append(encode([0, 0, 7, 1, 7]))  # runs of no pixels: the first pixel is the eighth
+    text, offsets = b''.join(texts), np.cumsum([0, *map(len, texts)])
+    packed = Masks(np.tile([3, 5], (4, 1)), text, offsets, *measure(text, offsets, np.full(4, 15)))
+    assert packed.columns(np.arange(4)).tolist() == [[1, 4], [0, 5], [5, 0], [0, 3]]
+    assert packed.columns(np.array([1, 0])).tolist() == [[0, 5], [1, 4]]

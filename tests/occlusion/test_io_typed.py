@@ -1,7 +1,9 @@
 """Reading through msgspec gives what reading through ``json`` gives: the same columns, or the same sentence."""
 
 import copy
+import gzip
 import json
+import os
 import re
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import reading, typed
+from mmhybrid.occlusion import elsewhere, reading, shares, typed
 from mmhybrid.occlusion.io import load_detections, load_ground_truth
 
 from .synthetic import SIZE, dataset
@@ -24,6 +26,7 @@ DT = DT[:9]
 CHECKED = load_ground_truth(GT, ('segm',))
 KINDS = [('bbox',), ('segm',), ('bbox', 'segm')]
 PLACES = list(places(DT))[1:]
+SIZES = [(100, 700), (1000, shares.SHARE), (reading.BLOCK, 700), (reading.BLOCK, shares.SHARE)]  # block, share
 FIELDS = ['image_id', 'category_id', 'score', 'bbox', 'segmentation', 'id', 'area', 'iscrowd', 'other', 'size']
 # Texts that stand for a value in the file: what JSON forbids, what json.loads accepts beside it, and edges of numbers.
 TEXTS = [
@@ -38,22 +41,25 @@ TEXTS = [
 
 @pytest.fixture(scope='module')
 def both(tmp_path_factory):
-    """Loads a text with and without msgspec; returns the two outcomes, and how many blocks msgspec's path took."""
+    """Loads a text with and without msgspec; returns the two outcomes, and whether msgspec's path took the file."""
     path = tmp_path_factory.mktemp('typed') / 'dt.json'
 
-    def load(text, iou_types, block_size=reading.BLOCK):
+    def load(text, iou_types, block_size=reading.BLOCK, share=shares.SHARE):
         path.write_text(text, encoding='utf-8', errors='surrogatepass')
         outcomes, taken = [], []
-        read = typed._Decoder._block
+        read = typed.read
         for spec in (lambda name: None, lambda name: True):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(typed, 'find_spec', spec)
-                patch.setattr(typed._Decoder, '_block', lambda *args: (taken.append(read(*args)), taken[-1])[1])
+                patch.setattr(shares, 'SHARE', share)
+                patch.setattr(elsewhere, 'MOST', 0)
+                patch.setattr(typed, 'read', lambda *args: (taken.append(read(*args)), taken[-1])[1])
                 try:
                     outcomes.append(load_detections(path, CHECKED, iou_types, block_size))
                 except InputError as error:
                     outcomes.append(str(error))
-        return outcomes, sum(block is not None for block in taken)
+        assert taken[0] is None
+        return outcomes, taken[1] is not None
 
     return load
 
@@ -68,16 +74,20 @@ def assert_alike(outcomes, iou_types):
         np.testing.assert_array_equal(one, other)
         assert one is None or one.dtype == other.dtype
     assert 'segm' not in iou_types or quick.masks.rles(0, len(quick)) == plain.masks.rles(0, len(plain))
-    assert 'segm' not in iou_types or quick.masks.areas.tolist() == plain.masks.areas.tolist()
+    for name in ('sizes', 'areas', 'margins') if 'segm' in iou_types else ():
+        one, other = getattr(quick.masks, name), getattr(plain.masks, name)
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
 
 
 @pytest.mark.parametrize('iou_types', KINDS)
 @pytest.mark.parametrize('layout', LAYOUTS.values(), ids=LAYOUTS)
 def test_usual_files_are_taken_whole(both, layout, iou_types):
     for block_size in (300, 1000, reading.BLOCK):
-        outcomes, taken = both(layout(DT * 4), iou_types, block_size)
-        assert_alike(outcomes, iou_types)
-        assert taken > (20 if block_size == 300 else 0)
+        for share in (500, 2000, shares.SHARE):
+            outcomes, taken = both(layout(DT * 4), iou_types, block_size, share)
+            assert_alike(outcomes, iou_types)
+            assert taken
 
 
 def test_what_is_not_asked_for_may_be_anything(both):
@@ -86,19 +96,45 @@ def test_what_is_not_asked_for_may_be_anything(both):
     ]
     outcomes, taken = both(json.dumps(rows), ('bbox',))
     assert_alike(outcomes, ('bbox',))
-    assert taken == 1 and len(outcomes[1]) == len(DT)
+    assert taken and len(outcomes[1]) == len(DT)
     outcomes, taken = both(json.dumps([{**row, 'bbox': None} for row in DT]), ('segm',))
     assert_alike(outcomes, ('segm',))
-    assert taken == 1
+    assert taken
 
 
-def test_after_an_unusual_block_the_rest_is_read_as_usual(both):
+def test_one_unusual_row_leaves_the_file_to_the_general_path(both):
     rows = [dict(row) for row in DT * 4]
     rows[len(rows) // 2]['name'] = 'more than results need'
-    outcomes, taken = both(json.dumps(rows), ('bbox', 'segm'), 1000)
-    assert_alike(outcomes, ('bbox', 'segm'))
-    assert len(outcomes[1]) == len(rows)
-    assert 0 < taken < len(json.dumps(rows)) // 1000 - 2
+    for share in (1000, shares.SHARE):
+        outcomes, taken = both(json.dumps(rows), ('bbox', 'segm'), 1000, share)
+        assert_alike(outcomes, ('bbox', 'segm'))
+        assert len(outcomes[1]) == len(rows) and not taken
+
+
+def test_shares_read_by_another_process(tmp_path, monkeypatch):
+    path = tmp_path / 'dt.json'
+    path.write_text(json.dumps(DT * 200))
+    monkeypatch.setattr(shares, 'SHARE', 10_000)
+    loaded = []
+    for processors in (1, 2):
+        monkeypatch.setattr(elsewhere, '_processors', lambda n=processors: n)
+        loaded.append(load_detections(path, CHECKED, ('bbox', 'segm')))
+    assert len(loaded[0]) == 200 * len(DT)
+    assert_alike(loaded, ('bbox', 'segm'))
+
+
+def test_compressed_files_are_taken_and_pipes_are_not(tmp_path):
+    path = tmp_path / 'dt.json.gz'
+    path.write_bytes(gzip.compress(json.dumps(DT).encode()))
+    categories = np.array([category['id'] for category in GT['categories']])
+    known = typed.Known(CHECKED.image_ids, categories, CHECKED.sizes)
+    assert len(typed.read(path, known, ('segm',), 100)['scores']) == len(DT)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert typed.read(path, known, ('segm',), 100) is None
+    if hasattr(os, 'mkfifo'):
+        pipe = tmp_path / 'pipe'
+        os.mkfifo(pipe)
+        assert typed.read(pipe, known, ('segm',), 100) is None  # opening it would wait for who writes
 
 
 REFUSED = {
@@ -142,7 +178,7 @@ def test_one_value_replaced(both, data):
     value = data.draw(st.one_of(st.sampled_from(TEXTS), junk.filter(lambda v: not _has_bytes(v)).map(json.dumps)))
     text = json.dumps(rows).replace(f'"{mark}"', value)
     iou_types = data.draw(st.sampled_from(KINDS))
-    assert_alike(both(text, iou_types, data.draw(st.sampled_from([100, 1000, reading.BLOCK])))[0], iou_types)
+    assert_alike(both(text, iou_types, *data.draw(st.sampled_from(SIZES)))[0], iou_types)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -160,7 +196,7 @@ def test_a_field_added_or_removed(both, data):
         target[mark] = 0
         text = json.dumps(rows).replace(f'"{mark}": 0', f'"{name}": {data.draw(st.sampled_from(TEXTS))}')
     iou_types = data.draw(st.sampled_from(KINDS))
-    assert_alike(both(text, iou_types)[0], iou_types)
+    assert_alike(both(text, iou_types, *data.draw(st.sampled_from(SIZES)))[0], iou_types)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -172,7 +208,7 @@ def test_characters_changed(both, data):
         new = data.draw(st.sampled_from([*'{}[],:"\\ \n\t0123456789.eE+-tfnN\x00\x0b\ufeffoP', '', '}, {']))
         text = text[:at] + new + text[at + data.draw(st.integers(0, 2)) :]
     iou_types = data.draw(st.sampled_from(KINDS))
-    assert_alike(both(text, iou_types)[0], iou_types)
+    assert_alike(both(text, iou_types, *data.draw(st.sampled_from(SIZES)))[0], iou_types)
 
 
 @settings(max_examples=150, deadline=None)
@@ -185,7 +221,7 @@ def test_numbers_bit_for_bit(both, scores, corner):
     outcomes, taken = both(json.dumps([*rows, DT[0]]), ('bbox',))
     assert_alike(outcomes, ('bbox',))
     if max(map(abs, corner)) <= 1e9:
-        assert taken == 1
+        assert taken
         assert [outcomes[1].scores[:-1].tolist(), outcomes[1].boxes[0, :2].tolist()] == [
             scores,
             list(map(float, corner)),

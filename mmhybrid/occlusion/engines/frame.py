@@ -74,8 +74,12 @@ def frame(gt: GroundTruth, dt: Detections) -> Frame:
     category_ids = np.sort(np.array([category['id'] for category in gt.categories], dtype=np.int64))
     dt_image = np.searchsorted(image_ids, dt.image_ids).astype(np.int32)
     dt_category = np.searchsorted(category_ids, dt.category_ids).astype(np.int32)
-    order = np.lexsort((dt_image, -dt.scores, dt_category))
-    order = order[_rank_in_cell(dt_category[order].astype(np.int64) * len(image_ids) + dt_image[order]) < MAX_DETS]
+    order = _sorted(np.arange(len(dt_image)), dt_image)
+    order = order[np.argsort(-dt.scores[order], kind='stable')]
+    order = _sorted(order, dt_category)
+    if np.bincount(dt_image).max(initial=0) > MAX_DETS:
+        cells = dt_category[order].astype(np.int64) * len(image_ids) + dt_image[order]
+        order = order[_rank_in_cell(cells) < MAX_DETS]
     return Frame(
         image_ids=image_ids,
         category_ids=category_ids,
@@ -87,6 +91,16 @@ def frame(gt: GroundTruth, dt: Detections) -> Frame:
         dt_category=dt_category[order],
         dt_score=dt.scores[order],
     )
+
+
+def _sorted(order: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """``order`` sorted stably by the ``keys`` ``(n,)`` at it; quick for keys that are sorted, or below 65,536."""
+    values = keys[order]
+    if (values[1:] >= values[:-1]).all():
+        return order
+    if values.max() < 2**16:
+        values = values.astype(np.uint16)  # for these NumPy has a sort in linear time
+    return order[np.argsort(values, kind='stable')]
 
 
 def _rank_in_cell(cells: np.ndarray) -> np.ndarray:

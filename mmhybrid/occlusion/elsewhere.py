@@ -1,0 +1,126 @@
+"""Calls shared with other Python processes, for work that holds Python's lock.
+
+``multiprocessing`` would either copy this process with all its threads (fork) or run the user's script a second time
+(spawn); the functions here need neither.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from threading import Thread
+from typing import Any
+
+MOST = 3  # other processes: with more, this one is busy with what they send
+CALLS = 4  # for fewer, another process is not worth its start
+PIPE = 2**20  # bytes
+
+_CHILD = 'import json, sys; sys.path, *task = json.loads(sys.argv[1]); import {module} as m; m.serve(*task)'
+
+
+def results(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any] | None:
+    """What a function returns on each of many arguments, in order; None as soon as it returns None on one.
+
+    Other processes, as many as there are processors left, begin at the end; this one begins at the start. If no other
+    can be started, or one is stopped, this one does what is left.
+
+    Args:
+        function: A function at the top of a module that can be imported; what it returns is pickled.
+        calls: Arguments, which are pickled too.
+    """
+    work = _Work(function, deque(enumerate(calls)))
+    with ExitStack() as stack:
+        others = []
+        for _ in range(min(MOST, _processors() - 1, len(calls) // CALLS)):
+            with suppress(OSError):
+                others.append(stack.enter_context(_Other(work)))
+        work.do(function, work.todo.popleft)
+        for other in [] if work.given_up else others:
+            other.join()
+        work.do(function, work.todo.popleft)
+    return None if work.given_up else [work.done.pop(index) for index in range(len(calls))]
+
+
+@dataclass
+class _Work:
+    function: Callable[..., Any]
+    todo: deque[tuple[int, tuple[Any, ...]]]
+    done: dict[int, Any] = field(default_factory=dict)
+    given_up: bool = False
+
+    def do(self, function: Callable[..., Any], take: Callable[[], tuple[int, tuple[Any, ...]]]) -> None:
+        """Take call after call until none is left; one that raises is put back."""
+        while self.todo and not self.given_up:
+            try:
+                index, args = take()
+            except IndexError:  # another thread took the last
+                return
+            try:
+                self.done[index] = function(*args)
+            except BaseException:
+                self.todo.append((index, args))
+                raise
+            self.given_up |= self.done[index] is None
+
+
+class _Other(Thread):
+    """Has the calls at the end done by another process."""
+
+    def __init__(self, work: _Work) -> None:
+        super().__init__(daemon=True)
+        if not sys.executable or getattr(sys, 'frozen', False):
+            raise OSError('there is no Python interpreter to start')
+        self._work = work
+        task = json.dumps([list(map(str, sys.path)), work.function.__module__, work.function.__qualname__])
+        self._process = subprocess.Popen(
+            [sys.executable, '-c', _CHILD.format(module=__name__), task],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pipesize=PIPE,
+        )
+
+    def __enter__(self) -> _Other:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self.join()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                pipe.close()
+
+    def run(self) -> None:
+        # Whatever goes wrong, in the process or on the way, this process does the call itself and shows what it was.
+        with suppress(Exception):
+            self._work.do(self._call, self._work.todo.pop)
+
+    def _call(self, *args: Any) -> Any:
+        pickle.dump(args, self._process.stdin)
+        self._process.stdin.flush()
+        return pickle.load(self._process.stdout)
+
+
+def serve(module: str, name: str) -> None:
+    """Do the calls that come by the standard input until it ends; run in the other process."""
+    gc.disable()
+    function = getattr(import_module(module), name)
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            pickle.dump(function(*pickle.load(sys.stdin.buffer)), sys.stdout.buffer, protocol=5)
+            sys.stdout.buffer.flush()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
