@@ -22,7 +22,8 @@ import numpy as np
 from coco_like import make
 
 from mmhybrid.occlusion import accumulate, bootstrap, engines
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.matches import Matches
 
 METRICS = ('ap', 'ap50', 'ar')

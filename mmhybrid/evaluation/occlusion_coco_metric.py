@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import OcclusionResult, Selection, evaluate, format_table
-from mmhybrid.occlusion.io import load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 
 # MMDetection's names of COCO's metrics.
 SCALARS = {'mAP': 'ap', 'mAP_50': 'ap50', 'mAP_75': 'ap75', 'AR': 'ar'}

@@ -20,7 +20,8 @@ from .ratios import rle
 from .results import Errors
 
 if TYPE_CHECKING:
-    from .io import Detections, GroundTruth
+    from .detections import Detections
+    from .ground_truth import GroundTruth
     from .matches import Matches
 
 # Labels are positions in KINDS.

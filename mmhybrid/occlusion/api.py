@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from mmhybrid.errors import InputError
 
 from . import ratios, study
-from .io import IOU_TYPES, GroundTruth, load_detections, load_ground_truth
+from .detections import IOU_TYPES, Reader, load_detections
+from .ground_truth import GroundTruth, load_ground_truth
 from .results import Comparison, OcclusionResult
 from .stratify import Selection
 from .study import Details, Evaluated, Study
 
 if TYPE_CHECKING:
-    from .io import Detections
+    from .detections import Detections
     from .strata import Stratum
 
 # p is never below 2 / (resamples + 1), and many strata are tested.
@@ -93,9 +96,9 @@ def evaluate(
     Raises:
         InputError: A file, a record or an argument cannot be used.
     """
-    opened = open_study(gt, iou_types, by, engine, details, progress)
-    models = {default_name(dt) if name is None else name: dt}
-    return {each.result.iou_type: each.result for each, _ in evaluations(opened, models, iou_types, progress)}
+    with reading_begun({default_name(dt) if name is None else name: dt}, iou_types) as models:
+        opened = open_study(gt, iou_types, by, engine, details, progress)
+        return {each.result.iou_type: each.result for each, _ in evaluations(opened, models, iou_types, progress)}
 
 
 def compare(
@@ -116,9 +119,19 @@ def compare(
         details: By default ``COMPARE_RESAMPLES`` bootstrap resamples and nothing else.
     """
     details = Details(resamples=COMPARE_RESAMPLES) if details is None else details
-    opened = open_study(gt, iou_types, by, engine, details, progress)
-    evaluated = [each for each, _ in evaluations(opened, models, iou_types, progress)]
-    return collect(evaluated)
+    with reading_begun(models, iou_types) as models:
+        opened = open_study(gt, iou_types, by, engine, details, progress)
+        return collect([each for each, _ in evaluations(opened, models, iou_types, progress)])
+
+
+@contextmanager
+def reading_begun(models: Mapping[str, Results], iou_types: Sequence[str]) -> Iterator[dict[str, Results | Reader]]:
+    """The models, while other processes read the first one's results: the ground truth can be read meanwhile."""
+    with ExitStack() as stack:
+        begun: dict[str, Results | Reader] = dict(models)
+        for name, results in islice(models.items(), 1):
+            begun[name] = stack.enter_context(Reader(results, checked_iou_types(iou_types)))
+        yield begun
 
 
 def open_study(
@@ -141,7 +154,10 @@ def open_study(
 
 
 def evaluations(
-    opened: Study, models: Mapping[str, Results], iou_types: Sequence[str], progress: Progress = lambda message: None
+    opened: Study,
+    models: Mapping[str, Results | Reader],
+    iou_types: Sequence[str],
+    progress: Progress = lambda message: None,
 ) -> Iterator[tuple[Evaluated, Detections]]:
     """Evaluate model after model, so that one model's detections are in memory at a time.
 
@@ -160,7 +176,7 @@ def evaluations(
     iou_types = checked_iou_types(iou_types)
     for name, results in models.items():
         progress(f'{name}: reading results')
-        dt = load_detections(results, opened.gt, iou_types)
+        dt = results.load(opened.gt) if isinstance(results, Reader) else load_detections(results, opened.gt, iou_types)
         for iou_type in iou_types:
             yield opened.evaluate(dt, name, iou_type), dt
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -45,3 +45,8 @@ def positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Position in ``known`` (unique) of each of ``values``, all of which are in it."""
     order = np.argsort(known)
     return order[np.searchsorted(known, values, sorter=order)]
+
+
+def to_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Equally long columns as one dictionary a row."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

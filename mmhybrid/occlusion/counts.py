@@ -100,21 +100,26 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> tuple[
             areas[sound], margins[sound] = _of_chunk(codes[np.repeat(sound, lengths)], kept, sizes[sound])
         return areas, margins
 
-    ends = np.flatnonzero(codes < 32)  # of every number: its last character, the most significant digit
-    heads = np.searchsorted(ends, edges[:-1])  # of every mask: its first number
-    digits = np.diff(ends, prepend=-1)
-    most = int(digits.max())
+    more = np.flatnonzero(codes > 31)  # the few characters, one in ten, after which their number goes on
+    heads = edges[:-1] - np.searchsorted(more, edges[:-1])  # of every mask: its first number
+    of = more - np.arange(len(more))  # of each of these characters: its number
+    first = np.flatnonzero(np.diff(of, prepend=-1))  # of the longer numbers: the first of these characters
+    digits = np.diff(first, append=len(more))  # and how many there are
+    most = int(digits.max(initial=0)) + 1
     bad = np.zeros(len(sizes), dtype=bool)
     if most > MAX_DIGITS:
-        np.logical_or.at(bad, np.searchsorted(heads, np.flatnonzero(digits > MAX_DIGITS), side='right') - 1, True)
+        too_long = of[first[digits >= MAX_DIGITS]]
+        np.logical_or.at(bad, np.searchsorted(heads, too_long, side='right') - 1, True)
     largest = int(sizes.max())
     # 32-bit integers take half the time. They wrap around silently, yet decide rightly: a mask's first run that is
     # negative or larger than the image comes from runs that are neither, so it cannot have wrapped.
     small = largest <= SMALL and most <= 6
     signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
-    values = _numbers(codes, ends, digits, min(most, MAX_DIGITS), signed)
+    # The last character is the most significant digit, of which bit 4 is the sign.
+    values = ((codes[codes < 32] ^ 16).view(np.int8) - 16).astype(signed)
+    values[of[first]] = _longer(values[of[first]], codes[more], first, np.minimum(digits, MAX_DIGITS - 1))
 
-    runs = np.diff(heads, append=len(ends))
+    runs = np.diff(heads, append=len(values))
     # Sums wrap around too, but not below this modulus.
     modular = unsigned if int(runs.max()) * largest < 2**32 else np.uint64
     sums = []
@@ -126,7 +131,7 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> tuple[
             places = 2 * np.flatnonzero(negative_or_huge) + parity
             np.logical_or.at(bad, np.searchsorted(heads, places, side='right') - 1, True)
         begin = (heads + 1 - parity) // 2
-        filled = np.diff(begin, append=(len(ends) + 1 - parity) // 2) > 0
+        filled = np.diff(begin, append=(len(values) + 1 - parity) // 2) > 0
         sums.append(np.where(filled, np.add.reduceat(counts, begin, dtype=modular), 0))
     even, odd = sums
     areas = np.where(heads % 2 == 0, odd, even).astype(np.int64)
@@ -141,15 +146,20 @@ def _at(pair: tuple[np.ndarray, np.ndarray], places: np.ndarray) -> np.ndarray:
     return np.where(places % 2 == 0, pair[0][places // 2], pair[1][places // 2])
 
 
-def _numbers(codes: np.ndarray, ends: np.ndarray, digits: np.ndarray, most: int, signed: type) -> np.ndarray:
-    """The signed numbers whose last characters are at ``ends``; those of more than ``most`` digits are wrong."""
-    values = codes[ends].astype(signed)
-    values ^= 16
-    values -= 16
-    longer = np.flatnonzero(digits > 1)
-    for back in range(1, most):
-        values[longer] = (values[longer] << 5) | (codes[ends[longer] - back] & 31)
-        longer = longer[digits[longer] > back + 1]
+def _longer(values: np.ndarray, codes: np.ndarray, first: np.ndarray, digits: np.ndarray) -> np.ndarray:
+    """Numbers of more than one character.
+
+    Args:
+        values: ``(k,)`` most significant digits, with the sign.
+        codes: The characters before these, number after number, the least significant first.
+        first: ``(k,)`` where each number begins in ``codes``.
+        digits: ``(k,)`` how many each has there.
+    """
+    values = values << (5 * digits).astype(values.dtype)
+    numbers = np.arange(len(values))
+    for place in range(int(digits.max(initial=0))):
+        values[numbers] |= (codes[first[numbers] + place] & 31).astype(values.dtype) << 5 * place
+        numbers = numbers[digits[numbers] > place + 1]
     return values
 
 

@@ -14,7 +14,7 @@ from .sheets import KIND_ORDER, Column, Sheet
 from .strata import bins
 
 if TYPE_CHECKING:
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
     from .stratify import Stratification
 
 

@@ -27,27 +27,43 @@ PIPE = 2**20  # bytes
 _CHILD = 'import json, sys; sys.path, *task = json.loads(sys.argv[1]); import {module} as m; m.serve(*task)'
 
 
-def results(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any] | None:
-    """What a function returns on each of many arguments, in order; None as soon as it returns None on one.
+class Calls:
+    """Calls of one function, which other processes begin to do at once; to be used as a context.
 
-    Other processes, as many as there are processors left, begin at the end; this one begins at the start. If no other
-    can be started, or one is stopped, this one does what is left.
+    There are as many others as there are processors left, and they begin at the end; this process begins at the start,
+    when it asks for the results. If no other can be started, or one is stopped, this one does what is left.
 
     Args:
         function: A function at the top of a module that can be imported; what it returns is pickled.
         calls: Arguments, which are pickled too.
     """
-    work = _Work(function, deque(enumerate(calls)))
-    with ExitStack() as stack:
-        others = []
-        for _ in range(min(MOST, _processors() - 1, len(calls) // CALLS)):
-            with suppress(OSError):
-                others.append(stack.enter_context(_Other(work)))
-        work.do(function, work.todo.popleft)
-        for other in [] if work.given_up else others:
+
+    def __init__(self, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> None:
+        self._count = len(calls)
+        self._work = _Work(function, deque(enumerate(calls)))
+
+    def __enter__(self) -> Calls:
+        self._others = []
+        with ExitStack() as stack:
+            for _ in range(min(MOST, _processors() - 1, self._count // CALLS)):
+                with suppress(OSError):
+                    self._others.append(stack.enter_context(_Other(self._work)))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._work.given_up = True
+        self._stack.close()
+
+    def results(self) -> list[Any] | None:
+        """What the function returned, in the order of the calls; None as soon as it returns None on one."""
+        work = self._work
+        work.do(work.function, work.todo.popleft)
+        for other in [] if work.given_up else self._others:
             other.join()
-        work.do(function, work.todo.popleft)
-    return None if work.given_up else [work.done.pop(index) for index in range(len(calls))]
+        work.do(work.function, work.todo.popleft)
+        self._stack.close()
+        return None if work.given_up else [work.done.pop(index) for index in range(self._count)]
 
 
 @dataclass

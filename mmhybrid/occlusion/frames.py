@@ -20,7 +20,7 @@ from .strata import Stratum
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
     from .stratify import Stratification
 
 Record = dict[str, Any]

@@ -17,7 +17,7 @@ from . import bootstrap, strata
 from .results import InstanceRecall, Interval
 
 if TYPE_CHECKING:
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
     from .matches import Matches
 
 DEFAULT_EDGES = (0, 0.2, 0.4, 0.6, 0.8, 1)

@@ -25,7 +25,7 @@ from .columns import Block, positions
 from .records import MAX_VALUE, Records, show
 
 if TYPE_CHECKING:
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
 
 SUFFIXES = ('.pkl', '.pickle')
 REMEDY = 'give predictions that MMDetection 3 wrote by tools/test.py --out, or COCO results as JSON'

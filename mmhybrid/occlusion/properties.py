@@ -16,7 +16,7 @@ from mmhybrid.errors import InputError
 from .records import show, to_float
 
 if TYPE_CHECKING:
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
 
 KEY_COLUMNS = ('image_id', 'id', 'file_name')
 MAX_LABELS = 50

@@ -18,7 +18,7 @@ from .results import Measure
 from .strata import Stratum
 
 if TYPE_CHECKING:
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
 
 PRESETS = ('tbc', 'coco-occ')
 # r of these has no upper bound, so the default bins need a last one without.

@@ -26,8 +26,9 @@ from .results import (
 )
 
 if TYPE_CHECKING:
+    from .detections import Detections
     from .engines import Matched
-    from .io import Detections, GroundTruth
+    from .ground_truth import GroundTruth
     from .matches import Matches
     from .stratify import Stratification
 

@@ -25,7 +25,7 @@ from .sheets import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .io import GroundTruth
+    from .ground_truth import GroundTruth
     from .stratify import Stratification
 
 MIN_WIDTH = 80

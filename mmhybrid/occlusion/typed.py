@@ -42,26 +42,37 @@ class Known:
     sizes: np.ndarray | None = None
 
 
-def read(path: Path, known: Known, iou_types: Sequence[str], block_size: int) -> Block | None:
-    """Checked columns of a results file; None where something is unusual, or msgspec is not installed.
+class Reading:
+    """Reading of a results file, which other processes begin at once where it is large; to be used as a context.
 
     Args:
         path: The file, which may be compressed by gzip.
-        known: What the results may refer to.
         iou_types: Which of ``bbox`` and ``segm`` are needed.
         block_size: How many bytes are decoded at a time.
     """
-    if not find_spec('msgspec'):
-        return None
-    try:
-        calls = [(path, begin, end, iou_types, block_size) for begin, end in shares.divide(path)]
-    except (Unusual, OSError):
-        return None
-    blocks = elsewhere.results(columns, calls)
-    if blocks is None:
-        return None
-    block = join(blocks)
-    return block if _refers_to(known, block) else None
+
+    def __init__(self, path: Path, iou_types: Sequence[str], block_size: int) -> None:
+        calls = []
+        if find_spec('msgspec'):
+            with suppress(Unusual, OSError):
+                calls = [(path, begin, end, iou_types, block_size) for begin, end in shares.divide(path)]
+        self._calls = elsewhere.Calls(columns, calls)
+
+    def __enter__(self) -> Reading:
+        self._calls.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._calls.__exit__(*error)
+
+    def columns(self, known: Known) -> Block | None:
+        """Checked columns; None where something is unusual, or msgspec is not installed.
+
+        Args:
+            known: What the results may refer to.
+        """
+        block = join(self._calls.results() or ())
+        return block if block is not None and _refers_to(known, block) else None
 
 
 def columns(path: Path, begin: int, end: int | None, iou_types: Sequence[str], block_size: int) -> Block | None:
@@ -69,6 +80,9 @@ def columns(path: Path, begin: int, end: int | None, iou_types: Sequence[str], b
 
     Images, categories and the sizes of masks are yet to be compared with the ground truth.
     """
+    # Freed at once: from then on, glibc keeps freed memory for the next piece, where it would return it to the system
+    # and have it back page by page. That took a third of the time.
+    np.empty(2**24, dtype=np.uint8)
     with suppress(Unusual, OSError, EOFError, zlib.error):
         return join(map(_decoder(tuple(iou_types)), shares.pieces(path, begin, end, block_size)))
     return None

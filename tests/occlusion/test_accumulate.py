@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmhybrid.occlusion import accumulate, engines
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.results import SAMPLED
 
 from .pycoco_matches import pycoco_matches

@@ -9,7 +9,8 @@ from pycocotools import mask
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.anatomy import KINDS, NOT_COUNTED, classify, count
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.results import Errors
 
 from .pycoco_matches import pycoco_matches

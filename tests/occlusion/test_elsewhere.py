@@ -43,6 +43,11 @@ def fails(value):
     raise ZeroDivisionError(value)
 
 
+def results(function, calls):
+    with elsewhere.Calls(function, calls) as shared:
+        return shared.results()
+
+
 @pytest.fixture(params=[1, 3])
 def others(request, monkeypatch):
     monkeypatch.setattr(elsewhere, '_processors', lambda: 1 + request.param)
@@ -50,7 +55,7 @@ def others(request, monkeypatch):
 
 
 def test_other_processes_take_part(others):
-    found = elsewhere.results(answer, [(i, 0.05) for i in range(60)])
+    found = results(answer, [(i, 0.05) for i in range(60)])
     assert [value for value, _ in found] == list(range(60))
     processes = [process for _, process in found]
     assert processes[0] == HERE and len(set(processes)) == 1 + others
@@ -61,32 +66,48 @@ def test_other_processes_take_part(others):
 @pytest.mark.parametrize('function', [only_in, fails_elsewhere])
 def test_without_the_other_this_one_does_it_all(others, function):
     calls = [(HERE, i) for i in range(12)]
-    assert elsewhere.results(function, calls) == list(range(12))
+    assert results(function, calls) == list(range(12))
 
 
 def test_output_of_the_function_does_no_harm(others):
-    assert elsewhere.results(chatters, [(HERE,)] * 12) == [HERE] * 12
+    assert results(chatters, [(HERE,)] * 12) == [HERE] * 12
 
 
 def test_no_process_can_be_started(monkeypatch, others):
     for name, value in (('executable', ''), ('executable', '/nowhere/python'), ('frozen', True)):
         with monkeypatch.context() as patch:
             patch.setattr(sys, name, value, raising=False)
-            assert elsewhere.results(answer, [(i,) for i in range(9)]) == [(i, HERE) for i in range(9)]
+            assert results(answer, [(i,) for i in range(9)]) == [(i, HERE) for i in range(9)]
 
 
 @pytest.mark.parametrize('place', [0, 5, 39])
 def test_gives_up(others, place):
     calls = [(-1 if i == place else i, 0.05) for i in range(40)]
-    assert elsewhere.results(unless_negative, calls) is None
+    assert results(unless_negative, calls) is None
 
 
 def test_an_error_is_that_of_the_function(others):
     with pytest.raises(ZeroDivisionError):
-        elsewhere.results(fails, [(i,) for i in range(8)])
+        results(fails, [(i,) for i in range(8)])
 
 
 def test_few_calls_start_no_process(monkeypatch):
     monkeypatch.setattr(elsewhere, '_Other', None)
-    assert elsewhere.results(answer, [(0,), (1,)]) == [(0, HERE), (1, HERE)]
-    assert elsewhere.results(answer, []) == []
+    assert results(answer, [(0,), (1,)]) == [(0, HERE), (1, HERE)]
+    assert results(answer, []) == []
+
+
+def test_others_begin_before_the_results_are_asked_for(others):
+    with elsewhere.Calls(answer, [(i, 0.01) for i in range(8)]) as shared:
+        while len(shared._work.done) < 4:
+            time.sleep(0.01)
+        assert HERE not in {process for _, process in shared._work.done.values()}
+        assert [value for value, _ in shared.results()] == list(range(8))
+
+
+def test_results_that_nobody_asks_for(others):
+    with elsewhere.Calls(answer, [(i, 0.05) for i in range(400)]) as shared:
+        processes = [other._process for other in shared._others]
+        assert all(process.poll() is None for process in processes)
+    assert all(process.poll() is not None for process in processes)
+    assert len(shared._work.done) < 400

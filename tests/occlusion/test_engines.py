@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import engines
+from mmhybrid.occlusion.detections import load_detections
 from mmhybrid.occlusion.engines import Metrics
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 
 from .pycoco_matches import pycoco_matches
 from .synthetic import dataset, hard_dataset, reference_metrics
@@ -82,12 +83,13 @@ def test_reference_matches_are_those_of_a_plain_run(iou_type):
 
 
 @pytest.mark.parametrize('iou_type', IOU_TYPES)
-def test_engines_agree(iou_type):
-    pytest.importorskip('hotcoco')
+def test_engines_agree(iou_type, monkeypatch):
+    fast_engine = pytest.importorskip('mmhybrid.occlusion.engines.fast')
 
-    @settings(max_examples=25, deadline=None)
-    @given(seed=st.integers(0, 2**32), hard=st.booleans(), num_images=st.integers(1, 12))
-    def check(seed, hard, num_images):
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 2**32), st.booleans(), st.integers(1, 12), st.sampled_from([1, 2, 500]))
+    def check(seed, hard, num_images, batch):
+        monkeypatch.setattr(fast_engine, 'BATCH', batch)
         gt, dt = (hard_dataset if hard else dataset)(seed, masks=iou_type == 'segm', num_images=num_images)
         if not gt['annotations'] or not dt:
             return

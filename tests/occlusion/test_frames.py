@@ -21,7 +21,7 @@ from mmhybrid.occlusion.frames import (
     strata_records,
     to_csv,
 )
-from mmhybrid.occlusion.io import load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.markdown import to_markdown
 from mmhybrid.occlusion.results import Measure
 from mmhybrid.occlusion.strata import all_images, bins

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from mmhybrid.occlusion.anatomy import classify, count
+from mmhybrid.occlusion.detections import load_detections
 from mmhybrid.occlusion.gallery import costliest, estimate_costs
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 
 from .pycoco_matches import pycoco_matches
 from .synthetic import dataset, reference

@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.io import load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.masks import AMODAL_FIELDS
 
 from .synthetic import SIZE, dataset, rectangle

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 
 from .synthetic import CATEGORIES, SIZE, dataset
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import reading
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 
 from .synthetic import dataset
 
@@ -89,7 +90,7 @@ def test_errors_name_the_record_of_the_whole_file(tmp_path):
 
 def test_a_long_list_is_checked_in_slices(monkeypatch):
     at_once = load_detections(DT, CHECKED, ('bbox', 'segm'))
-    monkeypatch.setattr('mmhybrid.occlusion.io.SLICE', 7)
+    monkeypatch.setattr('mmhybrid.occlusion.detections.SLICE', 7)
     assert_equal(load_detections(DT, CHECKED, ('bbox', 'segm')), at_once)
     with pytest.raises(InputError, match=rf'results\[{len(DT)}\]: None is not an object'):
         load_detections([*DT, None], CHECKED)

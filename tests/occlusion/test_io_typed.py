@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import elsewhere, reading, shares, typed
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 
 from .synthetic import SIZE, dataset
 from .test_io import junk, places
@@ -47,13 +48,13 @@ def both(tmp_path_factory):
     def load(text, iou_types, block_size=reading.BLOCK, share=shares.SHARE):
         path.write_text(text, encoding='utf-8', errors='surrogatepass')
         outcomes, taken = [], []
-        read = typed.read
+        columns = typed.Reading.columns
         for spec in (lambda name: None, lambda name: True):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(typed, 'find_spec', spec)
                 patch.setattr(shares, 'SHARE', share)
                 patch.setattr(elsewhere, 'MOST', 0)
-                patch.setattr(typed, 'read', lambda *args: (taken.append(read(*args)), taken[-1])[1])
+                patch.setattr(typed.Reading, 'columns', lambda *args: (taken.append(columns(*args)), taken[-1])[1])
                 try:
                     outcomes.append(load_detections(path, CHECKED, iou_types, block_size))
                 except InputError as error:
@@ -124,17 +125,21 @@ def test_shares_read_by_another_process(tmp_path, monkeypatch):
 
 
 def test_compressed_files_are_taken_and_pipes_are_not(tmp_path):
-    path = tmp_path / 'dt.json.gz'
-    path.write_bytes(gzip.compress(json.dumps(DT).encode()))
+    def taken(path):
+        with typed.Reading(path, ('segm',), 100) as reading_it:
+            return reading_it.columns(known)
+
     categories = np.array([category['id'] for category in GT['categories']])
     known = typed.Known(CHECKED.image_ids, categories, CHECKED.sizes)
-    assert len(typed.read(path, known, ('segm',), 100)['scores']) == len(DT)
+    path = tmp_path / 'dt.json.gz'
+    path.write_bytes(gzip.compress(json.dumps(DT).encode()))
+    assert len(taken(path)['scores']) == len(DT)
     path.write_bytes(path.read_bytes()[:-9])
-    assert typed.read(path, known, ('segm',), 100) is None
+    assert taken(path) is None
     if hasattr(os, 'mkfifo'):
         pipe = tmp_path / 'pipe'
         os.mkfifo(pipe)
-        assert typed.read(pipe, known, ('segm',), 100) is None  # opening it would wait for who writes
+        assert taken(pipe) is None  # opening it would wait for who writes
 
 
 REFUSED = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.io import load_detections
+from mmhybrid.occlusion.detections import load_detections
 
 from .test_io_pickled import CHECKED, ID, prediction, written
 
@@ -105,7 +105,8 @@ def test_tensors_stay_in_their_storage(tmp_path, changes):
 FUZZ = """
 import pickle, random, resource, sys
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.io import load_detections, load_ground_truth
+from mmhybrid.occlusion.detections import load_detections
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from tests.occlusion.test_io_pickled import GT, prediction
 
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))  # a broken pickle may ask for any amount of memory

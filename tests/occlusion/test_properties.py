@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.io import load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.properties import read_property
 
 GT = load_ground_truth(

@@ -8,7 +8,7 @@ from pycocotools import mask
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import ratios
-from mmhybrid.occlusion.io import GroundTruth, load_ground_truth
+from mmhybrid.occlusion.ground_truth import GroundTruth, load_ground_truth
 from mmhybrid.occlusion.ratios import DEFINITIONS, GEOMETRIES, measure
 
 A, HALF = [10, 10, 20, 20], [20, 10, 20, 20]

@@ -6,7 +6,7 @@ import pytest
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import strata
-from mmhybrid.occlusion.io import load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.stratify import Selection
 
 # Image 1: two boxes that overlap by half. 2: two apart. 3: three identical boxes. 4: no instance.

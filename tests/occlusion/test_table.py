@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from mmhybrid.occlusion.io import load_ground_truth
+from mmhybrid.occlusion.ground_truth import load_ground_truth
 from mmhybrid.occlusion.results import Interval, Measure
 from mmhybrid.occlusion.sheets import Column, Sheet, categories_sheet, comparison_sheet, models_sheet
 from mmhybrid.occlusion.strata import all_images, bins, groups, tbc

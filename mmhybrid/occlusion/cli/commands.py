@@ -12,7 +12,7 @@ from pathlib import Path
 from mmhybrid.errors import InputError
 
 from .. import api, figures, frames, stratify
-from ..io import load_ground_truth
+from ..ground_truth import load_ground_truth
 from ..labels import clean
 from ..markdown import to_markdown
 from ..report import GalleryGroup, render_report
@@ -83,15 +83,16 @@ def _evaluate(args: argparse.Namespace, models: dict[str, str], gallery: int = 0
                 f'{path}: {"a folder" if Path(path).is_dir() else "no such file"}; give the path of a file.'
             )
 
-    opened = api.open_study(args.ann, args.iou_type, selection, args.engine, details, _report)
-    _warn_outside(opened.stratification)
     evaluated, pictures = [], []
-    for each, dt in api.evaluations(opened, models, args.iou_type, _report):
-        if gallery and each.kinds is not None:
-            _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
-            pictures += make_gallery(opened, each, dt, args.images, gallery)
-        # Matches of several models would not fit into memory on a large set.
-        evaluated.append(each.without_matches())
+    with api.reading_begun(models, args.iou_type) as models:
+        opened = api.open_study(args.ann, args.iou_type, selection, args.engine, details, _report)
+        _warn_outside(opened.stratification)
+        for each, dt in api.evaluations(opened, models, args.iou_type, _report):
+            if gallery and each.kinds is not None:
+                _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
+                pictures += make_gallery(opened, each, dt, args.images, gallery)
+            # Matches of several models would not fit into memory on a large set.
+            evaluated.append(each.without_matches())
     compared = api.collect(evaluated)
     message = outputs.write(_outputs(out_dir, args, compared, details, pictures))
     print_table(compared.results, args.min_images)

@@ -13,7 +13,7 @@ from mmhybrid.errors import InputError
 
 from .. import engines, ratios, stratify
 from ..api import default_name
-from ..io import IOU_TYPES
+from ..detections import IOU_TYPES
 from ..stratify import Selection
 from ..study import Details
 from ..table import MIN_IMAGES

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from mmhybrid.errors import InputError
 
 if TYPE_CHECKING:
-    from ..io import Detections, GroundTruth
+    from ..detections import Detections
+    from ..ground_truth import GroundTruth
     from ..matches import Matches
 
 MAX_DETS = 100

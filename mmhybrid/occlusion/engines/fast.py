@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import hotcoco
 import numpy as np
 
+from ..columns import to_rows
 from ..masks import mask_extents
 from ..reading import garbage_collector_paused
 from . import MAX_DETS, NAN, Metrics
 from .frame import IOU_THRS, MAX_AREA, frame
 
 if TYPE_CHECKING:
-    from ..io import Detections, GroundTruth
+    from ..detections import Detections
+    from ..ground_truth import GroundTruth
     from ..matches import Matches
 
 Batch = tuple[slice, np.ndarray, np.ndarray]
@@ -145,19 +147,16 @@ class HotcocoMatched:
         """Rows ``(b,)`` of the ground truth as hotcoco takes them."""
         gt, frame = self._gt, self._frame
         columns = {
-            'id': rows + 1,
-            'image_id': frame.gt_image[rows] + 1,
-            'category_id': frame.gt_category[rows] + 1,
-            'bbox': gt.boxes[rows],
-            'area': gt.areas[rows],
-            'iscrowd': gt.is_crowd[rows],
+            'id': (rows + 1).tolist(),
+            'image_id': (frame.gt_image[rows] + 1).tolist(),
+            'category_id': (frame.gt_category[rows] + 1).tolist(),
+            'bbox': gt.boxes[rows].tolist(),
+            'area': gt.areas[rows].tolist(),
+            'iscrowd': gt.is_crowd[rows].tolist(),
         }
-        lists = [column.tolist() for column in columns.values()]
-        names = list(columns)
         if self._iou_type == 'segm':
-            names.append('segmentation')
-            lists.append([gt.segmentations[row] for row in rows.tolist()])
-        return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+            columns['segmentation'] = [gt.segmentations[row] for row in rows.tolist()]
+        return to_rows(columns)
 
     def _detections(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]] | None]:
         """Detections at ``columns`` ``(b,)`` of the frame as hotcoco takes them: an array, and masks for ``segm``."""

@@ -11,7 +11,8 @@ from ..matches import Matches
 from . import MAX_DETS
 
 if TYPE_CHECKING:
-    from ..io import Detections, GroundTruth
+    from ..detections import Detections
+    from ..ground_truth import GroundTruth
 
 # The values of pycocotools' ``Params.setDetParams``, bit for bit.
 IOU_THRS = np.linspace(0.5, 0.95, 10)

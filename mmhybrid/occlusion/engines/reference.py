@@ -19,7 +19,8 @@ from . import MAX_DETS, NAN, Metrics
 from .frame import Frame, frame
 
 if TYPE_CHECKING:
-    from ..io import Detections, GroundTruth
+    from ..detections import Detections
+    from ..ground_truth import GroundTruth
     from ..matches import Matches
 
 ALL, SMALL, MEDIUM, LARGE = range(4)  # of ``Params.areaRng``

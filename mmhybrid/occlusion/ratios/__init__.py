@@ -36,7 +36,7 @@ from . import boxes, rle
 from .boxes import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
 
 if TYPE_CHECKING:
-    from mmhybrid.occlusion.io import GroundTruth
+    from mmhybrid.occlusion.ground_truth import GroundTruth
 
 DEFINITIONS = ('covered', 'multi', 'pairwise', 'invisible', 'max-iou')
 GEOMETRIES = ('bbox', 'segm', 'amodal')

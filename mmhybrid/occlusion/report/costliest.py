@@ -15,7 +15,7 @@ from ..gallery import ImageCost, costliest
 from .gallery import GalleryGroup, GalleryImage, draw_gallery_image
 
 if TYPE_CHECKING:
-    from ..io import Detections
+    from ..detections import Detections
     from ..study import Evaluated, Study
 
 

@@ -1,30 +1,24 @@
-"""Ground truth in COCO format and detections, read and checked before anything is computed.
+"""Ground truth in COCO format, read and checked before anything is computed.
 
-Whatever is wrong with a file raises ``InputError`` in one sentence: which file, which record, which field, what to do.
-Nothing is dropped and nothing is repaired, with one exception: a ground-truth record without ``iscrowd`` counts as 0.
+Whatever is wrong with it raises ``InputError`` in one sentence: which file, which record, which field, what to do.
+Nothing is dropped and nothing is repaired, with one exception: a record without ``iscrowd`` counts as 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmhybrid.errors import InputError
 
-from . import masks, pickled, reading, typed
-from .columns import Block, join, positions
-from .counts import Masks
+from . import masks, reading
+from .columns import positions, to_rows
 from .ratios import GEOMETRIES
 from .records import Records, show
-
-IOU_TYPES = ('bbox', 'segm')
-# Records of a loaded list that are made columns at a time.
-SLICE = 100_000
 
 
 @dataclass(frozen=True)
@@ -82,53 +76,8 @@ class GroundTruth:
         return {
             'images': [dict(image) for image in self.images],
             'categories': [dict(category) for category in self.categories],
-            'annotations': _rows(columns),
+            'annotations': to_rows(columns),
         }
-
-
-@dataclass(frozen=True)
-class Detections:
-    """Checked results: n detections in the file's order.
-
-    Attributes:
-        source: File name for messages.
-        image_ids: ``(n,)`` int64.
-        category_ids: ``(n,)`` int64.
-        scores: ``(n,)`` float64.
-        boxes: ``(n, 4)`` float64 ``x, y, width, height``; None unless ``bbox`` is evaluated.
-        masks: n run-length encodings; None unless ``segm`` is evaluated.
-    """
-
-    source: str
-    image_ids: np.ndarray
-    category_ids: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray | None = None
-    masks: Masks | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def rows(self, iou_type: str, start: int, stop: int) -> list[dict[str, Any]]:
-        """Fresh COCO results of the detections from ``start`` up to ``stop``, with what matching by ``iou_type`` reads.
-
-        For ``segm`` there is no ``bbox``: pycocotools would take a detection's area from it instead of the mask.
-        """
-        part = slice(start, stop)
-        columns = {
-            'image_id': self.image_ids[part].tolist(),
-            'category_id': self.category_ids[part].tolist(),
-            'score': self.scores[part].tolist(),
-        }
-        if iou_type == 'segm':
-            columns['segmentation'] = self.masks.rles(start, stop)
-        else:
-            columns['bbox'] = self.boxes[part].tolist()
-        return _rows(columns)
-
-    def to_coco(self, iou_type: str) -> list[dict[str, Any]]:
-        """:meth:`rows` of all detections."""
-        return self.rows(iou_type, 0, len(self))
 
 
 def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], geometries: Sequence[str] = ('bbox',)) -> GroundTruth:
@@ -150,37 +99,6 @@ def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], geometries: Sequ
         if isinstance(gt, str | PathLike):
             return _checked_ground_truth(reading.read_json(gt, 'ground truth'), str(gt), geometries)
         return _checked_ground_truth(gt, 'ground truth', geometries)
-
-
-def load_detections(
-    dt: str | PathLike[str] | list[dict[str, Any]],
-    gt: GroundTruth,
-    iou_types: Sequence[str] = ('bbox',),
-    block_size: int = reading.BLOCK,
-) -> Detections:
-    """Read and check detections, block by block, so that the memory is little more than the result's.
-
-    Args:
-        dt: Path of COCO results (``.json`` or ``.json.gz``) or of predictions that MMDetection's ``tools/test.py
-            --out`` pickled (``.pkl`` or ``.pickle``, see :mod:`mmhybrid.occlusion.pickled`); or the loaded list of
-            COCO results, which is not changed.
-        gt: The ground truth that images and categories must be in.
-        iou_types: Which of ``bbox`` and ``segm`` are needed.
-        block_size: Bytes of JSON that are made objects at a time.
-
-    Raises:
-        InputError: The file or a record cannot be used.
-    """
-    is_path = isinstance(dt, str | PathLike)
-    source = str(dt) if is_path else 'results'
-    with reading.garbage_collector_paused():
-        if is_path and pickled.is_pickle(dt):
-            columns = join(pickled.blocks(dt, gt, iou_types))
-        else:
-            columns = _results(dt, source, gt, iou_types, block_size)
-    if columns is None:
-        raise InputError(f'{source}: the results are an empty list; give at least one detection.')
-    return Detections(source=source, **columns)
 
 
 def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) -> GroundTruth:
@@ -237,51 +155,6 @@ def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) 
     )
 
 
-def _results(
-    dt: str | PathLike[str] | list[dict[str, Any]], source: str, gt: GroundTruth, iou_types: Sequence[str], size: int
-) -> Block | None:
-    """Columns of COCO results; None if they are an empty list."""
-    known = _known(gt, iou_types)
-    if isinstance(dt, str | PathLike):
-        columns = typed.read(Path(dt), known, iou_types, size)
-        if columns is not None:
-            return columns
-        parts = reading.stream_list(dt, 'results', size)
-    elif isinstance(dt, list):
-        parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
-    else:
-        reading.not_a_list(source, dt)
-    return join(_blocks(source, parts, known, gt.source, iou_types))
-
-
-def _blocks(
-    source: str, parts: Iterable[list[Any]], known: typed.Known, gt_source: str, iou_types: Sequence[str]
-) -> Iterator[Block]:
-    """Columns of each part of a list of COCO results."""
-    remedy = f'evaluate results and ground truth of the same data set ({gt_source})'
-    category_remedy = f'give the category ids of {gt_source}, not class indices'
-    done = 0
-    for part in parts:
-        results = Records(source, 'results', part, offset=done)
-        results.check_objects()
-        image_ids = results.references('image_id', known.image_ids, 'image of the ground truth', remedy)
-        category_ids = results.references(
-            'category_id', known.category_ids, 'category of the ground truth', category_remedy
-        )
-        block: Block = {
-            'image_ids': image_ids,
-            'category_ids': category_ids,
-            'scores': results.numbers('score', 'give every detection a finite score'),
-        }
-        if 'bbox' in iou_types:
-            block['boxes'] = results.boxes('give [x, y, width, height] in pixels')
-        if 'segm' in iou_types:
-            block['masks'] = masks.check_detections(results, known.sizes[positions(known.image_ids, image_ids)])
-        done += len(part)
-        del results, part  # before the next part is parsed
-        yield block
-
-
 def _section(content: dict[str, Any], name: str, source: str) -> Records:
     rows = content.get(name)
     if not isinstance(rows, list) or not rows:
@@ -290,16 +163,3 @@ def _section(content: dict[str, Any], name: str, source: str) -> Records:
     records = Records(source, name, rows, has_id=True)
     records.check_objects()
     return records
-
-
-def _known(gt: GroundTruth, iou_types: Sequence[str]) -> typed.Known:
-    sizes = None
-    if 'segm' in iou_types:
-        images = Records(gt.source, 'images', gt.images, has_id=True)
-        sizes = masks.image_sizes(images) if gt.sizes is None else gt.sizes
-    category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
-    return typed.Known(gt.image_ids, category_ids, sizes)
-
-
-def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
