@@ -13,7 +13,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -55,15 +55,18 @@ class Calls:
         self._work.given_up = True
         self._stack.close()
 
-    def results(self) -> list[Any] | None:
-        """What the function returned, in the order of the calls; None as soon as it returns None on one."""
+    def results(self) -> Iterator[Any] | None:
+        """What the function returned, in the order of the calls; None as soon as it returns None on one.
+
+        May be asked for once: what the iterator has given is not kept.
+        """
         work = self._work
         work.do(work.function, work.todo.popleft)
         for other in [] if work.given_up else self._others:
             other.join()
         work.do(work.function, work.todo.popleft)
         self._stack.close()
-        return None if work.given_up else [work.done.pop(index) for index in range(self._count)]
+        return None if work.given_up else map(work.done.pop, range(self._count))
 
 
 @dataclass
