@@ -27,7 +27,7 @@ IOU_TYPES = ('bbox', 'segm')
 SLICE = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Checked results: n detections in the file's order.
 

@@ -21,7 +21,7 @@ from .ratios import GEOMETRIES
 from .records import Records, show
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroundTruth:
     """Checked ground truth: I images, n annotations.
 

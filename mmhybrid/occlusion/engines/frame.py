@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 IOU_THRS = np.linspace(0.5, 0.95, 10)
 # COCO's "all areas" ends here; what is larger is ignored, as a crowd region is.
 MAX_AREA = 1e5**2
+
+
+_frames: WeakKeyDictionary[Detections, tuple[ref[GroundTruth], Frame]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,14 @@ class Frame:
 
 
 def frame(gt: GroundTruth, dt: Detections) -> Frame:
+    """The frame of detections, made once: it serves boxes and masks."""
+    known = _frames.get(dt)
+    if known is None or known[0]() is not gt:
+        known = _frames[dt] = ref(gt), _frame(gt, dt)
+    return known[1]
+
+
+def _frame(gt: GroundTruth, dt: Detections) -> Frame:
     """Order the detections as pycocotools accumulates them, the 100 of each image and category with the best scores.
 
     pycocotools sorts twice, both times stably: in an image by score, then over all images, taken by ascending id, by
