@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,9 +95,10 @@ def evaluate(
     Raises:
         InputError: A file, a record or an argument cannot be used.
     """
-    with reading_begun({default_name(dt) if name is None else name: dt}, iou_types) as models:
+    models = {default_name(dt) if name is None else name: dt}
+    with reading_begun(models, iou_types) as begun:
         opened = open_study(gt, iou_types, by, engine, details, progress)
-        return {each.result.iou_type: each.result for each, _ in evaluations(opened, models, iou_types, progress)}
+        return {each.result.iou_type: each.result for each, _ in evaluations(opened, begun, iou_types, progress)}
 
 
 def compare(
@@ -119,19 +119,18 @@ def compare(
         details: By default ``COMPARE_RESAMPLES`` bootstrap resamples and nothing else.
     """
     details = Details(resamples=COMPARE_RESAMPLES) if details is None else details
-    with reading_begun(models, iou_types) as models:
+    with reading_begun(models, iou_types) as begun:
         opened = open_study(gt, iou_types, by, engine, details, progress)
-        return collect([each for each, _ in evaluations(opened, models, iou_types, progress)])
+        return collect([each for each, _ in evaluations(opened, begun, iou_types, progress)])
 
 
 @contextmanager
 def reading_begun(models: Mapping[str, Results], iou_types: Sequence[str]) -> Iterator[dict[str, Results | Reader]]:
-    """The models, while other processes read the first one's results: the ground truth can be read meanwhile."""
-    with ExitStack() as stack:
-        begun: dict[str, Results | Reader] = dict(models)
-        for name, results in islice(models.items(), 1):
-            begun[name] = stack.enter_context(Reader(results, checked_iou_types(iou_types)))
-        yield begun
+    """The models for :func:`evaluations`, by the same IoU types, while other processes begin to read the first one's
+    results: the ground truth can be read meanwhile."""
+    (name, first), *others = models.items()
+    with Reader(first, checked_iou_types(iou_types)) as reader:
+        yield {name: reader, **dict(others)}
 
 
 def open_study(
@@ -163,7 +162,7 @@ def evaluations(
 
     Args:
         opened: The study.
-        models: Name -> results.
+        models: Name -> results, or a reader of them for the same IoU types.
         iou_types: As the study was opened with.
         progress: Called with a few words before each long step.
 

@@ -43,7 +43,7 @@ class Masks:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def columns(self, rows: np.ndarray) -> np.ndarray:
+    def spans(self, rows: np.ndarray) -> np.ndarray:
         """``(b, 2)`` int64, the image columns from which on and up to which (exclusive) masks at ``rows`` may reach."""
         heights, widths = self.sizes[rows].astype(np.int64).T
         before, after = self.margins[rows].T // heights
@@ -75,7 +75,7 @@ def measure(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> tuple[np.nda
         ``areas`` and ``margins`` of :class:`Masks`; the area is -1 where the text is not sound.
     """
     sizes = np.asarray(sizes, dtype=np.int64)
-    areas, margins = np.full(len(sizes), -1), np.zeros((len(sizes), 2), dtype=np.uint32)
+    areas, margins = np.full(len(sizes), -1, dtype=np.int64), np.zeros((len(sizes), 2), dtype=np.uint32)
     codes = np.frombuffer(text, dtype=np.uint8)
     start = 0
     while start < len(sizes):
@@ -93,7 +93,7 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> tuple[
     if codes.max() > 63 or not whole.all():
         # Such a text would glue its last number to the next text's first: look at the others alone.
         sound = whole & (np.maximum.reduceat(codes, edges[:-1]) < 64)
-        areas, margins = np.full(len(sizes), -1), np.zeros((len(sizes), 2), dtype=np.uint32)
+        areas, margins = np.full(len(sizes), -1, dtype=np.int64), np.zeros((len(sizes), 2), dtype=np.uint32)
         if sound.any():
             lengths = np.diff(edges)
             kept = np.append(0, np.cumsum(lengths[sound]))

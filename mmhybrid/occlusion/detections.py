@@ -16,7 +16,7 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
-from . import masks, pickled, reading, typed
+from . import elsewhere, masks, pickled, reading, typed
 from .columns import Block, join, positions, to_rows
 from .counts import Masks
 from .ground_truth import GroundTruth
@@ -73,7 +73,7 @@ class Detections:
 
 
 class Reader:
-    """Results yet to be loaded, of a large file begun to be read; to be used as a context.
+    """Results to be loaded, once; as a context, other processes begin at once with a large file.
 
     Arguments are those of :func:`load_detections`.
     """
@@ -85,22 +85,22 @@ class Reader:
         block_size: int = reading.BLOCK,
     ) -> None:
         self._dt, self._iou_types, self._block_size = dt, iou_types, block_size
-        self._quick = None
-        if isinstance(dt, str | PathLike) and not pickled.is_pickle(dt):
-            self._quick = typed.Reading(Path(dt), iou_types, block_size)
+        self._is_path = isinstance(dt, str | PathLike)
+        self._is_pickle = self._is_path and pickled.is_pickle(dt)
+        self._calls = elsewhere.Calls(typed.columns, [])
+        if self._is_path and not self._is_pickle:
+            self._calls = typed.begin(Path(dt), iou_types, block_size)
 
     def __enter__(self) -> Reader:
-        if self._quick:
-            self._quick.__enter__()
+        self._calls.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._quick:
-            self._quick.__exit__(*error)
+        self._calls.__exit__(*error)
 
     def load(self, gt: GroundTruth) -> Detections:
         """The detections; errors are those of :func:`load_detections`."""
-        source = str(self._dt) if isinstance(self._dt, str | PathLike) else 'results'
+        source = str(self._dt) if self._is_path else 'results'
         with reading.garbage_collector_paused():
             columns = self._columns(source, gt)
         if columns is None:
@@ -109,19 +109,18 @@ class Reader:
 
     def _columns(self, source: str, gt: GroundTruth) -> Block | None:
         dt, iou_types = self._dt, self._iou_types
-        if isinstance(dt, str | PathLike):
-            if not self._quick:
-                return join(pickled.blocks(dt, gt, iou_types))
-            known = _known(gt, iou_types)
-            columns = self._quick.columns(known)
-            if columns is not None:
-                return columns
-            parts = reading.stream_list(dt, 'results', self._block_size)
-        elif isinstance(dt, list):
-            known = _known(gt, iou_types)
-            parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
-        else:
+        if self._is_pickle:
+            return join(pickled.blocks(dt, gt, iou_types))
+        if not self._is_path and not isinstance(dt, list):
             reading.not_a_list(source, dt)
+        known = _known(gt, iou_types)
+        columns = typed.finish(self._calls, known)
+        if columns is not None:
+            return columns
+        if self._is_path:
+            parts = reading.stream_list(dt, 'results', self._block_size)
+        else:
+            parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
         return join(_blocks(source, parts, known, gt.source, iou_types))
 
 

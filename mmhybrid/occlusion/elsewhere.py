@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import pickle
 import subprocess
@@ -24,7 +23,10 @@ MOST = 3  # other processes: with more, this one is busy with what they send
 CALLS = 4  # for fewer, another process is not worth its start
 PIPE = 2**20  # bytes
 
-_CHILD = 'import json, sys; sys.path, *task = json.loads(sys.argv[1]); import {module} as m; m.serve(*task)'
+READY = b'\0ready\n'
+
+# Nothing is imported before the path is this process's: it begins with the current folder, whatever modules lie there.
+_CHILD = 'import sys; module, name, *sys.path = sys.argv[1:]; import {module} as m; m.serve(module, name)'
 
 
 class Calls:
@@ -46,7 +48,7 @@ class Calls:
         self._others = []
         with ExitStack() as stack:
             for _ in range(min(MOST, _processors() - 1, self._count // CALLS)):
-                with suppress(OSError):
+                with suppress(OSError, RuntimeError):
                     self._others.append(stack.enter_context(_Other(self._work)))
             self._stack = stack.pop_all()
         return self
@@ -63,7 +65,7 @@ class Calls:
         work = self._work
         work.do(work.function, work.todo.popleft)
         for other in [] if work.given_up else self._others:
-            other.join()
+            other.finish()
         work.do(work.function, work.todo.popleft)
         self._stack.close()
         return None if work.given_up else map(work.done.pop, range(self._count))
@@ -88,7 +90,8 @@ class _Work:
             except BaseException:
                 self.todo.append((index, args))
                 raise
-            self.given_up |= self.done[index] is None
+            if self.done[index] is None:
+                self.given_up = True
 
 
 class _Other(Thread):
@@ -98,10 +101,10 @@ class _Other(Thread):
         super().__init__(daemon=True)
         if not sys.executable or getattr(sys, 'frozen', False):
             raise OSError('there is no Python interpreter to start')
-        self._work = work
-        task = json.dumps([list(map(str, sys.path)), work.function.__module__, work.function.__qualname__])
+        self._work, self._ready = work, False
+        task = work.function.__module__, work.function.__qualname__, *map(str, sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, '-c', _CHILD.format(module=__name__), task],
+            [sys.executable, '-c', _CHILD.format(module=__name__), *task],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -109,12 +112,26 @@ class _Other(Thread):
         )
 
     def __enter__(self) -> _Other:
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:  # no thread can be started
+            self._end()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self.join()
+        self._end()
+
+    def finish(self) -> None:
+        """Wait until it finds no more calls; what has not answered by now need not begin."""
+        if not self._ready:
+            self._process.kill()
+        self.join()
+
+    def _end(self) -> None:
+        self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
@@ -123,6 +140,11 @@ class _Other(Thread):
     def run(self) -> None:
         # Whatever goes wrong, in the process or on the way, this process does the call itself and shows what it was.
         with suppress(Exception):
+            # What starts may print before it is ready, or be no Python at all.
+            while not (line := self._process.stdout.readline()).endswith(READY):
+                if not line:
+                    return
+            self._ready = True
             self._work.do(self._call, self._work.todo.pop)
 
     def _call(self, *args: Any) -> Any:
@@ -134,11 +156,16 @@ class _Other(Thread):
 def serve(module: str, name: str) -> None:
     """Do the calls that come by the standard input until it ends; run in the other process."""
     gc.disable()
+    # Buffered, however Python was started, hence never cut short; and what the function prints goes elsewhere.
+    replies = os.fdopen(os.dup(1), 'wb')
+    os.dup2(2, 1)
     function = getattr(import_module(module), name)
+    replies.write(READY)
+    replies.flush()
     with suppress(EOFError, BrokenPipeError):
         while True:
-            pickle.dump(function(*pickle.load(sys.stdin.buffer)), sys.stdout.buffer, protocol=5)
-            sys.stdout.buffer.flush()
+            pickle.dump(function(*pickle.load(sys.stdin.buffer)), replies, protocol=5)
+            replies.flush()
 
 
 def _processors() -> int:

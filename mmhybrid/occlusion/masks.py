@@ -31,8 +31,9 @@ AMODAL_FIELDS = (
 )
 # Of a chunk of encodings, both of its characters and of the objects that hold them.
 CHUNK = 16384
-# Pixels by which a drawn polygon may reach beyond its points: pycocotools rounds to whole pixels.
-DRAWING_MARGIN = 2
+# Pixels that a drawn polygon stays within beyond its points: pycocotools draws at five times the resolution, and a
+# pixel belongs to the mask that reaches half of it.
+DRAWING_MARGIN = 1
 
 
 def image_sizes(images: Records) -> np.ndarray:
@@ -108,9 +109,20 @@ def mask_extents(segmentations: Sequence[Any]) -> np.ndarray:
         segmentations: n of them, polygons or run-length encoding.
 
     Returns:
-        ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels; those of the largest image where a mask is encoded.
+        ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels; where a mask is encoded, over the height of its image.
     """
-    extents = np.tile(np.array([0, 0, MAX_SIDE, MAX_SIDE], dtype=np.float64), (len(segmentations), 1))
+    extents = np.empty((len(segmentations), 4))
+    encoded = [i for i, value in enumerate(segmentations) if isinstance(value, dict)]
+    if encoded:
+        sizes = np.array([segmentations[i]['size'] for i in encoded])
+        counts = [segmentations[i]['counts'] for i in encoded]
+        text, offsets = b''.join(counts), np.cumsum([0, *map(len, counts)])
+        masks = Masks(sizes, text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
+        extents[encoded, ::2], extents[encoded, 1], extents[encoded, 3] = (
+            masks.spans(np.arange(len(masks))),
+            0,
+            sizes[:, 0],
+        )
     drawn = [i for i, value in enumerate(segmentations) if not isinstance(value, dict)]
     if drawn:
         polygons = list(chain.from_iterable([segmentations[i] for i in drawn]))

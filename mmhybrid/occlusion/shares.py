@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -29,17 +30,15 @@ def divide(path: Path) -> list[tuple[int, int | None]]:
     """Begin and end in bytes of shares of about equal size; of a compressed file there is one.
 
     Raises:
-        Unusual: No boundary between objects was found where one was expected.
+        Unusual: There is no such file, or it is a pipe.
     """
     with _open(path) as file:
         edges: list[int | None] = [0]
         size = 0 if isinstance(file, gzip.GzipFile) else os.fstat(file.fileno()).st_size
         for begin in range(SHARE, size - SHARE // 2, SHARE):
             file.seek(begin)
-            boundary = _BOUNDARY.search(file.read(LARGEST))
-            if not boundary:
-                raise Unusual
-            edges.append(begin + boundary.end())
+            if boundary := _BOUNDARY.search(file.read(LARGEST)):
+                edges.append(begin + boundary.end())
     return list(zip(edges, [*edges[1:], None], strict=True))
 
 
@@ -60,10 +59,9 @@ def pieces(path: Path, begin: int, end: int | None, size: int) -> Iterator[bytes
         lead, rest = b'' if begin == 0 else b'[', b''
         while data := file.read(size if end is None else min(size, end - file.tell())):
             rest += data
-            cut = None
-            for cut in _BOUNDARY.finditer(rest, max(len(rest) - LARGEST, 0)):  # noqa: B007  the last one
-                pass
-            if cut:
+            last = deque(_BOUNDARY.finditer(rest, max(len(rest) - LARGEST, 0)), maxlen=1)
+            if last:
+                cut = last.pop()
                 yield lead + rest[: cut.start()] + b'}]'
                 lead, rest = b'[', rest[cut.end() :]
             elif len(rest) > size + LARGEST:

@@ -42,37 +42,30 @@ class Known:
     sizes: np.ndarray | None = None
 
 
-class Reading:
-    """Reading of a results file, which other processes begin at once where it is large; to be used as a context.
+def begin(path: Path, iou_types: Sequence[str], block_size: int) -> elsewhere.Calls:
+    """The calls that read a results file; none where msgspec is not installed.
 
     Args:
         path: The file, which may be compressed by gzip.
         iou_types: Which of ``bbox`` and ``segm`` are needed.
         block_size: How many bytes are decoded at a time.
     """
+    calls = []
+    if find_spec('msgspec'):
+        with suppress(Unusual, OSError):
+            calls = [(path, begin, end, iou_types, block_size) for begin, end in shares.divide(path)]
+    return elsewhere.Calls(columns, calls)
 
-    def __init__(self, path: Path, iou_types: Sequence[str], block_size: int) -> None:
-        calls = []
-        if find_spec('msgspec'):
-            with suppress(Unusual, OSError):
-                calls = [(path, begin, end, iou_types, block_size) for begin, end in shares.divide(path)]
-        self._calls = elsewhere.Calls(columns, calls)
 
-    def __enter__(self) -> Reading:
-        self._calls.__enter__()
-        return self
+def finish(calls: elsewhere.Calls, known: Known) -> Block | None:
+    """Checked columns of the file that was begun; None where something is unusual, anywhere in it.
 
-    def __exit__(self, *error: object) -> None:
-        self._calls.__exit__(*error)
-
-    def columns(self, known: Known) -> Block | None:
-        """Checked columns; None where something is unusual, or msgspec is not installed.
-
-        Args:
-            known: What the results may refer to.
-        """
-        block = join(self._calls.results() or ())
-        return block if block is not None and _refers_to(known, block) else None
+    Args:
+        calls: What :func:`begin` gave.
+        known: What the results may refer to.
+    """
+    block = join(calls.results() or ())
+    return block if block is not None and _refers_to(known, block) else None
 
 
 def columns(path: Path, begin: int, end: int | None, iou_types: Sequence[str], block_size: int) -> Block | None:
@@ -140,8 +133,8 @@ def _checked(rows: list[Any], iou_types: Sequence[str]) -> Block:
 
 def _integers(values: list[Any]) -> np.ndarray:
     array = np.array(values)
-    _expect(array.dtype == np.int64)  # numbers beyond 64 bits have another type
-    return array
+    _expect(array.dtype.kind == 'i')  # numbers beyond 64 bits have another kind
+    return array.astype(np.int64, copy=False)
 
 
 def _masks(rles: list[Any]) -> Masks:

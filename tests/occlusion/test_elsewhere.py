@@ -39,6 +39,11 @@ def chatters(value):
     return value
 
 
+def large(value):
+    time.sleep(0.02)
+    return bytes([value]) * (3 * 2**20)
+
+
 def fails(value):
     raise ZeroDivisionError(value)
 
@@ -56,7 +61,7 @@ def others(request, monkeypatch):
 
 
 def test_other_processes_take_part(others):
-    found = results(answer, [(i, 0.05) for i in range(60)])
+    found = results(answer, [(i, 0.1) for i in range(60)])
     assert [value for value, _ in found] == list(range(60))
     processes = [process for _, process in found]
     assert processes[0] == HERE and len(set(processes)) == 1 + others
@@ -81,6 +86,51 @@ def test_no_process_can_be_started(monkeypatch, others):
             assert results(answer, [(i,) for i in range(9)]) == [(i, HERE) for i in range(9)]
 
 
+SILENT = 'import time; time.sleep(600)'
+CHATTY = (
+    "print('Building'); print('N.'); import sys; argv = ['-c', *sys.argv[2:]]; sys.argv = argv; exec(sys.argv.pop(1))"
+)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='a script stands for the interpreter')
+@pytest.mark.parametrize('program', [SILENT, CHATTY])
+def test_what_starts_says_nothing_or_too_much(monkeypatch, tmp_path, others, program):
+    interpreter = tmp_path / 'python'
+    interpreter.write_text(f'#!{sys.executable}\n{program}\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, 'executable', str(interpreter))
+    found = results(answer, [(i, 0.1) for i in range(16)])
+    assert [value for value, _ in found] == list(range(16))
+    assert ({process for _, process in found} == {HERE}) == (program == SILENT)
+
+
+def test_no_thread_can_be_started(monkeypatch, others):
+    def refuse(self):
+        refused.append(self._process)
+        raise RuntimeError("can't start new thread")
+
+    refused = []
+    monkeypatch.setattr(elsewhere._Other, 'start', refuse)
+    assert results(answer, [(i,) for i in range(20)]) == [(i, HERE) for i in range(20)]
+    assert len(refused) == others and all(process.poll() is not None for process in refused)
+
+
+def test_modules_in_the_current_folder_are_not_run(monkeypatch, tmp_path, others):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [path for path in sys.path if path])
+    for name in ('json', 'pickle', 're'):
+        (tmp_path / f'{name}.py').write_text("open('was run', 'w')")
+    found = results(answer, [(i, 0.05) for i in range(24)])
+    assert len({process for _, process in found}) > 1
+    assert not (tmp_path / 'was run').exists()
+
+
+def test_replies_larger_than_a_pipe_without_buffering(monkeypatch, others):
+    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+    found = results(large, [(i,) for i in range(40)])
+    assert [len(value) for value in found] == [3 * 2**20] * 40
+
+
 @pytest.mark.parametrize('place', [0, 5, 39])
 def test_gives_up(others, place):
     calls = [(-1 if i == place else i, 0.05) for i in range(40)]
@@ -100,8 +150,11 @@ def test_few_calls_start_no_process(monkeypatch):
 
 def test_others_begin_before_the_results_are_asked_for(others):
     with elsewhere.Calls(answer, [(i, 0.01) for i in range(8)]) as shared:
-        while len(shared._work.done) < 4:
+        for _ in range(1000):
+            if len(shared._work.done) >= 4:
+                break
             time.sleep(0.01)
+        assert len(shared._work.done) >= 4
         assert HERE not in {process for _, process in shared._work.done.values()}
         assert [value for value, _ in shared.results()] == list(range(8))
 

@@ -40,9 +40,9 @@ def test_polygons_are_drawn_within_their_extents(segmentations):
             assert top <= rows.min() and rows.max() + 1 <= bottom
 
 
-def test_extents_of_encoded_masks_are_those_of_any_image():
-    values = [[[1, 2, 5, 2, 5, 9], [20, 0, 21, 0, 21, 1]], blob((0, 0, 3, 3), 1), [[7, 8, 9, 8, 9, 30]]]
-    assert mask_extents(values).tolist() == [[-1, -2, 23, 11], [0, 0, 65535, 65535], [5, 6, 11, 32]]
+def test_extents_of_encoded_masks_are_over_the_height_of_the_image():
+    values = [[[1, 2, 5, 2, 5, 9], [20, 0, 21, 0, 21, 1]], blob((4, 7, 3, 3), 1), [[7, 8, 9, 8, 9, 30]]]
+    assert mask_extents(values).tolist() == [[0, -1, 22, 10], [7, 0, 10, HEIGHT], [6, 7, 10, 31]]
     assert mask_extents([]).shape == (0, 4)
 
 
@@ -61,15 +61,15 @@ def test_no_pair_has_a_larger_iou_than_its_bound(instances, detections, data):
     sizes = np.tile([HEIGHT, WIDTH], (len(found), 1))
     masks = Masks(sizes, text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
     of_dt, of_gt = np.indices(iou.shape).reshape(2, -1)
-    bound = fast._most_iou(masks.columns(of_dt), masks.areas[of_dt], mask_extents(instances)[of_gt])
+    bound = fast._most_iou(masks.spans(of_dt), masks.areas[of_dt], mask_extents(instances)[of_gt])
     assert (bound >= iou.ravel()).all()
 
 
 def test_the_bound_tells_masks_apart():
     fast = pytest.importorskip('mmhybrid.occlusion.engines.fast')
     extents = mask_extents([[[10, 10, 20, 10, 20, 20, 10, 20]]])
-    columns, areas = np.array([[30, 40], [10, 20], [8, 22]]), np.array([100, 100, 1000])
-    assert fast._most_iou(columns, areas, extents).tolist() == [0, 1.4, 0.196]
+    spans, areas = np.array([[30, 40], [10, 20], [8, 22]]), np.array([100, 100, 1000])
+    assert fast._most_iou(spans, areas, extents).tolist() == [0, 1.2, 0.144]
 
 
 @settings(deadline=None)

@@ -170,5 +170,5 @@ def test_the_columns_that_a_mask_reaches():
     texts.append(encode([0, 0, 7, 1, 7]))  # runs of no pixels: the first pixel is the eighth
     text, offsets = b''.join(texts), np.cumsum([0, *map(len, texts)])
     packed = Masks(np.tile([3, 5], (4, 1)), text, offsets, *measure(text, offsets, np.full(4, 15)))
-    assert packed.columns(np.arange(4)).tolist() == [[1, 4], [0, 5], [5, 0], [0, 3]]
-    assert packed.columns(np.array([1, 0])).tolist() == [[0, 5], [1, 4]]
+    assert packed.spans(np.arange(4)).tolist() == [[1, 4], [0, 5], [5, 0], [0, 3]]
+    assert packed.spans(np.array([1, 0])).tolist() == [[0, 5], [1, 4]]

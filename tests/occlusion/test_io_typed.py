@@ -48,13 +48,13 @@ def both(tmp_path_factory):
     def load(text, iou_types, block_size=reading.BLOCK, share=shares.SHARE):
         path.write_text(text, encoding='utf-8', errors='surrogatepass')
         outcomes, taken = [], []
-        columns = typed.Reading.columns
+        finish = typed.finish
         for spec in (lambda name: None, lambda name: True):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(typed, 'find_spec', spec)
                 patch.setattr(shares, 'SHARE', share)
                 patch.setattr(elsewhere, 'MOST', 0)
-                patch.setattr(typed.Reading, 'columns', lambda *args: (taken.append(columns(*args)), taken[-1])[1])
+                patch.setattr(typed, 'finish', lambda *args: (taken.append(finish(*args)), taken[-1])[1])
                 try:
                     outcomes.append(load_detections(path, CHECKED, iou_types, block_size))
                 except InputError as error:
@@ -126,8 +126,8 @@ def test_shares_read_by_another_process(tmp_path, monkeypatch):
 
 def test_compressed_files_are_taken_and_pipes_are_not(tmp_path):
     def taken(path):
-        with typed.Reading(path, ('segm',), 100) as reading_it:
-            return reading_it.columns(known)
+        with typed.begin(path, ('segm',), 100) as calls:
+            return typed.finish(calls, known)
 
     categories = np.array([category['id'] for category in GT['categories']])
     known = typed.Known(CHECKED.image_ids, categories, CHECKED.sizes)

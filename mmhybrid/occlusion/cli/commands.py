@@ -84,10 +84,10 @@ def _evaluate(args: argparse.Namespace, models: dict[str, str], gallery: int = 0
             )
 
     evaluated, pictures = [], []
-    with api.reading_begun(models, args.iou_type) as models:
+    with api.reading_begun(models, args.iou_type) as begun:
         opened = api.open_study(args.ann, args.iou_type, selection, args.engine, details, _report)
         _warn_outside(opened.stratification)
-        for each, dt in api.evaluations(opened, models, args.iou_type, _report):
+        for each, dt in api.evaluations(opened, begun, args.iou_type, _report):
             if gallery and each.kinds is not None:
                 _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
                 pictures += make_gallery(opened, each, dt, args.images, gallery)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Batch = tuple[slice, np.ndarray, np.ndarray]
 BATCH = 500  # images
-THREADS = 2  # one makes objects, under Python's lock, while hotcoco works without it on those of the other
 # Stands for masks that are not read, those of detections that can take no instance.
 UNREAD = {'size': [1, 1], 'counts': b'1'}
 METRICS = {'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR100'}
@@ -60,10 +59,19 @@ class HotcocoMatched:
                 self._images[self._position[image['id']]] |= {key: image[key] for key in ('height', 'width')}
         self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(self._frame.category_ids))]
         batches = list(self._batches())
-        part = -(-len(batches) // THREADS)
-        with ThreadPoolExecutor(THREADS) as pool:
-            streams = pool.map(self._stream, [batches[i : i + part] for i in range(0, len(batches), part)])
-            self._evaluator = hotcoco.StreamingEval.merge(streams).finalize()
+        self._stopped = False
+        if len(batches) == 1:
+            stream = self._stream(batches)
+        else:
+            # While one thread makes objects, under Python's lock, hotcoco works without it on those of the other.
+            with ThreadPoolExecutor(1) as pool:
+                half = len(batches) // 2
+                second = pool.submit(self._stream, batches[half:])
+                try:
+                    stream = hotcoco.StreamingEval.merge([self._stream(batches[:half]), second.result()])
+                finally:
+                    self._stopped = True
+        self._evaluator = stream.finalize()
 
     def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
         """Metrics on each stratum's images alone.
@@ -124,6 +132,8 @@ class HotcocoMatched:
         params.max_dets = [MAX_DETS]  # AR at 1 and 10 detections would take a third of the time of `metrics`
         stream = hotcoco.StreamingEval(self._categories, self._iou_type, params=params)
         for images, gt_rows, columns in batches:
+            if self._stopped:  # the other thread was interrupted
+                break
             results, segmentation = self._detections(gt_rows, columns)
             stream.update(self._images[images], self._instances(gt_rows), results, segmentation=segmentation)
         return stream
@@ -190,7 +200,7 @@ class HotcocoMatched:
             reach = _iou(self._dt.boxes[rows[pair_dt]], self._gt.boxes[pair_gt], self._gt.is_crowd[pair_gt])
         else:
             masks = self._dt.masks
-            reach = _most_iou(masks.columns(rows)[pair_dt], masks.areas[rows[pair_dt]], self._extents[pair_gt])
+            reach = _most_iou(masks.spans(rows)[pair_dt], masks.areas[rows[pair_dt]], self._extents[pair_gt])
         return np.bincount(pair_dt[reach >= IOU_THRS[0] - IOU_MARGIN], minlength=len(columns)) > 0
 
     def _instances_in_cell(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,18 +228,18 @@ def _iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray) -> np.ndar
     return np.divide(overlap, union, out=np.zeros(len(boxes)), where=overlap > 0)
 
 
-def _most_iou(columns: np.ndarray, areas: np.ndarray, extents: np.ndarray) -> np.ndarray:
+def _most_iou(spans: np.ndarray, areas: np.ndarray, extents: np.ndarray) -> np.ndarray:
     """What the IoU of ``(p,)`` pairs of masks cannot exceed, crowd regions included.
 
     The union is no smaller than the detection; the overlap lies in the columns that both reach, and in the instance's
     rows.
 
     Args:
-        columns: ``(p, 2)`` of the detections, see :meth:`Masks.columns`.
+        spans: ``(p, 2)`` of the detections, see :meth:`Masks.spans`.
         areas: ``(p,)`` of the detections in pixels.
         extents: ``(p, 4)`` of the instances, see :func:`mask_extents`.
     """
-    width = np.minimum(columns[:, 1], extents[:, 2]) - np.maximum(columns[:, 0], extents[:, 0])
+    width = np.minimum(spans[:, 1], extents[:, 2]) - np.maximum(spans[:, 0], extents[:, 0])
     return np.maximum(width, 0) * (extents[:, 3] - extents[:, 1]) / np.maximum(areas, 1)
 
 
