@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 # Characters decoded at a time: with the arrays made of them they stay in the processor's cache.
-CHUNK = 2**17
+CHUNK = 2**18
 # Of an image, in pixels: areas fit 32 bits.
 MAX_SIDE = 2**16 - 1
 # Seven digits carry 35 bits, more than any image needs; pycocotools shifts without a limit.

@@ -41,6 +41,7 @@ class GroundTruth:
         is_ignored: ``(n,)`` bool, the field ``ignore``, which pycocotools does not read.
         sizes: ``(I, 2)`` int64 height and width of the images; None unless masks are loaded.
         segmentations: n of the field ``segmentation``; None unless ``segm`` was asked for.
+        extents: ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels that each of these stays within; None without them.
         amodal_segmentations: n whole shapes, hidden parts included; None unless ``amodal`` was asked for.
         visible_segmentations: n visible parts; None unless ``amodal`` was asked for.
     """
@@ -58,6 +59,7 @@ class GroundTruth:
     is_ignored: np.ndarray
     sizes: np.ndarray | None = None
     segmentations: list[Any] | None = None
+    extents: np.ndarray | None = None
     amodal_segmentations: list[Any] | None = None
     visible_segmentations: list[Any] | None = None
 
@@ -129,15 +131,17 @@ def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) 
         amodal, visible = masks.amodal_fields(annotations, ~(is_crowd | is_ignored))
         fields['amodal_segmentations'] = (amodal, masks.AMODAL_REMEDY)
         fields['visible_segmentations'] = (visible, masks.AMODAL_REMEDY)
-    segmentations: dict[str, list[Any]] = {}
+    segmentations, extents = {}, None
     if fields:
         sizes = masks.image_sizes(images)
         size_of_each = sizes[positions(image_ids, annotation_image_ids)]
-        loaded: dict[str, list[Any]] = {}
+        loaded: dict[str, tuple[list[Any], np.ndarray]] = {}
         for name, (field, remedy) in fields.items():
             if field not in loaded:
                 loaded[field] = masks.check_ground_truth(annotations, size_of_each, field, remedy)
-            segmentations[name] = loaded[field]
+            segmentations[name] = loaded[field][0]
+            if name == 'segmentations':
+                extents = loaded[field][1]
     return GroundTruth(
         source=source,
         images=list(images.rows),
@@ -151,6 +155,7 @@ def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) 
         is_crowd=is_crowd,
         is_ignored=is_ignored,
         sizes=sizes,
+        extents=extents,
         **segmentations,
     )
 

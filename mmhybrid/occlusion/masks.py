@@ -31,9 +31,9 @@ AMODAL_FIELDS = (
 )
 # Of a chunk of encodings, both of its characters and of the objects that hold them.
 CHUNK = 16384
-# Pixels that a drawn polygon stays within beyond its points: pycocotools draws at five times the resolution, and a
+# Pixels that a drawn polygon stays within around its points: pycocotools draws at five times the resolution, and a
 # pixel belongs to the mask that reaches half of it.
-DRAWING_MARGIN = 1
+DRAWING_MARGIN = np.array([-1, -1, 1, 1])
 
 
 def image_sizes(images: Records) -> np.ndarray:
@@ -62,7 +62,7 @@ def amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]:
 
 def check_ground_truth(
     annotations: Records, sizes: np.ndarray, field: str = 'segmentation', remedy: str = SEGM_REMEDY
-) -> list[Any]:
+) -> tuple[list[Any], np.ndarray]:
     """Segmentations of ground truth: polygons or run-length encoding.
 
     Args:
@@ -72,18 +72,22 @@ def check_ground_truth(
         remedy: What to tell where it is missing.
 
     Returns:
-        The segmentations: polygons as they are, run lengths as ``{'size': [height, width], 'counts': bytes}``.
+        The segmentations: polygons as they are, run lengths as ``{'size': [height, width], 'counts': bytes}``; and
+        ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels that each stays within when it is drawn.
     """
     values = annotations.column(field, remedy)
-    _check_polygons(annotations, field, [i for i, v in enumerate(values) if not isinstance(v, dict)], values, sizes)
+    checked, extents = list(values), np.empty((len(values), 4))
+    drawn = [i for i, value in enumerate(values) if not isinstance(value, dict)]
+    extents[drawn] = _check_polygons(annotations, field, drawn, values, sizes)
     encoded = [i for i, value in enumerate(values) if isinstance(value, dict)]
     packed = _pack(annotations, field, encoded, [values[i] for i in encoded], sizes[encoded], MASK_REMEDY)
-    checked = list(values)
+    extents[encoded, ::2] = packed.spans(np.arange(len(packed)))
+    extents[encoded, 1::2] = np.stack([np.zeros(len(packed)), packed.sizes[:, 0]], axis=1)
     for start in range(0, len(encoded), CHUNK):
         part = encoded[start : start + CHUNK]
         for index, rle in zip(part, packed.rles(start, start + len(part)), strict=True):
             checked[index] = rle
-    return checked
+    return checked, extents
 
 
 def check_detections(results: Records, sizes: np.ndarray) -> Masks:
@@ -102,62 +106,38 @@ def check_detections(results: Records, sizes: np.ndarray) -> Masks:
     return _pack(results, 'segmentation', range(len(values)), values, sizes, RLE_REMEDY)
 
 
-def mask_extents(segmentations: Sequence[Any]) -> np.ndarray:
-    """Where checked segmentations of ground truth reach at most, without drawing them.
-
-    Args:
-        segmentations: n of them, polygons or run-length encoding.
-
-    Returns:
-        ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels; where a mask is encoded, over the height of its image.
-    """
-    extents = np.empty((len(segmentations), 4))
-    encoded = [i for i, value in enumerate(segmentations) if isinstance(value, dict)]
-    if encoded:
-        sizes = np.array([segmentations[i]['size'] for i in encoded])
-        counts = [segmentations[i]['counts'] for i in encoded]
-        text, offsets = b''.join(counts), np.cumsum([0, *map(len, counts)])
-        masks = Masks(sizes, text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
-        extents[encoded, ::2], extents[encoded, 1], extents[encoded, 3] = (
-            masks.spans(np.arange(len(masks))),
-            0,
-            sizes[:, 0],
-        )
-    drawn = [i for i, value in enumerate(segmentations) if not isinstance(value, dict)]
-    if drawn:
-        polygons = list(chain.from_iterable([segmentations[i] for i in drawn]))
-        lengths = np.cumsum([0, *map(len, polygons)])
-        starts = lengths[np.cumsum([0, *(len(segmentations[i]) for i in drawn[:-1])])] // 2
-        points = to_float(list(chain.from_iterable(polygons))).reshape(-1, 2)
-        extents[drawn, :2] = np.minimum.reduceat(points, starts) - DRAWING_MARGIN
-        extents[drawn, 2:] = np.maximum.reduceat(points, starts) + DRAWING_MARGIN
-    return extents
-
-
 def _check_polygons(
     records: Records, field: str, indices: Sequence[int], values: Sequence[Any], sizes: np.ndarray
-) -> None:
-    """Check all at once; only if something is wrong, look for it one by one."""
-    if not _sound_polygons([values[index] for index in indices], sizes[indices]):
+) -> np.ndarray:
+    """Extents of all at once; only if something is wrong, look for it one by one."""
+    extents = _sound_extents([values[index] for index in indices])
+    reach = sizes[indices].max(axis=1, keepdims=True)
+    # Not so for NaN.
+    if extents is None or not ((extents[:, :2] >= -reach) & (extents[:, 2:] <= 2 * reach)).all():
         for index in indices:
             _check_polygons_of(records, field, index, values[index], float(sizes[index].max()))
+    return extents + DRAWING_MARGIN
 
 
-def _sound_polygons(values: list[Any], sizes: np.ndarray) -> bool:
+def _sound_extents(values: list[Any]) -> np.ndarray | None:
+    """``(n, 4)`` smallest x and y and largest x and y of each one's points; None if not all are polygons."""
     if not set(map(type, values)) <= {list} or not all(values):
-        return False
+        return None
     polygons = list(chain.from_iterable(values))
     if not set(map(type, polygons)) <= {list}:
-        return False
-    lengths = list(map(len, polygons))
-    if min(lengths, default=6) < 6 or any(length % 2 for length in set(lengths)):
-        return False
+        return None
+    lengths = np.array(list(map(len, polygons)), dtype=np.int64)
+    if (lengths < 6).any() or (lengths % 2).any():
+        return None
     numbers = list(chain.from_iterable(polygons))
     if not set(map(type, numbers)) <= {int, float}:
-        return False
-    points = to_float(numbers)
-    reach = np.repeat(np.repeat(sizes.max(axis=1), list(map(len, values))), lengths)
-    return bool(((points >= -reach) & (points <= 2 * reach)).all())  # false for NaN
+        return None
+    if not values:
+        return np.empty((0, 4))
+    begin = np.append(0, np.cumsum(lengths))  # of each polygon
+    first = np.cumsum([0, *map(len, values[:-1])])  # of each of the values: its first polygon
+    points, starts = to_float(numbers).reshape(-1, 2), begin[first] // 2
+    return np.concatenate([np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)], axis=1)
 
 
 def _check_polygons_of(records: Records, field: str, index: int, value: Any, reach: float) -> None:

@@ -14,7 +14,6 @@ import hotcoco
 import numpy as np
 
 from ..columns import to_rows
-from ..masks import mask_extents
 from ..reading import garbage_collector_paused
 from . import MAX_DETS, NAN, Metrics
 from .frame import IOU_THRS, MAX_AREA, frame
@@ -54,7 +53,6 @@ class HotcocoMatched:
         self._position = {image_id: i for i, image_id in enumerate(self._frame.image_ids.tolist())}
         self._images = [{'id': i + 1} for i in range(len(self._position))]
         if iou_type == 'segm':
-            self._extents = mask_extents(gt.segmentations)
             for image in gt.images:
                 self._images[self._position[image['id']]] |= {key: image[key] for key in ('height', 'width')}
         self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(self._frame.category_ids))]
@@ -200,7 +198,7 @@ class HotcocoMatched:
             reach = _iou(self._dt.boxes[rows[pair_dt]], self._gt.boxes[pair_gt], self._gt.is_crowd[pair_gt])
         else:
             masks = self._dt.masks
-            reach = _most_iou(masks.spans(rows)[pair_dt], masks.areas[rows[pair_dt]], self._extents[pair_gt])
+            reach = _most_iou(masks.spans(rows)[pair_dt], masks.areas[rows[pair_dt]], self._gt.extents[pair_gt])
         return np.bincount(pair_dt[reach >= IOU_THRS[0] - IOU_MARGIN], minlength=len(columns)) > 0
 
     def _instances_in_cell(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -237,7 +235,7 @@ def _most_iou(spans: np.ndarray, areas: np.ndarray, extents: np.ndarray) -> np.n
     Args:
         spans: ``(p, 2)`` of the detections, see :meth:`Masks.spans`.
         areas: ``(p,)`` of the detections in pixels.
-        extents: ``(p, 4)`` of the instances, see :func:`mask_extents`.
+        extents: ``(p, 4)`` of the instances, see :class:`~mmhybrid.occlusion.ground_truth.GroundTruth`.
     """
     width = np.minimum(spans[:, 1], extents[:, 2]) - np.maximum(spans[:, 0], extents[:, 0])
     return np.maximum(width, 0) * (extents[:, 3] - extents[:, 1]) / np.maximum(areas, 1)
