@@ -11,7 +11,8 @@ from mmhybrid.occlusion import elsewhere
 HERE = os.getpid()
 
 
-def answer(value, pause=0.0):
+def answer(value, pause=0.0, gate=None):
+    until(lambda: gate is None or gate.exists())
     time.sleep(pause)
     return value, os.getpid()
 
@@ -48,8 +49,21 @@ def fails(value):
     raise ZeroDivisionError(value)
 
 
-def results(function, calls):
+def until(condition):
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError('a minute has passed')
+
+
+def results(function, calls, gate=None):
+    """What all return; the gate, a path, is opened when the other processes are ready, however busy the machine is."""
     with elsewhere.Calls(function, calls) as shared:
+        if gate:
+            for other in shared._others:
+                until(lambda other=other: other._ready or not other.is_alive())
+            gate.touch()
         found = shared.results()
         return None if found is None else list(found)
 
@@ -60,9 +74,10 @@ def others(request, monkeypatch):
     return request.param
 
 
-def test_other_processes_take_part(others):
-    found = results(answer, [(i, 0.1) for i in range(60)])
-    assert [value for value, _ in found] == list(range(60))
+def test_other_processes_take_part(others, tmp_path):
+    gate = tmp_path / 'gate'
+    found = results(answer, [(i, 0.02, gate) for i in range(40)], gate)
+    assert [value for value, _ in found] == list(range(40))
     processes = [process for _, process in found]
     assert processes[0] == HERE and len(set(processes)) == 1 + others
     own = [process == HERE for process in processes]
@@ -99,7 +114,8 @@ def test_what_starts_says_nothing_or_too_much(monkeypatch, tmp_path, others, pro
     interpreter.write_text(f'#!{sys.executable}\n{program}\n')
     interpreter.chmod(0o755)
     monkeypatch.setattr(sys, 'executable', str(interpreter))
-    found = results(answer, [(i, 0.1) for i in range(16)])
+    gate = None if program == SILENT else tmp_path / 'gate'
+    found = results(answer, [(i, 0.02, gate) for i in range(16)], gate)
     assert [value for value, _ in found] == list(range(16))
     assert ({process for _, process in found} == {HERE}) == (program == SILENT)
 
@@ -120,7 +136,8 @@ def test_modules_in_the_current_folder_are_not_run(monkeypatch, tmp_path, others
     monkeypatch.setattr(sys, 'path', [path for path in sys.path if path])
     for name in ('json', 'pickle', 're'):
         (tmp_path / f'{name}.py').write_text("open('was run', 'w')")
-    found = results(answer, [(i, 0.05) for i in range(24)])
+    gate = tmp_path / 'gate'
+    found = results(answer, [(i, 0.02, gate) for i in range(24)], gate)
     assert len({process for _, process in found}) > 1
     assert not (tmp_path / 'was run').exists()
 
@@ -150,11 +167,7 @@ def test_few_calls_start_no_process(monkeypatch):
 
 def test_others_begin_before_the_results_are_asked_for(others):
     with elsewhere.Calls(answer, [(i, 0.01) for i in range(8)]) as shared:
-        for _ in range(1000):
-            if len(shared._work.done) >= 4:
-                break
-            time.sleep(0.01)
-        assert len(shared._work.done) >= 4
+        until(lambda: len(shared._work.done) >= 4)
         assert HERE not in {process for _, process in shared._work.done.values()}
         assert [value for value, _ in shared.results()] == list(range(8))
 
