@@ -55,7 +55,7 @@ class DSBottle2neck(DenseBlock, Bottle2neck):
             if outs and self.stage_type != 'stage':
                 part = part + outs[-1]
             out = self.bns[i](self.convs[i](part))
-            outs.append(self.relu(out if self.inner is None else out + self.inner[i]([part])))
+            outs.append(self.relu(out if self.inner is None else self.inner[i]([part], out)))
         return torch.cat([*outs, last if self.conv2_stride == 1 else self.pool(last)], dim=1)
 
 

@@ -6,8 +6,9 @@ also has a weighted normalised shortcut across the 3x3 inside the block.
 Deviations: none known; the authors' backbone code is not public.
 Our choices: inferred (with them DSNet-50 has 25.638M and DS2Net-50 25.644M parameters as 1000-class classifiers): the
 shortcuts stay within a stage; X_0 is the output of ResNet's projection and a source of each block, the first included;
-each source has a norm of its own for each block; the inner shortcut is where the 3x3 has stride 1. Ours alone: the
-inner shortcut is added before the ReLU after the 3x3; w starts at 1 / (number of sources).
+each source has a weight and a shift of its own for each block; the inner shortcut is where the 3x3 has stride 1. Ours
+alone: the inner shortcut is added before the ReLU after the 3x3; w starts at 1 / (number of sources); a source is
+normalised once, whichever blocks read it, which gives the numbers of a norm for each of them.
 
 At the start of training ``zero_init_residual`` makes each block the ReLU of its shortcut. With w = 1 for the last
 source alone, ReLU(Norm(.)) is then applied again and again and silences a deep stage (on Gaussian X_0, 16% of the
@@ -37,14 +38,13 @@ class DenseBlock:
     """Forward of a block with dense shortcuts; a subclass names it before MMDetection's block and has ``_middle``.
 
     With sources X_0, ..., X_{l-1} of the stage, X_l = ReLU(F_l(X_{l-1}) + shortcut(X_0, ..., X_{l-1})). ``shortcut`` is
-    set by the stage, which knows the number of sources.
+    set by the stage, which knows the number of sources and normalises them.
     """
 
     def forward(self, x: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Transform ``x``, given the ``sources`` of the shortcut."""
+        """Transform ``x``, given the normalised ``sources`` of the shortcut."""
         # The residual branch alone: the shortcut keeps nothing but its sources, which are kept in any case.
-        out = checkpointed(self, self._branch, x)
-        return self.relu(out + self.shortcut(sources))
+        return self.relu(self.shortcut(sources, checkpointed(self, self._branch, x)))
 
     def _branch(self, x: Tensor) -> Tensor:
         return bottleneck_branch(self, x, self._middle)
@@ -77,26 +77,45 @@ class DSBottleneck(DenseBlock, Bottleneck):
 
     def _middle(self, x: Tensor) -> Tensor:
         out = self.norm2(self.conv2(x))
-        return self.relu(out if self.inner is None else out + self.inner([x]))
+        return self.relu(out if self.inner is None else self.inner([x], out))
 
 
 class DenseStage:
-    """Makes a stage, named after it among the bases, hand all its earlier outputs to each block."""
+    """Makes a stage, named after it among the bases, hand all its earlier outputs to each block, normalised once.
+
+    Args:
+        planes: As in MMDetection's ``ResLayer``.
+        make_shortcut: Builds the shortcut of a block from its channels and number of sources.
+        make_norm: Builds the norm of a source for a number of channels.
+        include_stage_input: Whether the projected input X_0 is a source.
+        **kwargs: Of MMDetection's ``ResLayer``.
+    """
 
     def __init__(
-        self, planes: int, make_shortcut: Callable[[int, int], nn.Module], include_stage_input: bool, **kwargs
+        self,
+        planes: int,
+        make_shortcut: Callable[[int, int], DenseShortcut],
+        make_norm: Callable[[int], nn.Module],
+        include_stage_input: bool,
+        **kwargs,
     ):
         super().__init__(planes=planes, **kwargs)
         self.include_stage_input = include_stage_input
         for i, block in enumerate(self):
-            block.shortcut = make_shortcut(planes * block.expansion, i + include_stage_input)
+            channels = planes * block.expansion
+            block.shortcut = make_shortcut(channels, i + include_stage_input)
+            # Of the newest source, which this block is the first to read.
+            block.source_norm = nn.Identity() if block.shortcut.identity else make_norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``x`` by the blocks in turn."""
-        sources = [project(self[0], x)]
+        sources = []
         for i, block in enumerate(self):
+            newest = project(block, x) if i == 0 else x
+            if i == 1 and not self.include_stage_input:
+                sources = []
+            sources = [*sources, block.source_norm(newest)]
             x = block(x, sources)
-            sources = [x] if i == 0 and not self.include_stage_input else [*sources, x]
         return x
 
 
@@ -136,20 +155,26 @@ class DenseShortcuts(ResNetContract):
         super().__init__(depth=depth, **kwargs)
 
     def _make_norm(self, channels: int) -> nn.Module:
-        return build_norm_layer(self.shortcut_norm_cfg or self.norm_cfg, channels)[1]
+        return build_norm_layer({**(self.shortcut_norm_cfg or self.norm_cfg), 'affine': False}, channels)[1]
 
     def _make_shortcut(self, channels: int, num_sources: int) -> DenseShortcut:
         # Where the stage's input is no source, its first block has none and is ResNet's.
         identity = self.shortcut == 'identity_dense' or num_sources == 0
-        return DenseShortcut(channels, max(num_sources, 1), self._make_norm, identity, self.shortcut_start)
+        shortcut = DenseShortcut(channels, max(num_sources, 1), identity=identity, start=self.shortcut_start)
+        return shortcut.requires_grad_(self._weights_learn())
 
     def _make_inner(self, channels: int) -> DenseShortcut:
-        return DenseShortcut(channels, 1, self._make_norm, start=STARTS[self.shortcut_start])
+        inner = DenseShortcut(channels, 1, self._make_norm, start=STARTS[self.shortcut_start])
+        return inner.requires_grad_(self._weights_learn())
+
+    def _weights_learn(self) -> bool:
+        return (self.shortcut_norm_cfg or self.norm_cfg).get('requires_grad', True)
 
     def make_res_layer(self, init_cfg: dict | None = None, **kwargs) -> nn.Module:
         """Build one stage."""
         return self._stage(
             make_shortcut=self._make_shortcut,
+            make_norm=self._make_norm,
             make_inner=self._make_inner if self.inner_shortcut else None,
             include_stage_input=self.include_stage_input,
             init_cfg=self.residual_init_cfg(init_cfg),
@@ -161,8 +186,8 @@ class DenseShortcuts(ResNetContract):
 class DSNet(DenseShortcuts, ResNet):
     """ResNet with dense shortcuts; ``DSNet(50)`` is DSNet-50, ``DSNet(50, inner_shortcut=True)`` is DS2Net-50.
 
-    A stage of n blocks normalises n (n + 1) / 2 sources: at most 21 at depth 50, but 276 and 666 at depths 101 and 152,
-    which is slow. A checkpoint of ResNet fits by its keys; with ``shortcut_start='last'`` and ``norm_eval=True`` the
+    A stage of n blocks adds n (n + 1) / 2 weighted sources: at most 21 at depth 50, but 276 and 666 at depths 101 and
+    152, which is slow. In training it keeps a normalised copy of each of its n sources. A checkpoint of ResNet fits by its keys; with ``shortcut_start='last'`` and ``norm_eval=True`` the
     backbone starts as that ResNet. BN in eval mode does not normalise: train with ``norm_eval=False`` or GN shortcuts.
 
     Args:
@@ -170,8 +195,8 @@ class DSNet(DenseShortcuts, ResNet):
         shortcut: 'dense', or 'identity_dense' for plain sums, the paper's ablation; those double with each block.
         inner_shortcut: Whether there is a shortcut across each 3x3 of stride 1 too (DS2Net).
         include_stage_input: Whether the projected input X_0 is a source; if not, a stage's first block is ResNet's.
-        shortcut_norm_cfg: Norm of the shortcuts; by default ``norm_cfg``. Its affine scale holds the weights w, which
-            ``requires_grad=False`` would freeze.
+        shortcut_norm_cfg: Norm of the shortcuts' sources, without an affine part; by default ``norm_cfg``. Its
+            ``requires_grad=False`` freezes the weights w.
         shortcut_start: Start of w, 'mean' (of the sources) or 'last' (the last source alone, and 0 across the 3x3).
         **kwargs: Of MMDetection's ``ResNet``.
 

@@ -11,7 +11,6 @@ added to each of them; where B does not divide a narrow split, its largest divis
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 
 import torch
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -31,8 +30,9 @@ MIXERS = {'sum3x3': (3, True), 'sum1x1': (1, True), 'concat': (3, False)}
 class TiedSplitConv(nn.Module):
     """The split 3x3 stage of a tied bottleneck, with its mixer.
 
-    With x split into s equal groups of channels x_i, y_i = ReLU(BN(TBC_{B_i}(x_i))), m = ReLU(BN(conv(mix(y)))) where
-    mix is the element-wise sum or the concatenation, and the output is (y_1 + m) || ... || (y_s + m).
+    With x split into s equal groups of channels x_i, y_1 || ... || y_s = ReLU(Norm(TBC_{B_1}(x_1) || ... ||
+    TBC_{B_s}(x_s))), m = ReLU(Norm(conv(mix(y)))) where mix is the element-wise sum or the concatenation, and the output
+    is (y_1 + m) || ... || (y_s + m). One BN over all splits is one BN for each.
 
     Args:
         width: Channels of one split, w.
@@ -56,7 +56,7 @@ class TiedSplitConv(nn.Module):
         super().__init__()
         self.width = width
         self.convs = nn.ModuleList(make_conv(b) for b in blocks)
-        self.norms = nn.ModuleList(make_norm(width) for _ in blocks)
+        self.norm = make_norm(width * len(blocks))
         self.relu = nn.ReLU(inplace=True)
         self.mixer = None
         if mixer is not None:
@@ -70,17 +70,20 @@ class TiedSplitConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve the splits of ``x`` (N, s w, H, W) and mix them."""
-        ys = [
-            self.relu(norm(conv(part)))
-            for conv, norm, part in zip(self.convs, self.norms, x.split(self.width, dim=1), strict=True)
-        ]
-        y = torch.cat(ys, dim=1)
+        parts = x.split(self.width, dim=1)
+        y = torch.cat([conv(part) for conv, part in zip(self.convs, parts, strict=True)], dim=1)
+        y = self.relu(self.norm(y))
         if self.mixer is None:
             return y
-        # Adding the list, not reducing a view of y: a reduction's result is contiguous whatever the memory format.
-        mixed = self.mixer(reduce(torch.add, ys) if self.mix_sum else y)
+        mixed = self.mixer(self._sum(y) if self.mix_sum else y)
         # Broadcasting over a view with a dimension of splits keeps the memory format and copies nothing.
-        return (y.unflatten(1, (len(ys), self.width)) + mixed.unsqueeze(1)).flatten(1, 2)
+        return (y.unflatten(1, (-1, self.width)) + mixed.unsqueeze(1)).flatten(1, 2)
+
+    def _sum(self, y: Tensor) -> Tensor:
+        # A reduction's result is contiguous, so it is taken in the order in which the map lies in memory.
+        if y.is_contiguous():
+            return y.unflatten(1, (-1, self.width)).sum(1)
+        return y.permute(0, 2, 3, 1).unflatten(-1, (-1, self.width)).sum(-2).permute(0, 3, 1, 2)
 
 
 class TiedBottleneck(Bottleneck):
@@ -125,7 +128,7 @@ class TiedBottleneck(Bottleneck):
         self.conv2 = TiedSplitConv(
             width, blocks, mixer, lambda b: self._make_split_conv(width, b, dcn), self._make_norm
         )
-        delattr(self, self.norm2_name)  # the splits have norms of their own
+        delattr(self, self.norm2_name)  # the splits have a norm of their own
         self.conv3 = nn.Conv2d(split_channels, planes * self.expansion, 1, bias=False)
         make_plugins(self, plugins, split_channels, planes * self.expansion)
 

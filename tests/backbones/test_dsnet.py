@@ -40,18 +40,27 @@ def stages(backbone):
     return [getattr(backbone, name) for name in backbone.res_layers]
 
 
+def shortcuts(backbone):
+    return [m for m in backbone.modules() if isinstance(m, DenseShortcut)]
+
+
 def shortcut_norms(backbone):
-    return [norm for m in backbone.modules() if isinstance(m, DenseShortcut) for norm in m.norms]
+    inner = [norm for m in shortcuts(backbone) for norm in m.norms]
+    return inner + [block.source_norm for stage in stages(backbone) for block in stage]
 
 
 def randomise_norms(backbone):
     torch.manual_seed(2)
     for m in backbone.modules():
         if isinstance(m, nn.BatchNorm2d):
-            nn.init.uniform_(m.weight, 0.2, 0.5)
-            nn.init.normal_(m.bias, std=0.1)
+            if m.affine:
+                nn.init.uniform_(m.weight, 0.2, 0.5)
+                nn.init.normal_(m.bias, std=0.1)
             nn.init.normal_(m.running_mean, std=0.1)
             nn.init.uniform_(m.running_var, 0.5, 2)
+        if isinstance(m, DenseShortcut) and not m.identity:
+            nn.init.uniform_(m.weight, 0.2, 0.5)
+            nn.init.normal_(m.bias, std=0.1)
 
 
 def by_hand(blocks=(3, 4, 6, 3), inner=False):
@@ -95,14 +104,15 @@ def test_is_resnet_where_the_weights_say_so(kind, options):
     dense, plain = build(kind, **options).double().eval(), build_plain(kind, **options).double()
     randomise_norms(plain)
     rest = dense.load_state_dict(plain.state_dict(), strict=False)
-    assert not [*rest.unexpected_keys, *(k for k in rest.missing_keys if 'shortcut' not in k and 'inner' not in k)]
-    for norm in shortcut_norms(dense):
-        nn.init.normal_(norm.running_mean)
-        nn.init.zeros_(norm.weight)
-    for norm in (block.shortcut.norms[-1] for stage in stages(dense) for block in stage):
-        nn.init.ones_(norm.weight)
-        nn.init.zeros_(norm.running_mean)
-        nn.init.constant_(norm.running_var, 1 - norm.eps)
+    own = ('shortcut', 'inner', 'source_norm')
+    assert not [*rest.unexpected_keys, *(k for k in rest.missing_keys if not any(name in k for name in own))]
+    for shortcut in shortcuts(dense):
+        nn.init.zeros_(shortcut.weight)
+        for norm in shortcut.norms:
+            nn.init.normal_(norm.running_mean)
+    for block in (block for stage in stages(dense) for block in stage):
+        nn.init.ones_(block.shortcut.weight[-1])
+        nn.init.constant_(block.source_norm.running_var, 1 - block.source_norm.eps)
     with torch.no_grad():
         expected = features(plain, dtype=torch.float64)
         assert min(x.max() for x in expected) > 0.1
@@ -123,6 +133,12 @@ def norm_by_hand(norm, x, training):
     return F.batch_norm(x, *statistics, norm.weight, norm.bias, training, eps=norm.eps)
 
 
+def weighted_by_hand(shortcut, i, norm, x, training):
+    """A norm of source i whose affine part is w and the shift."""
+    statistics = (None, None) if training else (norm.running_mean, norm.running_var)
+    return F.batch_norm(x, *statistics, shortcut.weight[i], shortcut.bias[i], training, eps=norm.eps)
+
+
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('include_x0', [True, False])
 @pytest.mark.parametrize('options', [{}, INNER, dict(shortcut='identity_dense')], ids=str)
@@ -138,15 +154,16 @@ def test_a_stage_is_its_equation(options, include_x0, training):
         a = norm_by_hand(block.bn1, F.conv2d(out, block.conv1.weight), training).relu()
         b = norm_by_hand(block.bn2, F.conv2d(a, block.conv2.weight, stride=stride, padding=1), training)
         if options == INNER and stride == 1:
-            b = b + norm_by_hand(block.inner.norms[0], a, training)
+            b = b + weighted_by_hand(block.inner, 0, block.inner.norms[0], a, training)
         out = norm_by_hand(block.bn3, F.conv2d(b.relu(), block.conv3.weight), training)
         if number == 0 and not include_x0:
             out = out + xs.pop()  # ResNet's first block
         elif 'shortcut' in options:
             out = out + sum(xs)
         else:
-            for norm, source in zip(block.shortcut.norms, xs, strict=True):
-                out = out + norm_by_hand(norm, source, training)
+            for i, source in enumerate(xs):
+                norm = stage[i if include_x0 else i + 1].source_norm
+                out = out + weighted_by_hand(block.shortcut, i, norm, source, training)
         xs.append(out := out.relu())
     assert torch.allclose(stage(x), out, atol=1e-10)
 
@@ -160,10 +177,10 @@ def test_a_res2net_block_has_a_shortcut_across_each_3x3():
     for i in range(3):
         part = a[:, i * w : (i + 1) * w] + (ys[-1] if ys else 0)
         y = norm_by_hand(block.bns[i], F.conv2d(part, block.convs[i].weight, padding=1), False)
-        ys.append((y + norm_by_hand(block.inner[i].norms[0], part, False)).relu())
+        ys.append((y + weighted_by_hand(block.inner[i], 0, block.inner[i].norms[0], part, False)).relu())
     out = block.bn3(block.conv3(torch.cat([*ys, a[:, 3 * w :]], 1)))
-    for norm, source in zip(block.shortcut.norms, sources, strict=True):
-        out = out + norm_by_hand(norm, source, False)
+    for w, shift, source in zip(block.shortcut.weight, block.shortcut.bias, sources, strict=True):
+        out = out + w[:, None, None] * source + shift[:, None, None]
     assert torch.allclose(block(x, sources), out.relu(), atol=1e-10)
 
 
@@ -201,7 +218,7 @@ def test_with_cp_the_branches_run_twice_and_the_shortcuts_once(kind):
     backbone = build(kind, norm_eval=False, with_cp=True)
     sum(o.square().mean() for o in features(backbone, (2, 3, 32, 32))).backward()
     block = backbone.layer4[0]
-    assert (block.norm1.num_batches_tracked, block.shortcut.norms[0].num_batches_tracked) == (2, 1)
+    assert (block.norm1.num_batches_tracked, block.source_norm.num_batches_tracked) == (2, 1)
 
 
 @ds2_kinds
@@ -233,7 +250,7 @@ def test_initialisation(kind):
     for stage in stages(backbone):
         for number, block in enumerate(stage, start=1):
             assert (block.norm1.weight.min(), block.norm3.weight.abs().max()) == (1, 0)
-            weights = torch.stack([norm.weight for norm in block.shortcut.norms])
+            weights = block.shortcut.weight
             assert torch.equal(weights, torch.full_like(weights, 1 / number))
     kept.init_weights()
     assert kept.layer1[0].norm3.weight.min() == 1
@@ -258,7 +275,6 @@ def test_exports_with_dynamic_batch_and_size(kind):
         (DSNet, dict(depth=18), 'DSNet has depths 50, 101, 152, not 18'),
         (DSNet, dict(shortcut='identity_dense', **INNER), 'cannot apply'),
         (DSNet, dict(dcn=dict(type='DCNv2'), conv_cfg=dict(type='ConvWS')), 'together with dcn'),
-        (DSNet, dict(norm_cfg=dict(type='BN', affine=False)), 'must have an affine scale'),
         (DSNet, dict(plugins=[dict(cfg={}, position='end')]), 'position of a plugin'),
         (DS2Res2Net, dict(style='caffe'), "always has style='pytorch'"),
         (DS2Res2Net, dict(scales=1), 'scales must be at least 2'),

@@ -89,7 +89,7 @@ def test_the_split_stage_is_its_equation():
     assert [(c.blocks, c.groups) for c in stage.convs] == [(1, 2), (2, 2), (4, 2), (8, 1)]
     x = torch.randn(2, 32, 6, 5, dtype=torch.float64)
     ys = []
-    for conv, norm, part in zip(stage.convs, stage.norms, x.split(8, dim=1), strict=True):
+    for conv, part in zip(stage.convs, x.split(8, dim=1), strict=True):
         thin_filters = conv.weight.chunk(conv.groups)  # W'_g
         blocks = part.unflatten(1, (conv.groups, conv.blocks, -1))  # X_gb
         y = [
@@ -97,7 +97,7 @@ def test_the_split_stage_is_its_equation():
             for g in range(conv.groups)
             for b in range(conv.blocks)
         ]
-        ys.append(F.relu(norm(torch.cat(y, 1))))
+        ys.append(F.relu(nn.BatchNorm2d(8).double()(torch.cat(y, 1))))  # as the common norm begins
     mixed = stage.mixer(ys[0] + ys[1] + ys[2] + ys[3])
     assert torch.allclose(stage(x), torch.cat([y + mixed for y in ys], 1), atol=1e-10)
 
