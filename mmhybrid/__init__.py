@@ -8,11 +8,12 @@ neither. ``mmhybrid.registry`` makes the backbones, layers and the metric known 
 import warnings as _warnings
 
 from mmhybrid import _stack
+from mmhybrid.fusing import fuse
 from mmhybrid.paths import config_path
 from mmhybrid.version import __version__
 from mmhybrid.zoo import create_backbone, list_backbones
 
-__all__ = ['__version__', 'config_path', 'create_backbone', 'list_backbones']
+__all__ = ['__version__', 'config_path', 'create_backbone', 'fuse', 'list_backbones']
 
 _sentence = _stack.problem()
 if _sentence is not None:

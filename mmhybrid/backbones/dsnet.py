@@ -187,8 +187,9 @@ class DSNet(DenseShortcuts, ResNet):
     """ResNet with dense shortcuts; ``DSNet(50)`` is DSNet-50, ``DSNet(50, inner_shortcut=True)`` is DS2Net-50.
 
     A stage of n blocks adds n (n + 1) / 2 weighted sources: at most 21 at depth 50, but 276 and 666 at depths 101 and
-    152, which is slow. In training it keeps a normalised copy of each of its n sources. A checkpoint of ResNet fits by its keys; with ``shortcut_start='last'`` and ``norm_eval=True`` the
-    backbone starts as that ResNet. BN in eval mode does not normalise: train with ``norm_eval=False`` or GN shortcuts.
+    152, which is slow. In training it keeps a normalised copy of each of its n sources. A checkpoint of ResNet fits by
+    its keys; with ``shortcut_start='last'`` and ``norm_eval=True`` the backbone starts as that ResNet. BN in eval mode
+    does not normalise: train with ``norm_eval=False`` or GN shortcuts.
 
     Args:
         depth: 50, 101 or 152.

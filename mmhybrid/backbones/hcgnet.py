@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import torch.utils.checkpoint
 from mmcv.cnn import build_norm_layer
 from mmdet.registry import MODELS
@@ -23,7 +22,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmhybrid.layers.smg import SMG, MakeNorm
+from mmhybrid.layers.preact import MakeNorm, Statistics, can_share, joined, measure, norm_relu
+from mmhybrid.layers.smg import SMG
 from mmhybrid.layers.tied import largest_divisor
 
 # The stem, the number of SMG modules in each hybrid block, and the channels k that each of them adds.
@@ -71,12 +71,18 @@ class HybridBlock(nn.ModuleList):
     def forward(self, x: Tensor) -> Tensor:
         """Extend ``x`` (N, C, H, W) by the output of each module."""
         features = [x]
-        for smg in self:
+        # Every module normalises all channels so far; their statistics are measured once, when the channels are new.
+        measured = [measure(x)] if can_share(*(smg.squeeze.conv1x1.norm for smg in self)) else []
+        for i, smg in enumerate(self):
+            statistics = joined(measured) if measured else None
+
             # The concatenation is inside what is recomputed: it is what a dense block fills the memory with.
-            def extend(*features: Tensor, smg: SMG = smg) -> Tensor:
-                return smg(torch.cat(features, dim=1))
+            def extend(*features: Tensor, smg: SMG = smg, statistics: Statistics | None = statistics) -> Tensor:
+                return smg(torch.cat(features, dim=1), statistics)
 
             features.append(_run(extend, *features, with_cp=self.with_cp))
+            if measured and i + 1 < len(self):
+                measured.append(measure(features[-1]))
         return torch.cat(features, dim=1)
 
 
@@ -221,7 +227,7 @@ class HCGNet(BaseModule):
 
     def _activate(self, stage: int, x: Tensor) -> Tensor:
         if stage + 1 == self.num_stages:
-            return F.relu(self.norm(x))
+            return norm_relu(self.norm, x)
         return getattr(self, f'transition{stage + 1}').activate(x)
 
     def _freeze_stages(self) -> None:

@@ -31,8 +31,8 @@ class TiedSplitConv(nn.Module):
     """The split 3x3 stage of a tied bottleneck, with its mixer.
 
     With x split into s equal groups of channels x_i, y_1 || ... || y_s = ReLU(Norm(TBC_{B_1}(x_1) || ... ||
-    TBC_{B_s}(x_s))), m = ReLU(Norm(conv(mix(y)))) where mix is the element-wise sum or the concatenation, and the output
-    is (y_1 + m) || ... || (y_s + m). One BN over all splits is one BN for each.
+    TBC_{B_s}(x_s))), m = ReLU(Norm(conv(mix(y)))) where mix is the element-wise sum or the concatenation, and the
+    output is (y_1 + m) || ... || (y_s + m). One BN over all splits is one BN for each.
 
     Args:
         width: Channels of one split, w.

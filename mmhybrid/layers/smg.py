@@ -8,15 +8,13 @@ Our choices: inputs need not be square; with a batch of one image in training, t
 running statistics (see :func:`normalise_gate`); which normalisation layers are used is an argument.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-MakeNorm = Callable[[int], nn.Module]
+from .preact import MakeNorm, PreActConv2d, Statistics, can_share, measure
 
 
 def normalise_gate(norm: nn.Module, x: Tensor) -> Tensor:
@@ -43,42 +41,9 @@ def _is_synchronised(norm: nn.Module) -> bool:
     return several and dist.get_world_size(norm.process_group) > 1
 
 
-class PreActConv2d(nn.Module):
-    r"""Pre-activation convolution, :math:`Y = W * \mathrm{ReLU}(BN(X))`, without a bias and with "same" padding.
-
-    Args:
-        in_channels: Channels of the input, C_i.
-        out_channels: Channels of the output, C_o.
-        kernel_size: Size of the kernel, odd.
-        stride, dilation, groups: As of ``nn.Conv2d``.
-        make_norm: Builds the normalisation layer (BN above) for a number of channels.
-
-    Shape:
-        - input: (N, C_i, H, W), output: (N, C_o, ceil(H / stride), ceil(W / stride)).
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-        make_norm: MakeNorm = nn.BatchNorm2d,
-    ):
-        super().__init__()
-        padding = dilation * (kernel_size // 2)
-        self.norm = make_norm(in_channels)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
-
-    def activate(self, x: Tensor) -> Tensor:
-        """Return ReLU(BN(X)), of the shape of ``x`` (N, C_i, H, W)."""
-        return F.relu(self.norm(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` (N, C_i, H, W)."""
-        return self.conv(self.activate(x))
+def _pointwise(conv: nn.Conv2d, z: Tensor) -> Tensor:
+    """A 1x1 convolution of a map of one pixel (N, C, 1, 1), as the matrix product that it is."""
+    return F.linear(z.flatten(1), conv.weight.flatten(1), conv.bias)[:, :, None, None]
 
 
 class SqueezeCell(nn.Module):
@@ -111,9 +76,9 @@ class SqueezeCell(nn.Module):
         self.conv1x1 = PreActConv2d(in_channels, squeeze_channels, 1, make_norm=make_norm)
         self.conv3x3 = PreActConv2d(squeeze_channels, channels, 3, stride, groups=groups, make_norm=make_norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Squeeze ``x`` (N, C~, H, W)."""
-        return self.conv3x3(self.conv1x1(x))
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """Squeeze ``x`` (N, C~, H, W); ``statistics`` are those of x, if known."""
+        return self.conv3x3(self.conv1x1(x, statistics))
 
 
 class ExcitationCell(nn.Module):
@@ -139,7 +104,9 @@ class ExcitationCell(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return X^{3x3} and X^{5x5} of ``x`` (N, C, H, W)."""
-        return self.conv3x3(x), self.conv5x5(x)
+        # Both normalise the same map.
+        statistics = measure(x) if can_share(self.conv3x3.norm, self.conv5x5.norm) else None
+        return self.conv3x3(x, statistics), self.conv5x5(x, statistics)
 
 
 class GlobalAttentionPool(nn.Module):
@@ -199,10 +166,10 @@ class UpdateGate(nn.Module):
     def forward(self, x3x3: Tensor, x5x5: Tensor) -> Tensor:
         """Return v (N, C, 1, 1) of the two branches (N, C, H, W)."""
         z3x3, z5x5 = self.pool3x3(x3x3), self.pool5x5(x5x5)
-        h = torch.tanh(normalise_gate(self.norm, self.fc(torch.cat((z3x3, z5x5), dim=1))))
+        h = torch.tanh(normalise_gate(self.norm, _pointwise(self.fc, torch.cat((z3x3, z5x5), dim=1))))
         # A softmax over two is the sigmoid of their difference, which autocast does not turn into float32.
-        u3x3 = torch.sigmoid(self.fc3x3(h) - self.fc5x5(h))
-        return u3x3 * z3x3 + (1 - u3x3) * z5x5
+        u3x3 = torch.sigmoid(_pointwise(self.fc3x3, h) - _pointwise(self.fc5x5, h))
+        return torch.lerp(z5x5, z3x3, u3x3)
 
 
 class ForgetGate(nn.Module):
@@ -231,8 +198,8 @@ class ForgetGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return f (N, C, 1, 1) of X' ``x`` (N, C, H, W)."""
-        h = torch.tanh(normalise_gate(self.norm, self.fc1(self.pool(x))))
-        return torch.sigmoid(self.fc2(h))
+        h = torch.tanh(normalise_gate(self.norm, _pointwise(self.fc1, self.pool(x))))
+        return torch.sigmoid(_pointwise(self.fc2, h))
 
 
 class SMG(nn.Module):
@@ -292,9 +259,11 @@ class SMG(nn.Module):
 
     def transform(self, activated: Tensor) -> Tensor:
         """Return O (N, C, H', W') from what :meth:`activate` returned."""
-        x = self.squeeze.conv3x3(self.squeeze.conv1x1.conv(activated))
-        return self.forget(x) * x + self.update(*self.excite(x))
+        return self._gated(self.squeeze.conv3x3(self.squeeze.conv1x1.conv(activated)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (N, C~, H, W)."""
-        return self.transform(self.activate(x))
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """Transform ``x`` (N, C~, H, W); ``statistics`` are those of x, if known."""
+        return self._gated(self.squeeze(x, statistics))
+
+    def _gated(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.update(*self.excite(x)), self.forget(x), x)

@@ -6,6 +6,7 @@ from torch import nn
 
 from mmhybrid.layers.dense_shortcut import DenseShortcut
 
+
 def bare_norm(channels):
     return nn.BatchNorm2d(channels, affine=False)
 

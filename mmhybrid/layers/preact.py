@@ -1,0 +1,227 @@
+"""Pre-activation convolutions, Y = W * ReLU(BN(X)), that keep little for the backward pass and share statistics.
+
+Paper: K. He et al., "Identity Mappings in Deep Residual Networks", arXiv 1603.05027 (the order); G. Pleiss et al.,
+"Memory-Efficient Implementation of DenseNets", arXiv 1707.06990 (recomputing what normalisation makes).
+Deviations: none; the numbers are those of the three layers one after the other.
+Our choices: only X is kept for the backward pass, and ReLU(BN(X)) is computed again there: it is as large as X, and
+computing it is one pass over memory. The batch statistics of a channel do not depend on the layer that asks, so where
+several layers normalise the same channels, these are measured once; measuring costs a CPU more than normalising.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+MakeNorm = Callable[[int], nn.Module]
+
+
+class Statistics(NamedTuple):
+    """Mean and variance of a map's channels over its batch and pixels.
+
+    Attributes:
+        mean: (C,).
+        var: Biased variance, (C,).
+        count: Number of values of a channel.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: int
+
+
+@torch.no_grad()
+def measure(x: Tensor) -> Statistics:
+    """Statistics of ``x`` (N, C, H, W), in float32 or wider whatever its type."""
+    ones = torch.ones(x.shape[1], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+    # The kernels of batch normalisation, since torch.var_mean is ten times slower on a CPU.
+    eps = 1e-5
+    if x.is_cuda:
+        mean, invstd = torch.batch_norm_stats(x, eps)
+    else:
+        _, mean, invstd = torch.native_batch_norm(x, ones, None, None, None, True, 0.0, eps)
+    return Statistics(mean, (invstd**-2 - eps).clamp_(min=0), x.numel() // x.shape[1])
+
+
+def joined(statistics: Sequence[Statistics]) -> Statistics:
+    """Statistics of the concatenation of maps, from theirs."""
+    means, variances, counts = zip(*statistics, strict=True)
+    return Statistics(torch.cat(means), torch.cat(variances), counts[0])
+
+
+def can_share(*norms: nn.Module) -> bool:
+    """Whether all of some norms normalise by the statistics of this process's batch, whatever the layer.
+
+    Compilers take the plain layers: they find what to fuse and what to compute again themselves.
+    """
+    return not torch.compiler.is_compiling() and all(
+        type(norm) is nn.BatchNorm2d and norm.training and not _is_hooked(norm) for norm in norms
+    )
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    # Whoever hooks a layer wants it to be called.
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+@torch.no_grad()
+def _track(norm: nn.BatchNorm2d, statistics: Statistics) -> None:
+    """Move the running statistics as ``norm`` itself would."""
+    if not norm.track_running_stats:
+        return
+    norm.num_batches_tracked.add_(1)
+    momentum = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    unbiased = statistics.var * (statistics.count / max(statistics.count - 1, 1))
+    norm.running_mean.lerp_(statistics.mean.to(norm.running_mean.dtype), momentum)
+    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), momentum)
+
+
+def norm_relu(norm: nn.Module, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+    """Return ReLU(norm(X)).
+
+    Args:
+        norm: Normalisation layer of C channels.
+        x: X (N, C, H, W); so is the output.
+        statistics: Those of X where they are known; used where :func:`can_share` holds.
+    """
+    if statistics is None or not can_share(norm):
+        normed = norm(x)
+        return F.relu(normed, inplace=normed is not x and not torch.is_grad_enabled())
+    _track(norm, statistics)
+    return _NormRelu.apply(x, norm.weight, norm.bias, statistics.mean, statistics.var, norm.eps)
+
+
+class PreActConv2d(nn.Module):
+    r"""Pre-activation convolution, :math:`Y = W * \mathrm{ReLU}(BN(X))`, without a bias and with "same" padding.
+
+    Args:
+        in_channels: Channels of the input, C_i.
+        out_channels: Channels of the output, C_o.
+        kernel_size: Size of the kernel, odd.
+        stride, dilation, groups: As of ``nn.Conv2d``.
+        make_norm: Builds the normalisation layer (BN above) for a number of channels.
+
+    Shape:
+        - input: (N, C_i, H, W), output: (N, C_o, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        make_norm: MakeNorm = nn.BatchNorm2d,
+    ):
+        super().__init__()
+        padding = dilation * (kernel_size // 2)
+        self.norm = make_norm(in_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
+
+    def activate(self, x: Tensor) -> Tensor:
+        """Return ReLU(BN(X)), of the shape of ``x`` (N, C_i, H, W)."""
+        return norm_relu(self.norm, x)
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """Convolve ``x`` (N, C_i, H, W); ``statistics`` are those of x, if known."""
+        norm, conv = self.norm, self.conv
+        if not torch.is_grad_enabled() or not can_share(norm) or _is_hooked(conv):
+            return conv(norm_relu(norm, x, statistics))
+        if statistics is None:
+            statistics = measure(x)
+        _track(norm, statistics)
+        options = (conv.stride, conv.padding, conv.dilation, conv.groups)
+        return _NormReluConv.apply(
+            x, norm.weight, norm.bias, conv.weight, statistics.mean, statistics.var, norm.eps, options
+        )
+
+
+def _apply_norm_relu(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
+    # Batch normalisation by given statistics is what its evaluation mode computes.
+    return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps).relu_()
+
+
+def _norm_relu_backward(
+    grad: Tensor, out: Tensor, x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, eps: float, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of x, the weight and the bias; ``out`` is ReLU(BN(x)), and the statistics are those of x."""
+    grad = torch.ops.aten.threshold_backward(grad, out, 0)
+    invstd = (var + eps).rsqrt()
+    return torch.ops.aten.native_batch_norm_backward(grad, x, weight, None, None, mean, invstd, True, eps, wanted)
+
+
+class _NormRelu(torch.autograd.Function):
+    """ReLU(BN(x)) by the batch statistics, which are given, since they depend on x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
+        out = _apply_norm_relu(x, weight, bias, mean, var, eps)
+        ctx.save_for_backward(x, weight, mean, var, out)
+        ctx.eps = eps
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, var, out = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[:3])
+        return *_norm_relu_backward(grad, out, x, weight, mean, var, ctx.eps, wanted), None, None, None
+
+
+class _NormReluConv(torch.autograd.Function):
+    """The same, convolved; of the maps only x is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        kernel: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        eps: float,
+        options: tuple,
+    ) -> Tensor:
+        activated = _apply_norm_relu(x, weight, bias, mean, var, eps)
+        device = x.device.type
+        # Autocast is on here and off in the backward pass, which has to compute in the same type.
+        ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        out = F.conv2d(activated.to(ctx.dtype), kernel.to(ctx.dtype), None, *options)
+        ctx.save_for_backward(x, weight, bias, kernel, mean, var)
+        ctx.eps, ctx.options = eps, options
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, kernel, mean, var = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.options
+        needs = ctx.needs_input_grad
+        activated = _apply_norm_relu(x, weight, bias, mean, var, ctx.eps)
+        grad, grad_kernel, _ = torch.ops.aten.convolution_backward(
+            grad,
+            activated.to(ctx.dtype),
+            kernel.to(ctx.dtype),
+            None,
+            stride,
+            padding,
+            dilation,
+            False,
+            (0, 0),
+            groups,
+            (any(needs[:3]), needs[3], False),
+        )
+        grads = (None, None, None)
+        if grad is not None:
+            grad = grad.to(activated.dtype)
+            grads = _norm_relu_backward(grad, activated, x, weight, mean, var, ctx.eps, list(needs[:3]))
+        grad_kernel = None if grad_kernel is None else grad_kernel.to(kernel.dtype)
+        return *grads, grad_kernel, None, None, None, None
