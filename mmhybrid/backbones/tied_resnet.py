@@ -75,15 +75,15 @@ class TiedSplitConv(nn.Module):
         y = self.relu(self.norm(y))
         if self.mixer is None:
             return y
-        mixed = self.mixer(self._sum(y) if self.mix_sum else y)
-        # Broadcasting over a view with a dimension of splits keeps the memory format and copies nothing.
-        return (y.unflatten(1, (-1, self.width)) + mixed.unsqueeze(1)).flatten(1, 2)
-
-    def _sum(self, y: Tensor) -> Tensor:
-        # A reduction's result is contiguous, so it is taken in the order in which the map lies in memory.
         if y.is_contiguous():
-            return y.unflatten(1, (-1, self.width)).sum(1)
-        return y.permute(0, 2, 3, 1).unflatten(-1, (-1, self.width)).sum(-2).permute(0, 3, 1, 2)
+            splits = y.unflatten(1, (-1, self.width))  # (N, s, w, H, W)
+            mixed = self.mixer(splits.sum(1) if self.mix_sum else y)
+            return (splits + mixed.unsqueeze(1)).flatten(1, 2)
+        # The same in the order of a channels_last map in memory: what a reduction returns is contiguous, here the sum
+        # and in the backward pass the gradient of what is broadcast.
+        splits = y.permute(0, 2, 3, 1).unflatten(-1, (-1, self.width))  # (N, H, W, s, w)
+        mixed = self.mixer(splits.sum(-2).permute(0, 3, 1, 2) if self.mix_sum else y)
+        return (splits + mixed.permute(0, 2, 3, 1).unsqueeze(-2)).flatten(-2).permute(0, 3, 1, 2)
 
 
 class TiedBottleneck(Bottleneck):
