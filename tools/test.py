@@ -13,6 +13,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
+from mmhybrid.engine import FuseNormsHook  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
 
 
@@ -30,6 +31,9 @@ def parse_args():
         help="write the detections in COCO's results format to PREFIX.bbox.json and PREFIX.segm.json",
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions as a pickle, as MMDetection does')
+    parser.add_argument(
+        '--fuse', action='store_true', help='fold the batch norms into the convolutions first: the same AP, faster'
+    )
     parser.add_argument('--show-dir', metavar='DIR', help='draw detections into WORK_DIR/<time>/DIR')
     return parser.parse_args()
 
@@ -57,6 +61,8 @@ def main():
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    if args.fuse:
+        runner.register_hook(FuseNormsHook())
     runner.test()
 
 

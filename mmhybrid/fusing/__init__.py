@@ -54,6 +54,7 @@ def fuse_in_place(model: nn.Module) -> tuple[int, int]:
 
     before = len(batch_norms(model))
     apply_rules(Folding(model), model)
-    model.eval().requires_grad_(False)
+    model.eval()  # returns nothing in MMDetection's ResNet
+    model.requires_grad_(False)
     remaining = len(batch_norms(model))
     return before - remaining, remaining

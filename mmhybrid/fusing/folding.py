@@ -116,8 +116,9 @@ def _scaled(conv: nn.Module, scale: Tensor, shift: Tensor) -> nn.Module:
 def _untied(conv: TiedBlockConv2d) -> nn.Conv2d:
     """A tied convolution as a grouped one with B filters that may differ.
 
-    One grouped convolution takes no longer than a tied one and a norm: with one CPU thread, 0.5 to 1.0 of the time in
-    the shapes of TiedResNet-50, TiedResNeXt-50 and TiedResNeSt-50, but for the splits of the last stage, 1.1.
+    That is no slower than a tied convolution and a norm: in the shapes of TiedResNet-50, TiedResNeXt-50 and
+    TiedResNeSt-50 it takes 0.2 to 1.0 of their time on one CPU thread, and 1.1 to 1.2 only for the small splits of
+    TiedResNet's last stage in NCHW.
     """
     shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
     untied = nn.Conv2d(*shape, groups=conv.groups * conv.blocks, bias=False, device='meta')

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,6 +66,23 @@ def test_two_processes_give_the_same_numbers_as_one(tool, trained, shapes, scala
         two, one = (json.loads(p.with_suffix(f'.{iou_type}.json').read_text()) for p in (tmp_path / 'val', scalars[0]))
         assert len(one) > 100
         assert two == one
+
+
+def test_folded_batch_norms_give_the_same_numbers(tool, trained, shapes, scalars, tmp_path):
+    values = run_test(tool, trained, shapes, tmp_path / 'val', '--fuse')
+    assert values == pytest.approx(scalars[1], abs=1e-4)
+    log = next((tmp_path / 'test').rglob('*.log')).read_text()
+    assert len(re.findall(r'Folded (\d+) of \1 batch norms for this test; 0 remain', log)) == 1
+    # After one epoch AP is about 0, so the detections themselves, too.
+    fused, plain = (boxes(prefix) for prefix in (tmp_path / 'val', scalars[0]))
+    assert len(plain) > 100
+    found = [np.isclose(fused, box, rtol=0, atol=(0, 0, 1e-4, *[0.01] * 4)).all(axis=1).any() for box in plain]
+    assert np.mean(found) > 0.99  # one at the very edge of a threshold may be missing
+
+
+def boxes(prefix):
+    results = json.loads(prefix.with_suffix('.bbox.json').read_text())
+    return np.array([[r['image_id'], r['category_id'], r['score'], *r['bbox']] for r in results])
 
 
 def test_two_processes_train(tool, shapes, tmp_path):

@@ -1,0 +1,334 @@
+"""Folding batch norms changes no output, folds all that the tables say, and leaves the rest alone."""
+
+import copy
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import mmdet
+import pytest
+import torch
+from mmcv.cnn import ConvModule, build_conv_layer
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import mmhybrid
+import mmhybrid.registry
+from mmhybrid import zoo
+from mmhybrid.backbones.hcgnet import ARCHS
+from mmhybrid.engine import FuseNormsHook
+from mmhybrid.errors import InputError
+
+from .test_zoo import NAMES, image, narrow
+
+SIZE = (2, 3, 48, 40)
+# Batch norms that remain; of all classes that are not named, none.
+REMAINING = {
+    # Each SMG module's on the concatenation and the two on X', and the final one. SMG modules: those of the hybrid
+    # blocks, and a transition between two of them.
+    'HCGNet': lambda options: (
+        3 * (sum(ARCHS[options['arch']]['blocks']) + len(ARCHS[options['arch']]['blocks']) - 1) + 1
+    ),
+}
+# MMDetection's, narrow: batch norms before; none remains. A block has `depth` of them, and each stage a projection.
+MMDET = {
+    'ResNet-18': (dict(type='ResNet', depth=18), 20),
+    'ResNet-50': (dict(type='ResNet', depth=50), 53),
+    'ResNet-50-D': (dict(type='ResNetV1d', depth=50), 55),
+    'ResNeXt-50': (dict(type='ResNeXt', depth=50, groups=4, base_width=4), 53),
+    'Res2Net-50': (dict(type='Res2Net', depth=50, base_width=8), 1 + 2 + 4 + 16 * 5),
+    'ResNeSt-50': (dict(type='ResNeSt', depth=50, stem_channels=16), 1 + 2 + 4 + 16 * 4),
+}
+DCN1, DCN2 = dict(type='DCN', deform_groups=1), dict(type='DCNv2', deform_groups=1)
+IN_FIRST_STAGE = dict(stage_with_dcn=(True, False, False, False))
+PLUGINS = [
+    dict(cfg=dict(type='SqueezeExcite', postfix=i), position=f'after_conv{i}', stages=(True, False, False, True))
+    for i in (1, 2, 3)
+]
+# Options that change which norm follows which convolution; batch norms that remain.
+OPTIONS = {
+    'tiedresnet50 dcn': ('tiedresnet50', dict(dcn=DCN2, **IN_FIRST_STAGE), 3),
+    'tiedresnext50 dcn': ('tiedresnext50', dict(dcn=DCN2, **IN_FIRST_STAGE), 3),
+    'tiedresnest50 dcn': ('tiedresnest50', dict(dcn=DCN2, **IN_FIRST_STAGE), 3),
+    'tiedresnet50 splits': ('tiedresnet50', dict(mixer=None, blocks=(1, 2), splits=2, entry_blocks=1), 0),
+    'tiedresnet50 concat': ('tiedresnet50', dict(mixer='concat', plugins=PLUGINS), 0),
+    'tiedresnest50 radix': ('tiedresnest50', dict(radix=1, groups=2), 0),
+    'dsnet50 dcn': ('dsnet50', dict(dcn=DCN1, **IN_FIRST_STAGE), 3),
+    'ds2net50 dcn': ('ds2net50', dict(dcn=DCN2, plugins=PLUGINS, **IN_FIRST_STAGE), 0),
+    'ds2net50 without X_0': ('ds2net50', dict(include_stage_input=False, shortcut_start='last'), 0),
+    'ds2net50 GN': ('ds2net50', dict(shortcut_norm_cfg=dict(type='GN', num_groups=1)), 0),
+    'ds2net50 style': ('ds2net50', dict(style='caffe', avg_down=True, norm_cfg=dict(type='SyncBN')), 0),
+    'ds2res2net50 without X_0': ('ds2res2net50', dict(include_stage_input=False, dcn=DCN2, **IN_FIRST_STAGE), 0),
+    'hsresnet50 dcn': ('hsresnet50', dict(dcn=DCN2, plugins=PLUGINS, **IN_FIRST_STAGE), 0),
+    'sae_resnet50 style': ('sae_resnet50', dict(deep_stem=True, style='caffe', dcn=DCN2, **IN_FIRST_STAGE), 0),
+}
+
+
+def stirred(model):
+    """Random norms, so that each one and its place matter; in evaluation."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean.normal_(0, 0.5, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            if module.weight is not None:
+                nn.init.uniform_(module.weight, 0.5, 1, generator=generator)
+                module.weight.data[::3] *= -1
+                nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+    model.eval()  # returns nothing in MMDetection's ResNet
+    return model
+
+
+def count(model):
+    return sum(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def check(model, *inputs, remaining=0, call=lambda model, *inputs: model(*inputs)):
+    """Compare a model, which is to stay as it is, with what ``fuse`` makes of it, in both precisions."""
+    stirred(model)
+    with torch.no_grad():
+        for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+            model = model.to(dtype)
+            before = copy.deepcopy(model.state_dict())
+            fused = mmhybrid.fuse(model)
+            assert count(fused) == remaining
+            after = model.state_dict()
+            assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+            maps = [x.to(dtype) for x in inputs]
+            pairs = list(zip(flat(call(model, *maps)), flat(call(fused, *maps)), strict=True))
+            assert pairs
+            for expected, out in pairs:
+                assert out.dtype == dtype
+                assert (out - expected).abs().max() <= tolerance * expected.abs().max()
+    return fused
+
+
+def flat(outs):
+    if isinstance(outs, torch.Tensor):
+        return [outs]
+    return [tensor for out in outs for tensor in flat(out)]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_backbone_of_the_zoo(name):
+    variant = zoo.VARIANTS[name]
+    backbone = narrow(name)
+    remaining = REMAINING.get(variant.type, lambda options: 0)(variant.options)
+    fused = check(backbone, image(SIZE), remaining=remaining)
+    assert not any(module.training for module in fused.modules())
+
+
+@pytest.mark.parametrize('name', MMDET)
+def test_backbones_of_mmdetection(name):
+    config, before = MMDET[name]
+    backbone = MODELS.build(dict(base_channels=16, **config))
+    assert count(backbone) == before
+    check(backbone, image(SIZE))
+
+
+@pytest.mark.parametrize('case', OPTIONS)
+def test_options_that_move_norms(case):
+    name, options, remaining = OPTIONS[case]
+    backbone = narrow(name, **options)
+    for module in backbone.modules():  # zero at first: nothing deforms, and no plug-in does anything
+        if hasattr(module, 'conv_offset'):
+            nn.init.normal_(module.conv_offset.weight, std=0.1)
+    check(backbone, image(SIZE), remaining=remaining)
+
+
+@pytest.mark.parametrize('name', ['tiedresnet50', 'ds2net50', 'hcgnet_a1'])
+def test_group_norms_stay(name):
+    backbone = narrow(name, norm_cfg=dict(type='GN', num_groups=1))
+    fused = check(backbone, image(SIZE))
+    assert sum(isinstance(m, nn.GroupNorm) for m in fused.modules()) == sum(
+        isinstance(m, nn.GroupNorm) for m in backbone.modules()
+    )
+
+
+def test_norms_without_running_statistics_stay():
+    backbone = narrow('sae_resnet18', norm_cfg=dict(type='BN', track_running_stats=False)).eval()
+    assert count(mmhybrid.fuse(backbone)) == count(backbone)
+
+
+def test_memory_format_and_type_are_kept():
+    backbone = stirred(narrow('tiedresnext50')).bfloat16().to(memory_format=torch.channels_last)
+    fused = mmhybrid.fuse(backbone)
+    maps = [p for p in fused.parameters() if p.dim() == 4]
+    assert {p.dtype for p in fused.parameters()} == {torch.bfloat16}
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
+
+
+def test_a_fused_model_cannot_be_trained():
+    fused = mmhybrid.fuse(narrow('sae_resnet18'))
+    with pytest.raises(RuntimeError, match='does not require grad'):
+        fused.train()(image(SIZE))[-1].sum().backward()
+
+
+# A convolution and what follows it, as mmcv builds them
+
+
+@pytest.mark.parametrize(
+    ('options', 'folds'),
+    [
+        (dict(order=('conv', 'norm', 'act')), True),
+        (dict(order=('act', 'conv', 'norm')), True),
+        (dict(order=('norm', 'conv', 'act')), False),
+        (dict(order=('conv', 'act', 'norm')), False),
+        (dict(bias=True, padding_mode='reflect'), True),
+        (dict(efficient_conv_bn_eval=True), True),
+        (dict(with_spectral_norm=True), False),
+        (dict(conv_cfg=dict(type='Conv')), True),
+        (dict(conv_cfg=dict(type='ConvWS')), False),
+        (dict(conv_cfg=dict(type='deconv')), False),
+        (dict(conv_cfg=dict(type='TiedBlockConv', blocks=2), groups=2, stride=2, bias=True), True),
+        (dict(conv_cfg=dict(type='TiedBlockConv', blocks=1), dilation=2), True),
+    ],
+    ids=lambda value: '-'.join(map(str, value)) if isinstance(value, dict) else '',
+)
+def test_conv_modules(options, folds):
+    module = ConvModule(8, 8, 3, padding=options.get('dilation', 1), norm_cfg=dict(type='BN'), **options)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_()
+    check(module, torch.randn(2, 8, 9, 9), remaining=0 if folds else 1)
+
+
+def test_sequences_and_what_only_looks_like_one():
+    class Doubled(nn.Sequential):
+        def forward(self, x):
+            return self[1](2 * self[0](x))
+
+    def pair():
+        return nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    check(nn.Sequential(*pair(), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)), image(SIZE), remaining=1)
+    check(Doubled(*pair()), image(SIZE), remaining=1)
+    check(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1)), image(SIZE), remaining=1)
+    hooked = nn.Sequential(*pair())
+    hooked[0].register_forward_hook(lambda module, args, out: 2 * out)
+    check(hooked, image(SIZE), remaining=1)
+
+
+def test_a_convolution_or_a_norm_in_two_places_is_left_alone():
+    conv, norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+    norms = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    check(nn.Sequential(conv, norms[0], nn.ReLU(), conv, norms[1]), image(SIZE), remaining=2)
+    check(nn.Sequential(conv, norm, nn.ReLU(), nn.Conv2d(3, 3, 1), norm), image(SIZE), remaining=1)
+    # One module in two places is folded once; and a parameter that another module has too is not changed there.
+    both = nn.Sequential(conv, norm)
+    other = nn.Conv2d(3, 3, 1)
+    other.weight = conv.weight
+    check(nn.Sequential(both, other, both), image(SIZE))
+
+
+def test_norms_of_shared_convolutions_in_a_head_stay():
+    head = MODELS.build(
+        dict(
+            type='RetinaSepBNHead',
+            num_ins=3,
+            num_classes=2,
+            in_channels=8,
+            feat_channels=8,
+            stacked_convs=2,
+            norm_cfg=dict(type='BN'),
+            anchor_generator=dict(
+                type='AnchorGenerator', strides=[8, 16, 32], ratios=[1.0], octave_base_scale=4, scales_per_octave=1
+            ),
+        )
+    )
+    maps = [torch.randn(1, 8, size, size) for size in (8, 4, 2)]
+    check(head, *maps, remaining=3 * 2 * 2, call=lambda head, *maps: head(maps))
+
+
+# Whole detectors
+
+BN = dict(type='BN')
+BACKBONE = dict(depth=18, base_channels=16, init_cfg=None)
+NECK = dict(in_channels=[16, 32, 64, 128], out_channels=16, norm_cfg=BN)
+
+
+def build(name, **parts):
+    path = Path(mmdet.__file__).parent / '.mim' / 'configs' / '_base_' / 'models' / f'{name}.py'
+    cfg = Config.fromfile(path)
+    init_default_scope('mmdet')
+    cfg.merge_from_dict({'model.backbone': BACKBONE, 'model.neck': NECK, **parts})
+    return MODELS.build(cfg.model)
+
+
+def retinanet():
+    return build('retinanet_r50_fpn', **{'model.bbox_head': dict(norm_cfg=BN, in_channels=16, feat_channels=16)})
+
+
+def test_a_retinanet():
+    # ResNet-18; laterals, outputs and two extra levels of the FPN; two towers of four, shared by the levels.
+    model = retinanet()
+    assert count(model) == 20 + (3 + 3 + 2) + 2 * 4
+    check(model, image(SIZE), call=lambda model, x: model(x, mode='tensor'))
+
+
+def test_a_mask_rcnn():
+    roi_head = {
+        'model.roi_head.bbox_head': dict(
+            type='Shared4Conv1FCBBoxHead', conv_out_channels=16, fc_out_channels=32, in_channels=16, norm_cfg=BN
+        ),
+        'model.roi_head.mask_head': dict(in_channels=16, conv_out_channels=16, norm_cfg=BN),
+        'model.rpn_head': dict(in_channels=16, feat_channels=16),
+    }
+
+    def call(model, x, rois, masks):
+        maps = model.extract_feat(x)
+        return maps, model.rpn_head(maps), model.roi_head.bbox_head(rois), model.roi_head.mask_head(masks)
+
+    model = build('mask-rcnn_r50_fpn', **roi_head)
+    # ResNet-18, laterals and outputs of the FPN, and the convolutions of both heads.
+    assert count(model) == 20 + (4 + 4) + 4 + 4
+    check(model, image(SIZE), torch.randn(3, 16, 7, 7), torch.randn(3, 16, 14, 14), call=call)
+
+
+# The hook of tools/test.py, which tests/tools runs
+
+
+def runner_of(model, *hooks):
+    messages = []
+    logger = logging.Logger('test')
+    logger.addHandler(logging.Handler())
+    logger.handlers[0].emit = lambda record: messages.append(record.getMessage())
+    return SimpleNamespace(model=model, hooks=hooks, logger=logger), messages
+
+
+def test_the_hook_changes_the_runners_model(tmp_path):
+    model = stirred(retinanet())
+    with torch.no_grad():
+        expected = flat(model(image(SIZE), mode='tensor'))
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path / "store"}', rank=0, world_size=1)
+    try:
+        runner, messages = runner_of(MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False))
+        FuseNormsHook().before_test(runner)
+        assert messages == ['Folded 36 of 36 batch norms for this test; 0 remain.']
+        assert runner.model.module is model
+        with torch.no_grad():
+            outs = flat(runner.model.eval()(image(SIZE), mode='tensor'))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(outs, expected, strict=True))
+
+
+def test_the_hook_refuses_averaged_weights():
+    runner, _ = runner_of(nn.Sequential(), EMAHook())
+    with pytest.raises(InputError, match='take it out of custom_hooks'):
+        FuseNormsHook().before_test(runner)
+
+
+def test_a_deformable_convolution_takes_a_norm_only_with_a_bias():
+    def pair(**cfg):
+        conv = build_conv_layer(cfg, 4, 6, kernel_size=3, padding=1, bias=False)
+        nn.init.normal_(conv.conv_offset.weight, std=0.3)
+        return nn.Sequential(conv, nn.BatchNorm2d(6))
+
+    check(pair(type='DCNv2'), torch.randn(2, 4, 8, 8))
+    check(pair(type='DCN'), torch.randn(2, 4, 8, 8), remaining=1)
