@@ -2,6 +2,7 @@
 # make test    set up, then run the tests
 # make test-all   the same, with the slow ones
 # make test-stock   a short suite on the stock line of OpenMMLab, in an environment of its own
+# make bench   set up, then measure the speed of layers, backbones and detectors, and write docs/speed.md
 # make lint    set up, then check style and format
 # make setup   set up only
 #
@@ -9,6 +10,7 @@
 # VENV=.venv          environment to make, or an existing one to use
 # STOCK_VENV=.venv-stock   the same for the stock line
 # WHEELS=dir          folder of wheels to use before the package index, e.g. a compiled mmcv
+# BENCH='--minutes 5'   options of each of the three measurements (benchmarks/speed.py layers --help)
 # DEVICE=auto         what mmcv is compiled for: auto, cpu or cuda
 
 PYTHON ?= python3
@@ -24,7 +26,7 @@ STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parame
 	$(TOOLS)::test_testing_adds_the_strata_and_writes_coco_results \
 	$(TOOLS)::test_resume_goes_on_from_the_checkpoint $(TOOLS)::test_a_checkpoint_that_would_run_code_is_not_read
 
-.PHONY: demo test test-all test-stock lint setup
+.PHONY: demo test test-all test-stock bench lint setup
 setup:
 	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
 
@@ -40,6 +42,12 @@ test-all: setup
 test-stock:
 	@$(PYTHON) tools/setup_env.py --line stock --venv "$(STOCK_VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
 	@$(STOCK_VENV)/bin/python -m pytest $(STOCK_TESTS)
+
+bench: setup
+	@$(RUN) benchmarks/speed.py layers $(BENCH)
+	@$(RUN) benchmarks/speed.py backbones $(BENCH)
+	@$(RUN) benchmarks/speed.py detectors $(BENCH)
+	@$(RUN) benchmarks/speed.py render
 
 lint: setup
 	@$(RUN) -m ruff check .

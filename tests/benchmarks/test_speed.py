@@ -1,0 +1,450 @@
+"""The speed harness: turns, ratios, counts by hand, the plain HCGNet, and tiny runs from command to page."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmhybrid.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+from speed_bench import (  # noqa: E402
+    contestants,
+    memory,
+    modes,
+    pages,
+    plain_hcgnet,
+    record,
+    roofline,
+    sections,
+    summary,
+    targets,
+    timing,
+)
+
+SMALL = dict(stem='imagenet', blocks=(2, 1, 2), growth_rates=(8, 12, 16))
+
+
+class FakeClock:
+    """Takes a call's return value for its seconds, and notes the order."""
+
+    counts = 'made up'
+
+    def __init__(self):
+        self.order = []
+
+    def measure(self, call, repeats):
+        key, seconds = call()
+        self.order.append(key)
+        return timing.Sample(seconds, 2 * seconds)
+
+
+def fake_groups(*sizes):
+    return {g: {(g, i): (lambda g=g, i=i: ((g, i), i + 1.0), 1) for i in range(n)} for g, n in enumerate(sizes)}
+
+
+def test_all_take_turns_in_every_round_and_neighbours_stay_together():
+    clock, groups = FakeClock(), fake_groups(3, 4)
+    found = list(timing.rounds(groups, clock, 6, timing.Deadline(None)))
+    keys = {key for group in groups.values() for key in group}
+    assert [set(samples) for samples in found] == [keys] * 6
+    turns = [clock.order[7 * i : 7 * i + 7] for i in range(6)]
+    assert all(len(set(turn)) == 7 for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1, 'the order changes'
+    assert all(sum(a[0] != b[0] for a, b in pairwise(turn)) == 1 for turn in turns)
+    assert found[0][1, 3] == (4.0, 8.0)
+
+
+def test_no_round_begins_that_would_not_end_in_time():
+    now = [0.0]
+
+    class Slow(FakeClock):
+        def measure(self, call, repeats):
+            now[0] += 10
+            return super().measure(call, repeats)
+
+    def number(minutes):
+        return len(list(timing.rounds(fake_groups(2), Slow(), 9, timing.Deadline(minutes, lambda: now[0]))))
+
+    assert number(1) == 3
+    assert number(0) == 1, 'the first one always does'
+    assert number(None) == 9
+
+
+def test_an_interruption_keeps_whole_rounds():
+    rows = {(0, i): {'name': i} for i in range(2)}
+
+    def call(key):
+        if len(clock.order) == 5:
+            raise KeyboardInterrupt
+        return key, 1.0
+
+    clock = FakeClock()
+    groups = {0: {key: (lambda key=key: call(key), 1) for key in rows}}
+    kept = sections.take_turns(groups, rows, clock, 9, timing.Deadline(None), lambda text: None)
+    assert [len(row['seconds']) for row in kept] == [2, 2]
+
+
+def test_processor_time_leaves_waiting_out():
+    import time
+
+    sample = timing.CpuClock().measure(lambda: time.sleep(0.05), 2)
+    assert sample.seconds < sample.wall
+
+
+def test_a_gpu_is_timed_between_events(monkeypatch):
+    """No GPU is needed: each event notes what was done before it, and the clock adds up what lies between."""
+    done = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.at = len(done)
+
+        def elapsed_time(self, end):
+            return 1000.0 * sum(what == 'call' for what in done[self.at : end.at])
+
+    class Buffer:
+        def zero_(self):
+            done.extend(['flush'])
+
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: done.append('wait'))
+    clock = object.__new__(timing.CudaClock)
+    clock._buffer = Buffer()
+    assert clock.measure(lambda: done.append('call'), 3).seconds == 1.0
+    assert done == ['wait', *['flush', 'call'] * 3, 'wait']
+
+
+def test_the_peak_is_what_a_block_takes_beyond_what_was_there(monkeypatch):
+    for name, value in dict(memory_allocated=100, max_memory_allocated=350).items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    for name in ('synchronize', 'reset_peak_memory_stats'):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    found = {}
+    for device in ('cuda', 'cpu'):
+        with memory.Peak(torch.device(device)) as peak:
+            pass
+        found[device] = peak.found()
+    assert found == {'cuda': {'peak': 250}, 'cpu': {}}
+
+
+def row(name, mode, seconds, pass_='train', baseline='resnet50', **more):
+    return {'name': name, 'baseline': baseline, 'mode': mode, 'pass': pass_, 'seconds': seconds, **more}
+
+
+def made_up_section(**more):
+    rows = [
+        row('resnet50', 'eager', [1.0, 2.0, 4.0], kept=200, bound=0.5, flops=8e9, bytes=3e6),
+        row('resnet50', 'channels_last', [2.0, 2.0, 2.0], kept=200, bound=0.5, flops=8e9, bytes=3e6),
+        row('tiedresnet50', 'eager', [2.0, 3.0, 4.0], kept=100, bound=0.6, flops=9e9, bytes=4e6),
+        row('tiedresnet50', 'channels_last', [1.0, 1.0, 5.0], kept=100, bound=0.6, flops=9e9, bytes=4e6),
+    ]
+    return {
+        'rows': rows,
+        'notes': [],
+        'settings': {'images': [2, 3, 32, 32]},
+        'counts': 'made up',
+        'peaks': {'flops_per_second': {'float32': 1e11}, 'bytes_per_second': 2e10},
+        'command': 'python benchmarks/speed.py backbones',
+        'hardware': 'a CPU',
+        'date': '2026-01-01',
+        'versions': {'torch': '1'},
+    } | more
+
+
+def test_ratios_are_taken_within_a_round():
+    section = summary.Section(made_up_section())
+    eager = summary.ratio(section.get('tiedresnet50', 'eager', 'train'), section.get('resnet50', 'eager', 'train'))
+    assert eager == (1.5, 1.25, 1.75)  # of 2, 1.5 and 1
+    best, other = (section.best(name, 'train') for name in ('tiedresnet50', 'resnet50'))
+    assert (best['mode'], other['mode']) == ('channels_last', 'eager')  # medians 1 and 3; 2 and 2, the first of equals
+    assert summary.ratio(best, other).median == 1.0  # of 1, 0.5 and 1.25
+    assert summary.ratio(best, other, 'kept').median == 0.5
+    assert summary.ratio(best, None) is None
+    assert [r['mode'] for r in section.noisy()] == ['eager']
+
+
+@pytest.mark.parametrize(('limit', 'verdict'), [(0.99, 'missed'), (1.0, 'met')])
+def test_targets_follow_from_the_record(monkeypatch, limit, verdict):
+    monkeypatch.setattr(targets, 'TARGETS', (targets.Target('cpu', 'backbones', 'tiedresnet50', 'resnet50', limit),))
+    records = {'cpu': {'sections': {'backbones': made_up_section()}}}
+    assert f'| 1.00 (0.75 to 1.12) | {verdict} |' in targets.table(records)
+    assert '|  | not measured |' in targets.table({})
+
+
+def test_a_rate_has_to_be_large_and_compares_modes():
+    rows = [row('a', 'eager', [3.0], 'forward'), row('a', 'fused+compile', [2.0], 'forward')]
+    section = summary.Section({'rows': rows})
+    options = dict(pass_='forward', modes=('fused+compile',), other_modes=('eager',))
+    target = targets.Target('gpu', 'backbones', 'a', 'a', 1.3, 'rate', **options)
+    assert target.measured(section).median == 1.5
+    assert target.met(target.measured(section))
+    assert not target.met(summary.spread([1.2]))
+
+
+def test_every_target_names_contestants_that_are_measured():
+    from speed_bench import detectors
+
+    names = {'backbones': contestants.BACKBONES, 'detectors': detectors.NAMES}
+    assert all({t.name, t.against} <= set(names[t.section]) for t in targets.TARGETS)
+    assert all(detectors.config_of(name).is_file() for name in detectors.NAMES)
+
+
+def test_kept_for_backward_by_hand():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(4, 5, 1))
+    x = torch.randn(2, 3, 8, 8)
+    # The input, and the ReLU's output, which the ReLU and the second convolution both save. No parameters.
+    assert memory.kept_for_backward(module, lambda: module(x)) == 4 * 2 * 8 * 8 * (3 + 4)
+    # A multiplication keeps both of its factors; one of them is a view, which holds all of its map.
+    parameter = nn.ParameterList([torch.ones(6)])
+    y = torch.randn(4, 6)
+    assert memory.kept_for_backward(parameter, lambda: y[:1] * parameter[0] * torch.ones(1)) == 4 * (4 * 6 + 1)
+
+
+def test_flops_and_bytes_of_conv_bn_relu_by_hand():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True)).eval()
+    x, y, weight = 2 * 3 * 8 * 8, 2 * 4 * 8 * 8, 4 * 3 * 3 * 3
+    with torch.no_grad():
+        work = roofline.count(lambda: module(torch.empty(2, 3, 8, 8)))
+    conv, norm, relu = work.runs
+    assert conv == ('convolution', 'float32', 2 * y * 3 * 9, 4 * (x + weight + y))
+    assert norm[2:] == (0, 4 * (y + 4 * 4 + y))  # scale, shift, mean and variance
+    assert relu == ('relu_', 'float32', 0, 4 * (y + y))
+    peaks = roofline.Peaks({'float32': 1000.0}, bandwidth=100.0)
+    # More FLOPs than bytes allow in the convolution; the others move bytes only.
+    assert work.seconds(peaks) == pytest.approx(max(conv[2] / 1000, conv[3] / 100) + (norm[3] + relu[3]) / 100)
+
+
+def test_views_and_new_memory_move_nothing():
+    x = torch.randn(2, 6)
+
+    def call():
+        x.view(3, 4).t().expand(2, 4, 3).detach()
+        torch.empty(100).copy_(torch.ones(1).expand(100))
+
+    runs = {name: moved for name, _, _, moved in roofline.count(call).runs}
+    assert runs == {'ones': 4, 'copy_': 4 + 400} or runs == {'fill_': 4, 'copy_': 4 + 400}
+
+
+def test_resnet50_has_the_multiply_adds_of_the_literature():
+    with torch.device('meta'):
+        backbone = contestants.make_backbone('resnet50')
+        backbone.eval()
+        work = roofline.count(lambda: backbone(torch.empty(1, 3, 224, 224)))
+    assert work.flops == 2 * (4_089_184_256 - 2048 * 1000)  # without the classifier
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_a_tied_convolution_is_counted_as_it_runs(layout):
+    from mmhybrid.layers import TiedBlockConv2d
+
+    module = TiedBlockConv2d(16, 32, 3, padding=1, blocks=4).to(memory_format=layout)
+    x = torch.randn(2, 16, 8, 8).to(memory_format=layout)
+    with torch.no_grad():
+        work = roofline.count(lambda: module(x))
+    assert work.flops == 2 * (2 * 32 * 8 * 8) * (16 // 4) * 9
+
+
+def random_statistics(module):
+    generator = torch.Generator().manual_seed(0)
+    for name, value in module.state_dict().items():
+        if name.endswith(('running_mean', 'running_var', 'norm.weight', 'norm.bias')):
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_plain_hcgnet_is_hcgnet(training):
+    from mmhybrid.backbones.hcgnet import HCGNet
+    from mmhybrid.checkpoints.hcgnet import convert_hcgnet
+
+    torch.manual_seed(0)
+    plain = plain_hcgnet.PlainHCGNet(SMALL['blocks'], SMALL['growth_rates']).double()
+    random_statistics(plain)
+    ours = HCGNet(SMALL, norm_eval=False).double()
+
+    def renamed(state):
+        return convert_hcgnet({f'features.{name}': value for name, value in state.items()}, SMALL)
+
+    ours.load_state_dict(renamed(plain.state_dict()))
+    x = torch.randn(3, 3, 40, 56, dtype=torch.float64)
+    for module in (plain.train(training), ours.train(training)):
+        outs = module(x)
+        sum((out * torch.linspace(-1, 1, out.shape[-1], dtype=out.dtype)).square().sum() for out in outs).backward()
+        module.outs = outs
+    for a, b in zip(plain.outs, ours.outs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    gradients = renamed(plain.state_dict() | {name: p.grad for name, p in plain.named_parameters()})
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-7, atol=1e-7, msg=lambda m, n=name: n + m)
+
+
+def test_plain_hcgnet_b_has_the_authors_parameters():
+    with torch.device('meta'):
+        backbone = plain_hcgnet.PlainHCGNet()
+    assert sum(p.numel() for p in backbone.parameters()) + 1244 * 1000 + 1000 == 12_845_501
+
+
+def test_backbones_are_measured_with_norms_that_learn():
+    for name in ('resnet50', 'hcgnet_b'):
+        backbone = contestants.make_backbone(name)
+        backbone.train()
+        assert all(m.training for m in backbone.modules() if isinstance(m, _BatchNorm)), name
+
+
+def test_modes_are_joined_and_refused():
+    assert modes.Mode('bf16+channels_last').parts == ('bf16', 'channels_last')
+    assert modes.Mode('fused').passes == ('forward',)
+    for wrong in ('fast', 'eager+', 'bf16+bf16'):
+        with pytest.raises(ValueError, match='is no mode'):
+            modes.Mode(wrong)
+
+
+def test_a_run_leaves_nothing_behind_in_the_module():
+    contestant = next(c for c in contestants.layers() if c.name.startswith('SqueezeExcite'))
+    module = contestant.make()
+    runner = sections.Runner(
+        modes.Mode('channels_last'), module, contestant.tensors((2, 3, 32, 32)), torch.device('cpu')
+    )
+    runner.train()
+    runner.forward()
+    assert all(p.grad is None for p in (*module.parameters(), *runner.module.parameters(), *runner.inputs))
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in runner.inputs)
+    assert not runner.module.training
+
+
+def plan(*names):
+    options = dict(device=torch.device('cpu'), rounds=2, deadline=timing.Deadline(None), min_seconds=0)
+    return sections.Plan(modes=[modes.Mode(name) for name in names], images=(2, 3, 8, 8), **options)
+
+
+def broken():
+    raise RuntimeError('cannot be built\nin many words')
+
+
+def made_up_contestants(**makers):
+    baseline = next(iter(makers))
+    return [
+        contestants.Contestant(name, baseline, make, lambda images: [images], input_gradient=False)
+        for name, make in makers.items()
+    ]
+
+
+@pytest.fixture
+def known_peaks(monkeypatch):
+    """Peak rates are not measured."""
+    found = roofline.Peaks({'float32': 1e11, 'bfloat16': 1e11}, 1e10)
+    monkeypatch.setattr(roofline, 'measure_peaks', lambda device, precisions, clock: found)
+
+
+def test_what_fails_is_noted_and_the_others_are_measured(known_peaks):
+    chosen = made_up_contestants(conv=lambda: nn.Conv2d(3, 4, 1), broken=broken)
+    content = sections.measure(chosen, plan('eager', 'bf16+channels_last'), lambda text: None)
+    failed, failed_again = content['notes']
+    assert failed == 'broken, eager: failed, RuntimeError: cannot be built'
+    assert failed_again == 'broken, bf16+channels_last: failed, RuntimeError: cannot be built'
+    assert [(r['name'], r['mode'], r['pass']) for r in content['rows']] == [
+        ('conv', mode, pass_) for mode in ('eager', 'bf16+channels_last') for pass_ in ('train', 'forward')
+    ]
+    train, forward, *_ = content['rows']
+    assert (forward['flops'], train['flops']) == (2 * 128 * 4 * 3, 2 * 2 * 128 * 4 * 3)  # no gradient of the images
+    assert train['kept'] == 4 * 2 * 3 * 8 * 8
+
+
+def test_fused_modules_only_infer(known_peaks):
+    chosen = made_up_contestants(conv=lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+    content = sections.measure(chosen, plan('fused'), lambda text: None)
+    assert content['notes'] == []
+    assert [(r['mode'], r['pass'], len(r['seconds'])) for r in content['rows']] == [('fused', 'forward', 2)]
+
+
+def test_a_new_section_replaces_only_itself(tmp_path):
+    path, cpu = tmp_path / 'speed_cpu.json', torch.device('cpu')
+    for section, rows in (('backbones', [{'a': 1}, {'a': 2}]), ('layers', []), ('backbones', [{'a': 3}])):
+        record.write_section(path, cpu, section, {'rows': rows, 'notes': []})
+    found = record.read(path)
+    assert found['device'] == 'cpu'
+    assert list(found['sections']) == ['layers', 'backbones']
+    assert found['sections']['backbones']['rows'] == [{'a': 3}]
+
+
+def test_commands_on_record_have_no_path_of_the_machine():
+    found = record.command(['detectors', '--data-root', '/home/me/coco', '--out=/tmp/x.json', '--shape', '2', '3'])
+    assert found == 'python benchmarks/speed.py detectors --data-root coco --out=x.json --shape 2 3'
+
+
+def test_the_page_follows_from_the_records():
+    template = (ROOT / 'docs' / 'speed.template.md').read_text()
+    kept = [record.read(record.RESULTS / f'speed_{kind}.json') for kind in pages.DEVICES]
+    assert (ROOT / 'docs' / 'speed.md').read_text() == pages.render(template, {r['device']: r for r in kept if r})
+
+
+def test_the_page_shows_ratios_bounds_and_noise():
+    text = pages.content_text(made_up_section())
+    assert '| tiedresnet50 | 3 s, 1.50 (1.25 to 1.75) | 1 s, 0.50 (0.50 to 1.50) | 1.00 (0.75 to 1.12) | 1.20 |' in text
+    assert '| 60% | 4.500 | 4.0 | 0.0 |' in text
+    assert 'resnet50, eager, training step: the quartiles are 75% apart' in text
+
+
+def run(*words, folder):
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, str(ROOT / 'benchmarks' / 'speed.py'), *map(str, words)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env)
+
+
+TINY = {
+    'layers': ('--names', 'SMG, 368', '--shape', 2, 3, 32, 32, '--min-seconds', 0),
+    'backbones': ('--names', 'se_resnet50', '--shape', 2, 3, 32, 32, '--min-seconds', 0),
+    'detectors': (
+        *('--names', 'tiedresnet50_s', '--shape', 2, 3, 64, 64, '--batch-size', 1, '--work-dir', 'work'),
+        *('--cfg-options', 'model.train_cfg.rcnn.sampler.num=8', 'model.train_cfg.rpn_proposal.max_per_img=8'),
+    ),
+}
+
+
+@pytest.mark.parametrize('section', TINY)
+def test_a_section_from_command_to_page(section, tmp_path):
+    out = tmp_path / 'speed.json'
+    done = run(
+        section, *TINY[section], '--modes', 'eager', '--rounds', 1, '--device', 'cpu', '--out', out, folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(out.read_text())['sections'][section]
+    assert content['notes'] == []
+    assert str(tmp_path) not in out.read_text()
+    names = {row['name'] for row in content['rows']}
+    assert len(names) == {'layers': 2, 'backbones': 2, 'detectors': 1}[section]
+    assert {row['pass'] for row in content['rows']} == ({'train'} if section == 'detectors' else {'forward', 'train'})
+    assert all(len(row['seconds']) == 1 and row['seconds'][0] > 0 for row in content['rows'])
+    assert all(row['kept'] > 0 for row in content['rows'] if row['pass'] == 'train')
+    page = tmp_path / 'page.md'
+    pages_out = pages.render((ROOT / 'docs' / 'speed.template.md').read_text(), {'cpu': record.read(out)})
+    if section == 'layers':  # the command, once
+        assert run('render', '--records', out, '--out', page, folder=tmp_path).returncode == 0
+        assert page.read_text() == pages_out
+    assert all(f'| {name} |' in pages_out for name in names)
+    assert '{{' not in pages_out
+
+
+def test_contestants_are_chosen_with_their_baselines():
+    def chosen(section, *names):
+        return [contestant.name for contestant in contestants.choose(section, names)]
+
+    assert chosen('backbones', 'tiedresnet50') == ['resnet50', 'tiedresnet50']
+    assert chosen('backbones', 'hsresnet50_d') == ['resnet50', 'hsresnet50_d'], 'any of the package'
+    assert chosen('layers', 'tiedgcb, b = 2, 256') == [
+        f'{name}, 256 channels at stride 4' for name in ("MMCV's ContextBlock", 'TiedGCB, B = 2')
+    ]
+    with pytest.raises(InputError, match="There is no contestant 'tiedresnet500' among the backbones"):
+        chosen('backbones', 'resnet50', 'tiedresnet500')
