@@ -3,21 +3,30 @@
     python benchmarks/occlusion_study.py left
     python benchmarks/occlusion_study.py run --jobs 2
     python benchmarks/occlusion_study.py run --size gpu --minutes 8
+    python benchmarks/occlusion_study.py analyse
+    python benchmarks/occlusion_study.py coverage
 
 `left` prints which runs are done. `run` does the others, each in two commands of this project (tools/train.py,
-tools/test.py); it can be stopped at any time and goes on where it was.
+tools/test.py); it can be stopped at any time and goes on where it was. `analyse` evaluates the finished runs of a size
+and writes benchmarks/results/study/SIZE.json, docs/study.md and its figure. `coverage` measures by simulation how often
+its intervals hold the truth.
 """
 
 import argparse
+import json
+import shlex
 import sys
+import time
 from pathlib import Path
 
-from study import plan, runs
+from study import analysis, coverage, pages, plan, runs
 
 from mmhybrid import _stack
 from mmhybrid.errors import InputError
 
 KEPT = plan.REPO / 'benchmarks' / 'results' / 'study'
+DOCS = plan.REPO / 'docs'
+COVERAGE = 'coverage.json'
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,7 +42,17 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument('--jobs', type=int, default=1, help='runs at the same time (1)')
     run.add_argument('--threads', type=int, default=1, help='threads of each (1)')
     run.add_argument('--minutes', type=float, help='begin no run after so many minutes')
-    run.add_argument('--work-dir', type=Path, default=Path('work_dirs/study'), help='data sets, logs and checkpoints')
+    work_dir = dict(type=Path, default=Path('work_dirs/study'), help='data sets, logs and checkpoints')
+    run.add_argument('--work-dir', **work_dir)
+    analyse = commands.add_parser('analyse', help='what follows from the finished runs of a size')
+    analyse.add_argument('--size', choices=plan.SIZES, default='cpu', help='(cpu)')
+    analyse.add_argument('--kept', type=Path, default=KEPT, help='where finished runs and SIZE.json are kept')
+    analyse.add_argument('--docs', type=Path, default=DOCS, help='where study.md and images/ are written')
+    analyse.add_argument('--work-dir', **work_dir)
+    simulate = commands.add_parser('coverage', help='how often the intervals hold the truth, by simulation')
+    simulate.add_argument('--seeds', nargs='+', type=int, default=[4], metavar='N', help='seeds a model (4)')
+    simulate.add_argument('--trials', type=int, default=300, help='of made-up detectors, seconds each (300)')
+    simulate.add_argument('--out', type=Path, default=KEPT / COVERAGE, metavar='FILE')
     return parser
 
 
@@ -52,20 +71,51 @@ def table(root: Path, size: str, models: list[str], seeds: list[int]) -> str:
     return '\n'.join([*lines, f'{todo} of {len(models) * len(seeds)} runs are left (box AP in %, . = left)'])
 
 
-def main() -> int:
-    args = make_parser().parse_args()
-    if args.command == 'left':
-        print(table(args.kept, args.size, args.models, args.seeds))
-        return 0
+def do_runs(args: argparse.Namespace) -> int:
     _stack.require_or_exit()
     planned = runs.planned(args.size, args.models, args.seeds)
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
     failed = runs.do(args.kept, args.work_dir, planned, args.jobs, args.threads, args.minutes, say)
     print(table(args.kept, args.size, args.models, args.seeds))
     return 1 if failed else 0
+
+
+def analyse(args: argparse.Namespace) -> None:
+    content = json.loads(runs.validation(args.work_dir, args.size).read_text())
+    found = analysis.analyse(args.kept, args.size, content, say)
+    command = shlex.join(['python', 'benchmarks/occlusion_study.py', 'analyse', '--size', args.size])
+    write_json(args.kept / f'{args.size}.json', dict(command=command, **found))
+    pages.write(args.kept, args.docs)
+    say(f'wrote {args.kept / args.size}.json and {args.docs / pages.PAGE}')
+
+
+def simulate(args: argparse.Namespace) -> None:
+    start = time.monotonic()
+    found = coverage.measure(args.seeds, args.trials, say)
+    command = shlex.join(['python', 'benchmarks/occlusion_study.py', *sys.argv[1:]])
+    write_json(args.out, dict(command=command, seconds=round(time.monotonic() - start), **found))
+    say(f'wrote {args.out}')
+
+
+def write_json(path: Path, document: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + '\n')
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> int:
+    args = make_parser().parse_args()
+    if args.command == 'left':
+        say(table(args.kept, args.size, args.models, args.seeds))
+    elif args.command == 'analyse':
+        analyse(args)
+    elif args.command == 'coverage':
+        simulate(args)
+    else:
+        return do_runs(args)
+    return 0
 
 
 if __name__ == '__main__':

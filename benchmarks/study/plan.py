@@ -1,6 +1,6 @@
 """What the study trains: models, seeds, and the two sizes that it has, for CPUs and for a GPU.
 
-A run's config is a small file that inherits the demo's, written beside its results, so that anyone can read or repeat it.
+A run's config is a small file that inherits the demo's, written beside its log, so that anyone can read or repeat it.
 """
 
 from __future__ import annotations

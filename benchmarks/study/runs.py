@@ -100,8 +100,7 @@ def do(
     """
     start = time.monotonic()
     for size in dict.fromkeys(run.size for run in runs):
-        s = plan.SIZES[size]
-        generate(data_root(work_dir, size), {'train': s.train_images, 'val': s.val_images}, progress=False)
+        validation(work_dir, size)
     todo = left(root, runs)
     say(f'{len(runs) - len(todo)} of {len(runs)} runs are done.')
 
@@ -126,6 +125,13 @@ def data_root(work_dir: Path, size: str) -> Path:
     """The data set of a size."""
     s = plan.SIZES[size]
     return work_dir / f'shapes_{s.train_images}_{s.val_images}'
+
+
+def validation(work_dir: Path, size: str) -> Path:
+    """The annotations of the validation images of a size; the data set is made if it is not there."""
+    s, root = plan.SIZES[size], data_root(work_dir, size)
+    generate(root, {'train': s.train_images, 'val': s.val_images}, progress=False)
+    return root / 'annotations' / 'instances_val.json'
 
 
 def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any]:
