@@ -3,6 +3,7 @@
 For each operator that PyTorch runs (an ``aten`` operator of the forward or backward pass that is not a view), counted:
 
 - FLOPs, two for a multiply-add, by ``torch.utils.flop_counter``: convolutions and matrix products; others count none.
+  Each gradient of a convolution takes as many as the convolution itself.
 - Bytes: each tensor read counts once for each operator that reads it, each tensor written likewise. An operator in
   place reads and writes; filling and copying read no destination; new memory that nothing writes counts none; an
   expanded tensor counts what it holds, not what it is expanded to. Running statistics count as read only.
@@ -91,8 +92,7 @@ class _Counting(TorchDispatchMode):
         if isinstance(func, torch._ops.OpOverload):  # not a higher-order operator such as checkpointing
             name = func._overloadpacket.__name__
             moved = 0 if func.is_view or name in _VIEWS else _bytes(name, (args, kwargs), out)
-            count = flop_registry.get(func._overloadpacket)
-            flops = count(*args, **kwargs, out_val=out) if count else 0
+            flops = _flops(func._overloadpacket, args, kwargs, out)
             if moved or flops:
                 self.work.runs.append((name, _precision(args, out), flops, moved))
         return out
@@ -103,6 +103,16 @@ def count(call: Callable[[], object]) -> Work:
     with _Counting() as counting:
         call()
     return counting.work
+
+
+def _flops(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    if operator is torch.ops.aten.convolution_backward:
+        # PyTorch's own count forgets the groups where the weight's gradient is concerned.
+        grad, _, weight, *_ = args
+        wanted = sum(x is not None for x in out[:2])
+        return wanted * 2 * grad.numel() * weight[0].numel()
+    count = flop_registry.get(operator)
+    return count(*args, **kwargs, out_val=out) if count else 0
 
 
 def _bytes(name: str, inputs: Any, out: Any) -> int:

@@ -57,9 +57,14 @@ def can_share(*norms: nn.Module) -> bool:
 
     Compilers take the plain layers: they find what to fuse and what to compute again themselves.
     """
-    return not torch.compiler.is_compiling() and all(
+    return not _is_compiling() and all(
         type(norm) is nn.BatchNorm2d and norm.training and not _is_hooked(norm) for norm in norms
     )
+
+
+def _is_compiling() -> bool:
+    compiler = getattr(torch, 'compiler', None)  # since PyTorch 2.1
+    return compiler is not None and compiler.is_compiling()
 
 
 def _is_hooked(module: nn.Module) -> bool:
@@ -157,6 +162,15 @@ def _norm_relu_backward(
     return torch.ops.aten.native_batch_norm_backward(grad, x, weight, None, None, mean, invstd, True, eps, wanted)
 
 
+def _autocast_dtype(device: str) -> torch.dtype | None:
+    """The type in which autocast convolves on a device, or None where it is off."""
+    if hasattr(torch, 'get_autocast_dtype'):  # since PyTorch 2.4
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == 'cuda':
+        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+    return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+
+
 class _NormRelu(torch.autograd.Function):
     """ReLU(BN(x)) by the batch statistics, which are given, since they depend on x."""
 
@@ -191,9 +205,8 @@ class _NormReluConv(torch.autograd.Function):
         options: tuple,
     ) -> Tensor:
         activated = _apply_norm_relu(x, weight, bias, mean, var, eps)
-        device = x.device.type
         # Autocast is on here and off in the backward pass, which has to compute in the same type.
-        ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        ctx.dtype = _autocast_dtype(x.device.type) or x.dtype
         out = F.conv2d(activated.to(ctx.dtype), kernel.to(ctx.dtype), None, *options)
         ctx.save_for_backward(x, weight, bias, kernel, mean, var)
         ctx.eps, ctx.options = eps, options

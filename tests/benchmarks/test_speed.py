@@ -213,6 +213,14 @@ def test_kept_for_backward_by_hand():
     assert memory.kept_for_backward(parameter, lambda: y[:1] * parameter[0] * torch.ones(1)) == 4 * (4 * 6 + 1)
 
 
+@pytest.mark.parametrize('groups', [1, 4, 16])
+def test_each_gradient_of_a_convolution_takes_what_the_convolution_takes(groups):
+    conv, x = nn.Conv2d(16, 32, 3, groups=groups, bias=False), torch.randn(2, 16, 10, 9)
+    forward = 2 * (2 * 32 * 8 * 7) * (16 // groups) * 9
+    assert roofline.count(lambda: conv(x).sum().backward()).flops == 2 * forward  # of the weight alone
+    assert roofline.count(lambda: conv(x.requires_grad_()).sum().backward()).flops == 3 * forward
+
+
 def test_flops_and_bytes_of_conv_bn_relu_by_hand():
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True)).eval()
     x, y, weight = 2 * 3 * 8 * 8, 2 * 4 * 8 * 8, 4 * 3 * 3 * 3
