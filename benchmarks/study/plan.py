@@ -97,7 +97,8 @@ class Size:
 
 SIZES: dict[str, Size] = {
     'cpu': Size(True, 1200, 500, 192, 4, 3, 2e-3, 0, False),
-    'gpu': Size(False, 6000, 2000, 256, 32, 12, 1e-3, 12, True),
+    # Minutes a run where four run at once on one GPU with 16 cores (benchmarks/gpu.py).
+    'gpu': Size(False, 4000, 1000, 256, 16, 3, 1e-3, 3, True),
     # Seconds a run: shows that everything works, and nothing else.
     'trial': Size(True, 12, 20, 128, 4, 1, 2e-3, 0, False),
 }

@@ -62,6 +62,12 @@ def can_share(*norms: nn.Module) -> bool:
     )
 
 
+def _is_fixed(norm: nn.Module) -> bool:
+    """Whether a norm scales and shifts by its running statistics, whatever the map."""
+    known = type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm) and not norm.training and norm.track_running_stats
+    return known and not _is_compiling() and not _is_hooked(norm)
+
+
 def _is_compiling() -> bool:
     compiler = getattr(torch, 'compiler', None)  # since PyTorch 2.1
     return compiler is not None and compiler.is_compiling()
@@ -137,15 +143,16 @@ class PreActConv2d(nn.Module):
     def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Convolve ``x`` (N, C_i, H, W); ``statistics`` are those of x, if known."""
         norm, conv = self.norm, self.conv
-        if not torch.is_grad_enabled() or not can_share(norm) or _is_hooked(conv):
+        fixed = _is_fixed(norm)
+        if not torch.is_grad_enabled() or not (fixed or can_share(norm)) or _is_hooked(conv):
             return conv(norm_relu(norm, x, statistics))
-        if statistics is None:
-            statistics = measure(x)
-        _track(norm, statistics)
+        if fixed:
+            mean, var = norm.running_mean, norm.running_var
+        else:
+            mean, var, _ = statistics = measure(x) if statistics is None else statistics
+            _track(norm, statistics)
         options = (conv.stride, conv.padding, conv.dilation, conv.groups)
-        return _NormReluConv.apply(
-            x, norm.weight, norm.bias, conv.weight, statistics.mean, statistics.var, norm.eps, options
-        )
+        return _NormReluConv.apply(x, norm.weight, norm.bias, conv.weight, mean, var, norm.eps, fixed, options)
 
 
 def _apply_norm_relu(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
@@ -154,18 +161,29 @@ def _apply_norm_relu(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var:
 
 
 def _norm_relu_backward(
-    grad: Tensor, out: Tensor, x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, eps: float, wanted: list[bool]
+    grad: Tensor,
+    out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+    fixed: bool,
+    wanted: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of x, the weight and the bias; ``out`` is ReLU(BN(x)), and the statistics are those of x."""
+    """Gradients of x, the weight and the bias; ``out`` is ReLU(BN(x)), by fixed statistics or by those of x."""
     grad = torch.ops.aten.threshold_backward(grad, out, 0)
-    invstd = (var + eps).rsqrt()
-    return torch.ops.aten.native_batch_norm_backward(grad, x, weight, None, None, mean, invstd, True, eps, wanted)
+    backward = torch.ops.aten.native_batch_norm_backward
+    if fixed:
+        return backward(grad, x, weight, mean, var, None, None, False, eps, wanted)
+    return backward(grad, x, weight, None, None, mean, (var + eps).rsqrt(), True, eps, wanted)
 
 
 def _autocast_dtype(device: str) -> torch.dtype | None:
     """The type in which autocast convolves on a device, or None where it is off."""
     if hasattr(torch, 'get_autocast_dtype'):  # since PyTorch 2.4
-        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        return torch.get_autocast_dtype(device) if on else None
     if device == 'cuda':
         return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
     return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
@@ -186,11 +204,11 @@ class _NormRelu(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, var, out = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[:3])
-        return *_norm_relu_backward(grad, out, x, weight, mean, var, ctx.eps, wanted), None, None, None
+        return *_norm_relu_backward(grad, out, x, weight, mean, var, ctx.eps, False, wanted), None, None, None
 
 
 class _NormReluConv(torch.autograd.Function):
-    """The same, convolved; of the maps only x is kept."""
+    """ReLU(BN(x)), convolved, by fixed statistics or by given ones of x; of the maps only x is kept."""
 
     @staticmethod
     def forward(
@@ -202,6 +220,7 @@ class _NormReluConv(torch.autograd.Function):
         mean: Tensor,
         var: Tensor,
         eps: float,
+        fixed: bool,
         options: tuple,
     ) -> Tensor:
         activated = _apply_norm_relu(x, weight, bias, mean, var, eps)
@@ -209,7 +228,7 @@ class _NormReluConv(torch.autograd.Function):
         ctx.dtype = _autocast_dtype(x.device.type) or x.dtype
         out = F.conv2d(activated.to(ctx.dtype), kernel.to(ctx.dtype), None, *options)
         ctx.save_for_backward(x, weight, bias, kernel, mean, var)
-        ctx.eps, ctx.options = eps, options
+        ctx.eps, ctx.fixed, ctx.options = eps, fixed, options
         return out
 
     @staticmethod
@@ -235,6 +254,7 @@ class _NormReluConv(torch.autograd.Function):
         grads = (None, None, None)
         if grad is not None:
             grad = grad.to(activated.dtype)
-            grads = _norm_relu_backward(grad, activated, x, weight, mean, var, ctx.eps, list(needs[:3]))
+            wanted = list(needs[:3])
+            grads = _norm_relu_backward(grad, activated, x, weight, mean, var, ctx.eps, ctx.fixed, wanted)
         grad_kernel = None if grad_kernel is None else grad_kernel.to(kernel.dtype)
-        return *grads, grad_kernel, None, None, None, None
+        return *grads, grad_kernel, None, None, None, None, None

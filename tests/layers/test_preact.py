@@ -58,6 +58,18 @@ def test_is_the_three_layers(options, given, memory_format):
     assert module(x).is_contiguous(memory_format=memory_format)
 
 
+@pytest.mark.parametrize('cls', [nn.BatchNorm2d, nn.SyncBatchNorm])
+def test_is_the_three_layers_by_running_statistics(cls):
+    module = layer(SHAPES['groups'])
+    module(maps(3, 6, 5, 7))
+    if cls is nn.SyncBatchNorm:
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    module.eval()
+    x = maps(2, 6, 5, 7)
+    assert same(outcome(module, x, lambda m, x: m(x, measure(x))), outcome(module, x, plainly))
+    assert torch.autograd.gradcheck(lambda x, *_: module(x), (maps(2, 6, 3, 2).requires_grad_(), *module.parameters()))
+
+
 @pytest.mark.parametrize('norm_options', [dict(momentum=None), dict(track_running_stats=False), dict(momentum=0.5)])
 def test_running_statistics_move_as_the_norm_moves_them(norm_options):
     module, plain = layer(SHAPES['1x1'], **norm_options), layer(SHAPES['1x1'], **norm_options)
@@ -89,8 +101,9 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda x, *_: norm_relu(norm, x, measure(x)), (x, *norm.parameters()))
 
 
-def test_one_map_is_kept():
-    module, x = layer(SHAPES['1x1']), maps(2, 6, 5, 7).requires_grad_()
+@pytest.mark.parametrize('training', [True, False])
+def test_one_map_is_kept(training):
+    module, x = layer(SHAPES['1x1']).train(training), maps(2, 6, 5, 7).requires_grad_()
     kept = []
     with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         module(x)
