@@ -57,14 +57,14 @@ class Target:
         """The limit in words."""
         return f'{"at least" if self.quantity == "rate" else "at most"} {self.limit:.2f}'
 
-    def measured(self, section: Section, pass_: str | None = None) -> Spread | None:
-        """The ratio in a section, or None if it was not measured; of another pass if one is given."""
+    def measured(self, section: Section, pass_: str | None = None, key: str | None = None) -> Spread | None:
+        """The ratio in a section, or None if it was not measured; of another pass or of another number if given."""
         pass_ = pass_ or self.pass_
         row = section.best(self.name, pass_, self.modes)
         other = section.best(self.against, pass_, self.other_modes or self.modes)
         if self.quantity == 'rate':
-            return ratio(other, row)
-        return ratio(row, other, 'kept' if self.quantity == 'kept' else 'seconds')
+            return ratio(other, row, key or 'seconds')
+        return ratio(row, other, key or ('kept' if self.quantity == 'kept' else 'seconds'))
 
     def met(self, measured: Spread) -> bool:
         """Whether a measured ratio is within the limit."""
@@ -103,18 +103,20 @@ TARGETS = (
 def table(records: Mapping[str, dict]) -> str:
     """The targets and what the records by device say of them, as Markdown."""
     lines = [
-        '| target | asked | measured | | forward pass, for comparison |',
-        '| --- | ---: | ---: | --- | ---: |',
+        '| target | asked | measured | | ratio of bounds | forward pass | its ratio of bounds |',
+        '| --- | ---: | ---: | --- | ---: | ---: | ---: |',
     ]
     for target in TARGETS:
         content = records.get(target.device, {}).get('sections', {}).get(target.section)
         section = Section(content or {'rows': []})
         found = target.measured(section)
         verdict = 'not measured' if found is None else 'met' if target.met(found) else 'missed'
-        forward = None
+        bound = None if target.quantity == 'kept' else target.measured(section, key='bound')
+        forward = forward_bound = None
         if target.quantity == 'time' and target.pass_ == 'train':
-            forward = target.measured(section, 'forward')
-        lines.append(f'| {target.text} | {target.asked} | {show(found)} | {verdict} | {show(forward)} |')
+            forward, forward_bound = target.measured(section, 'forward'), target.measured(section, 'forward', 'bound')
+        cells = [target.text, target.asked, show(found), verdict, show(bound), show(forward), show(forward_bound)]
+        lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 

@@ -24,7 +24,7 @@ from mmdet.models.layers import ResLayer
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from mmhybrid.layers.dense_shortcut import DenseShortcut
+from mmhybrid.layers.dense_shortcut import DenseShortcut, Source, prepare, takes_over
 
 from .blocks import applicable_dcn, bottleneck_branch, check_block_options, checkpointed, project
 from .contract import ResNetContract
@@ -41,8 +41,8 @@ class DenseBlock:
     set by the stage, which knows the number of sources and normalises them.
     """
 
-    def forward(self, x: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Transform ``x``, given the normalised ``sources`` of the shortcut."""
+    def forward(self, x: Tensor, sources: Sequence[Tensor | Source]) -> Tensor:
+        """Transform ``x``, given the prepared ``sources`` of the shortcut."""
         # The residual branch alone: the shortcut keeps nothing but its sources, which are kept in any case.
         return self.relu(self.shortcut(sources, checkpointed(self, self._branch, x)))
 
@@ -109,12 +109,15 @@ class DenseStage:
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``x`` by the blocks in turn."""
+        # All sources are prepared in one way, since a shortcut reads several.
+        alike = takes_over([block.source_norm for block in self if not block.shortcut.identity])
         sources = []
         for i, block in enumerate(self):
             newest = project(block, x) if i == 0 else x
             if i == 1 and not self.include_stage_input:
                 sources = []
-            sources = [*sources, block.source_norm(newest)]
+            prepared = prepare([block.source_norm], [newest]) if alike else [block.source_norm(newest)]
+            sources = [*sources, *prepared]
             x = block(x, sources)
         return x
 
@@ -187,9 +190,9 @@ class DSNet(DenseShortcuts, ResNet):
     """ResNet with dense shortcuts; ``DSNet(50)`` is DSNet-50, ``DSNet(50, inner_shortcut=True)`` is DS2Net-50.
 
     A stage of n blocks adds n (n + 1) / 2 weighted sources: at most 21 at depth 50, but 276 and 666 at depths 101 and
-    152, which is slow. In training it keeps a normalised copy of each of its n sources. A checkpoint of ResNet fits by
-    its keys; with ``shortcut_start='last'`` and ``norm_eval=True`` the backbone starts as that ResNet. BN in eval mode
-    does not normalise: train with ``norm_eval=False`` or GN shortcuts.
+    152, which is slow. A checkpoint of ResNet fits by its keys; with ``shortcut_start='last'`` and ``norm_eval=True``
+    the backbone starts as that ResNet. BN in eval mode does not normalise: train with ``norm_eval=False`` or GN
+    shortcuts.
 
     Args:
         depth: 50, 101 or 152.

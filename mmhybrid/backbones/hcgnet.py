@@ -22,8 +22,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmhybrid.layers.preact import MakeNorm, Statistics, can_share, joined, measure, norm_relu
+from mmhybrid.layers.preact import MakeNorm, norm_relu
 from mmhybrid.layers.smg import SMG
+from mmhybrid.layers.statistics import Statistics, can_share, joined, measure
 from mmhybrid.layers.tied import largest_divisor
 
 # The stem, the number of SMG modules in each hybrid block, and the channels k that each of them adds.

@@ -9,11 +9,62 @@ norm itself, which is the same for all of them, can be shared; the values that w
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .statistics import can_share, is_fixed, measure, track
 
 STARTS = ('mean', 'last', 'zero')
+
+
+class Source(NamedTuple):
+    """A source that a shortcut normalises itself: a map, and its statistics.
+
+    Attributes:
+        map: X_i (N, C, H, W).
+        mean, var: (C,).
+        eps: What is added to var.
+        fixed: Whether the statistics are running ones; else they are those of the map, and depend on it.
+    """
+
+    map: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+    fixed: bool
+
+
+def prepare(norms: Sequence[nn.Module], sources: Sequence[Tensor]) -> list[Tensor] | list[Source]:
+    """Normalise the newest ``sources`` for the shortcuts that read them.
+
+    Args:
+        norms: One for each source.
+        sources: Maps (N, C, H, W).
+
+    Returns:
+        Each source normalised; or, if all norms are batch norms without affine parameters, each as it is, with its
+        statistics, since a shortcut's weights can take these over and the normalised map need never be made.
+    """
+    if not takes_over(norms):
+        return [norm(x) for norm, x in zip(norms, sources, strict=True)]
+    prepared = []
+    for norm, x in zip(norms, sources, strict=True):
+        if norm.training:
+            mean, var, _ = statistics = measure(x)
+            track(norm, statistics)
+        else:
+            mean, var = norm.running_mean, norm.running_var
+        prepared.append(Source(x, mean, var, norm.eps, not norm.training))
+    return prepared
+
+
+def takes_over(norms: Sequence[nn.Module]) -> bool:
+    """Whether a shortcut's weights can take over the statistics of all of some norms."""
+    return all(not getattr(norm, 'affine', True) and (is_fixed(norm) or can_share(norm)) for norm in norms)
 
 
 class DenseShortcut(nn.Module):
@@ -24,7 +75,7 @@ class DenseShortcut(nn.Module):
     .. math:: X_l = F_l(X_{l-1}) + \sum_{i<l} \left( w_{l,i} \cdot \mathrm{Norm}(X_i) + b_{l,i} \right)
 
     before its ReLU; this layer is the sum. :math:`w_{l,i}, b_{l,i} \in \mathbb{R}^C`. Norm(X_i) does not depend on l:
-    without ``make_norm`` the sources are given normalised, so that a stage normalises each one once. With ``identity``
+    without ``make_norm`` the sources are given as :func:`prepare` made them, once for a stage. With ``identity``
     it is the plain sum :math:`\sum_{i<l} X_i` of the paper's ablation "ResNet50-Dense", without norms or parameters;
     for one source that is ResNet's shortcut.
 
@@ -32,14 +83,14 @@ class DenseShortcut(nn.Module):
         channels: Channels C of each source.
         num_sources: Number of sources.
         make_norm: Builds a normalisation layer without affine parameters for a number of channels; each source gets
-            its own. None if the sources come normalised.
+            its own. None if the sources come prepared.
         identity: Sum the sources as they are.
         start: Values of w before training. 'mean': 1 / num_sources, so that the sum is on the scale of one normalised
             source however many there are. 'last': 1 for the last source and 0 for the others, which is ResNet's
             shortcut up to the normalisation. 'zero': 0, no shortcut.
 
     Shape:
-        - sources: ``num_sources`` tensors (N, C, H, W), oldest first; base and output: (N, C, H, W).
+        - sources: ``num_sources`` tensors (N, C, H, W) or :class:`Source`, oldest first; base and output: (N, C, H, W).
         - weight, bias: (num_sources, C).
 
     Raises:
@@ -79,22 +130,80 @@ class DenseShortcut(nn.Module):
             nn.init.ones_(self.weight[-1])
         nn.init.zeros_(self.bias)
 
-    def forward(self, sources: Sequence[Tensor], base: Tensor | None = None) -> Tensor:
-        """Sum the ``sources``, each (N, C, H, W), oldest first, onto ``base`` if it is given."""
+    def forward(self, sources: Sequence[Tensor | Source], base: Tensor | None = None) -> Tensor:
+        """Sum the ``sources``, oldest first, onto ``base`` if it is given."""
         if len(sources) != self.num_sources:
             raise ValueError(f'This dense shortcut sums {self.num_sources} sources, not {len(sources)}.')
         if self.identity:
             return sum(sources[1:], start=sources[0]) if base is None else sum(sources, start=base)
+        if self.norms:
+            sources = prepare(self.norms, sources)
+        if isinstance(sources[0], Source):
+            maps, *statistics = zip(*sources, strict=True)
+            return _WeightedSum.apply(base, self.weight, self.bias, statistics, *maps)
         # In the maps' type, or autocast would widen all of them to the weights'.
         dtype = sources[0].dtype
         weight, shift = self.weight.to(dtype)[:, :, None, None], self.bias.sum(0).to(dtype)[:, None, None]
         total = shift if base is None else base + shift
         # One term at a time: all of them together would be as many maps in memory.
-        for i, x in enumerate(sources):
-            total = torch.addcmul(total, self.norms[i](x) if self.norms else x, weight[i])
+        for x, w in zip(sources, weight, strict=True):
+            total = torch.addcmul(total, x, w)
         return total
 
     def extra_repr(self) -> str:
         """Describe the layer in ``print(module)``."""
         text = f'{self.channels}, num_sources={self.num_sources}'
         return text + (', identity=True' if self.identity else f', start={self.start!r}')
+
+
+class _WeightedSum(torch.autograd.Function):
+    """base + the sum over sources of w_i BN(X_i) + b_i, of which nothing is kept but the maps X_i themselves."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, base: Tensor | None, weight: Tensor, bias: Tensor, statistics: Sequence[Sequence], *maps: Tensor
+    ) -> Tensor:
+        means, variances, ctx.eps, ctx.fixed = statistics
+        ctx.save_for_backward(weight, *means, *variances, *maps)
+        if maps[0].dtype == weight.dtype:
+            scales = [w * (var + eps).rsqrt() for w, var, eps in zip(weight, variances, ctx.eps, strict=True)]
+            offsets = (mean * scale for mean, scale in zip(means, scales, strict=True))
+            shift = (bias.sum(0) - sum(offsets))[:, None, None]
+            total = torch.addcmul(shift if base is None else base + shift, maps[0], scales[0][:, None, None])
+            for x, scale in zip(maps[1:], scales[1:], strict=True):
+                total.addcmul_(x, scale[:, None, None])
+            return total
+        # Half precision: batch normalisation computes in the weights' type.
+        total = base
+        for x, mean, var, w, b, eps in zip(maps, means, variances, weight, bias, ctx.eps, strict=True):
+            term = F.batch_norm(x, mean, var, w, b, False, 0.0, eps)
+            total = term if total is None else term.add_(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *saved = ctx.saved_tensors
+        n = len(weight)
+        means, variances, maps = saved[:n], saved[n : 2 * n], saved[2 * n :]
+        needs_base, needs_weight, needs_bias, _, *needs_maps = ctx.needs_input_grad
+        grads = []
+        for i, x in enumerate(maps):
+            mean, var, eps = means[i], variances[i], ctx.eps[i]
+            running, batch = (
+                ((mean, var), (None, None)) if ctx.fixed[i] else ((None, None), (mean, (var + eps).rsqrt()))
+            )
+            wanted = [needs_maps[i], needs_weight, needs_bias]
+            grads.append(
+                torch.ops.aten.native_batch_norm_backward(
+                    grad, x, weight[i], *running, *batch, not ctx.fixed[i], eps, wanted
+                )
+            )
+        grad_maps, grad_weight, grad_bias = zip(*grads, strict=True)
+        return (
+            grad if needs_base else None,
+            torch.stack(grad_weight) if needs_weight else None,
+            torch.stack(grad_bias) if needs_bias else None,
+            None,
+            *grad_maps,
+        )

@@ -4,92 +4,20 @@ Paper: K. He et al., "Identity Mappings in Deep Residual Networks", arXiv 1603.0
 "Memory-Efficient Implementation of DenseNets", arXiv 1707.06990 (recomputing what normalisation makes).
 Deviations: none; the numbers are those of the three layers one after the other.
 Our choices: only X is kept for the backward pass, and ReLU(BN(X)) is computed again there: it is as large as X, and
-computing it is one pass over memory. The batch statistics of a channel do not depend on the layer that asks, so where
-several layers normalise the same channels, these are measured once; measuring costs a CPU more than normalising.
+computing it is one pass over memory. Statistics that are known already are not measured again.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .statistics import Statistics, can_share, is_fixed, is_hooked, measure, track
+
 MakeNorm = Callable[[int], nn.Module]
-
-
-class Statistics(NamedTuple):
-    """Mean and variance of a map's channels over its batch and pixels.
-
-    Attributes:
-        mean: (C,).
-        var: Biased variance, (C,).
-        count: Number of values of a channel.
-    """
-
-    mean: Tensor
-    var: Tensor
-    count: int
-
-
-@torch.no_grad()
-def measure(x: Tensor) -> Statistics:
-    """Statistics of ``x`` (N, C, H, W), in float32 or wider whatever its type."""
-    ones = torch.ones(x.shape[1], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
-    # The kernels of batch normalisation, since torch.var_mean is ten times slower on a CPU.
-    eps = 1e-5
-    if x.is_cuda:
-        mean, invstd = torch.batch_norm_stats(x, eps)
-    else:
-        _, mean, invstd = torch.native_batch_norm(x, ones, None, None, None, True, 0.0, eps)
-    return Statistics(mean, (invstd**-2 - eps).clamp_(min=0), x.numel() // x.shape[1])
-
-
-def joined(statistics: Sequence[Statistics]) -> Statistics:
-    """Statistics of the concatenation of maps, from theirs."""
-    means, variances, counts = zip(*statistics, strict=True)
-    return Statistics(torch.cat(means), torch.cat(variances), counts[0])
-
-
-def can_share(*norms: nn.Module) -> bool:
-    """Whether all of some norms normalise by the statistics of this process's batch, whatever the layer.
-
-    Compilers take the plain layers: they find what to fuse and what to compute again themselves.
-    """
-    return not _is_compiling() and all(
-        type(norm) is nn.BatchNorm2d and norm.training and not _is_hooked(norm) for norm in norms
-    )
-
-
-def _is_fixed(norm: nn.Module) -> bool:
-    """Whether a norm scales and shifts by its running statistics, whatever the map."""
-    known = type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm) and not norm.training and norm.track_running_stats
-    return known and not _is_compiling() and not _is_hooked(norm)
-
-
-def _is_compiling() -> bool:
-    compiler = getattr(torch, 'compiler', None)  # since PyTorch 2.1
-    return compiler is not None and compiler.is_compiling()
-
-
-def _is_hooked(module: nn.Module) -> bool:
-    # Whoever hooks a layer wants it to be called.
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-
-
-@torch.no_grad()
-def _track(norm: nn.BatchNorm2d, statistics: Statistics) -> None:
-    """Move the running statistics as ``norm`` itself would."""
-    if not norm.track_running_stats:
-        return
-    norm.num_batches_tracked.add_(1)
-    momentum = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-    unbiased = statistics.var * (statistics.count / max(statistics.count - 1, 1))
-    norm.running_mean.lerp_(statistics.mean.to(norm.running_mean.dtype), momentum)
-    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), momentum)
 
 
 def norm_relu(norm: nn.Module, x: Tensor, statistics: Statistics | None = None) -> Tensor:
@@ -103,7 +31,7 @@ def norm_relu(norm: nn.Module, x: Tensor, statistics: Statistics | None = None) 
     if statistics is None or not can_share(norm):
         normed = norm(x)
         return F.relu(normed, inplace=normed is not x and not torch.is_grad_enabled())
-    _track(norm, statistics)
+    track(norm, statistics)
     return _NormRelu.apply(x, norm.weight, norm.bias, statistics.mean, statistics.var, norm.eps)
 
 
@@ -143,14 +71,14 @@ class PreActConv2d(nn.Module):
     def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Convolve ``x`` (N, C_i, H, W); ``statistics`` are those of x, if known."""
         norm, conv = self.norm, self.conv
-        fixed = _is_fixed(norm)
-        if not torch.is_grad_enabled() or not (fixed or can_share(norm)) or _is_hooked(conv):
+        fixed = is_fixed(norm)
+        if not torch.is_grad_enabled() or not (fixed or can_share(norm)) or is_hooked(conv):
             return conv(norm_relu(norm, x, statistics))
         if fixed:
             mean, var = norm.running_mean, norm.running_var
         else:
             mean, var, _ = statistics = measure(x) if statistics is None else statistics
-            _track(norm, statistics)
+            track(norm, statistics)
         options = (conv.stride, conv.padding, conv.dilation, conv.groups)
         return _NormReluConv.apply(x, norm.weight, norm.bias, conv.weight, mean, var, norm.eps, fixed, options)
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .preact import MakeNorm, PreActConv2d, Statistics, can_share, measure
+from .preact import MakeNorm, PreActConv2d
+from .statistics import Statistics, can_share, measure
 
 
 def normalise_gate(norm: nn.Module, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmhybrid.layers.dense_shortcut import DenseShortcut
+from mmhybrid.layers.dense_shortcut import DenseShortcut, Source, prepare
 
 
 def bare_norm(channels):
@@ -86,6 +86,44 @@ def test_normalised_sources_need_no_norms():
         nn.init.normal_(p)
     assert not shared.load_state_dict(own.state_dict(), strict=False).missing_keys
     assert torch.allclose(shared([bare_norm(6).double()(x) for x in maps(3)]), own(maps(3)), atol=1e-12)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_prepared_sources_are_the_maps_themselves(training):
+    own, shared = (DenseShortcut(6, 3, norm).double().train(training) for norm in (bare_norm, None))
+    randomise(own)
+    shared.load_state_dict(own.state_dict(), strict=False)
+    sources = maps(3)
+    prepared = prepare(own.norms, sources)
+    assert all(isinstance(p, Source) and p.map is x for p, x in zip(prepared, sources, strict=True))
+    assert torch.allclose(shared(prepared), own(sources), atol=1e-12)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_nothing_is_kept_but_the_maps(training):
+    layer = DenseShortcut(6, 3, bare_norm).double().train(training)
+    base, *sources = (x.requires_grad_() for x in maps(4))
+    kept = set()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.add(t.data_ptr()) if t.dim() == 4 else None, id):
+        layer(sources, base)
+    assert kept == {x.data_ptr() for x in sources}
+
+
+def test_a_hooked_norm_is_called():
+    layer, calls = DenseShortcut(6, 3, bare_norm).double(), []
+    expected = layer(maps(3))
+    layer.norms[1].register_forward_hook(lambda *_: calls.append(1))
+    assert torch.allclose(layer(maps(3)), expected, atol=1e-12)
+    assert calls == [1]
+
+
+def test_running_statistics_move_as_the_norm_moves_them():
+    layer, norm = DenseShortcut(6, 1, bare_norm).double(), bare_norm(6).double()
+    for x in maps(3):
+        layer([x])
+        norm(x)
+    moved = zip(layer.norms[0].buffers(), norm.buffers(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in moved)
 
 
 def test_identity_is_the_plain_sum():

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from mmhybrid.layers.preact import PreActConv2d, Statistics, can_share, joined, measure, norm_relu
+from mmhybrid.layers.preact import PreActConv2d, norm_relu
+from mmhybrid.layers.statistics import Statistics, can_share, joined, measure
 
 SHAPES = {
     '1x1': dict(in_channels=6, out_channels=4, kernel_size=1),
