@@ -24,7 +24,7 @@ from mmhybrid.backbones.hcgnet import ARCHS
 from mmhybrid.engine import FuseNormsHook
 from mmhybrid.errors import InputError
 
-from .test_zoo import NAMES, image, narrow
+from .test_zoo import every_name, image, narrow
 
 SIZE = (2, 3, 48, 40)
 # Batch norms that remain; of all classes that are not named, none.
@@ -114,7 +114,7 @@ def flat(outs):
     return [tensor for out in outs for tensor in flat(out)]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_every_backbone_of_the_zoo(name):
     variant = zoo.VARIANTS[name]
     backbone = narrow(name)

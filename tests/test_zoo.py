@@ -29,6 +29,11 @@ NARROW = {
 NAMES = mmhybrid.list_backbones()
 # One name of each class, and of DS2Net, whose blocks differ from DSNet's.
 FEW = {'ds2net50', *{zoo.VARIANTS[name].type: name for name in reversed(NAMES)}.values()}
+# More of the same blocks than a shorter variant has: their behaviour is for the slow tests, their counts for all.
+DEEPER = {n for n in NAMES if '101' in n or '152' in n} | {'hcgnet_c', 'hcgnet_a2', 'hcgnet_a3'}
+every_name = pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEPER)) for name in NAMES]
+)
 SIZE = (2, 3, 65, 97)
 # What `frozen_stages=1` freezes: the stem, in one module or in two, and the first stage.
 FIRST_STAGES = ({'conv1', 'bn1', 'layer1'}, {'stem', 'layer1'}, {'stem', 'hybrid_block1'})
@@ -113,7 +118,7 @@ def test_parameters(name):
     assert sum(p.numel() for p in backbone.parameters()) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_outputs_are_as_told_and_everything_trains(name):
     backbone = awake(narrow(name)).train()
     assert all(m.training for m in backbone.modules())
@@ -126,7 +131,7 @@ def test_outputs_are_as_told_and_everything_trains(name):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
 
 
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_out_indices_select(name):
     backbone = awake(narrow(name)).eval()
     some = narrow(name, out_indices=(2, 0)).eval()
@@ -138,7 +143,7 @@ def test_out_indices_select(name):
     assert some.out_strides == (backbone.out_strides[0], backbone.out_strides[2])
 
 
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_evaluation_is_deterministic_and_state_dicts_round_trip(name):
     backbone = awake(narrow(name))
     backbone(image())  # running statistics that are not the initial ones
@@ -152,7 +157,7 @@ def test_evaluation_is_deterministic_and_state_dicts_round_trip(name):
 
 
 @pytest.mark.parametrize('norm_eval', [True, False])
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_freezing_and_norm_eval_survive_train(name, norm_eval):
     backbone = awake(narrow(name, frozen_stages=1, norm_eval=norm_eval))
     assert backbone.train() is backbone
@@ -171,7 +176,7 @@ def test_freezing_and_norm_eval_survive_train(name, norm_eval):
     assert any(not torch.equal(before[n], after[n]) for n in before)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_checkpointing_recomputes_and_gives_the_same_gradients(name):
     grads, runs = [], []
     for with_cp in (False, True):
@@ -187,7 +192,7 @@ def test_checkpointing_recomputes_and_gives_the_same_gradients(name):
     assert runs[1] > runs[0]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_autocast_and_channels_last_throughout(name):
     backbone = awake(narrow(name)).eval()
     strange = []
@@ -215,7 +220,7 @@ def is_map(x):
 
 
 @pytest.mark.parametrize('norm', [dict(type='SyncBN'), dict(type='GN', num_groups=1)], ids=['SyncBN', 'GN'])
-@pytest.mark.parametrize('name', NAMES)
+@every_name
 def test_norms(name, norm):
     backbone = narrow(name, norm_cfg=norm)
     wanted, unwanted = (nn.GroupNorm, _BatchNorm) if norm['type'] == 'GN' else (nn.SyncBatchNorm, nn.BatchNorm2d)

@@ -421,7 +421,9 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize('section', TINY)
+@pytest.mark.parametrize(
+    'section', [pytest.param(name, marks=[pytest.mark.slow] * (name != 'backbones')) for name in TINY]
+)
 def test_a_section_from_command_to_page(section, tmp_path):
     out = tmp_path / 'speed.json'
     done = run(
@@ -438,7 +440,7 @@ def test_a_section_from_command_to_page(section, tmp_path):
     assert all(row['kept'] > 0 for row in content['rows'] if row['pass'] == 'train')
     page = tmp_path / 'page.md'
     pages_out = pages.render((ROOT / 'docs' / 'speed.template.md').read_text(), {'cpu': record.read(out)})
-    if section == 'layers':  # the command, once
+    if section == 'backbones':  # the command, once
         assert run('render', '--records', out, '--out', page, folder=tmp_path).returncode == 0
         assert page.read_text() == pages_out
     assert all(f'| {name} |' in pages_out for name in names)
