@@ -23,6 +23,8 @@ from mmhybrid import zoo
 from mmhybrid.backbones.hcgnet import ARCHS
 from mmhybrid.engine import FuseNormsHook
 from mmhybrid.errors import InputError
+from mmhybrid.layers import SqueezeCell
+from mmhybrid.layers.preact import PreActConv2d
 
 from .test_zoo import every_name, image, narrow
 
@@ -91,8 +93,9 @@ def count(model):
 def check(model, *inputs, remaining=0, call=lambda model, *inputs: model(*inputs)):
     """Compare a model, which is to stay as it is, with what ``fuse`` makes of it, in both precisions."""
     stirred(model)
-    with torch.no_grad():
-        for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+    # With gradients on, layers may take other ways.
+    for dtype, tolerance, gradients in ((torch.float32, 1e-5, False), (torch.float64, 1e-10, True)):
+        with torch.set_grad_enabled(gradients):
             model = model.to(dtype)
             before = copy.deepcopy(model.state_dict())
             fused = mmhybrid.fuse(model)
@@ -224,6 +227,56 @@ def test_a_convolution_or_a_norm_in_two_places_is_left_alone():
     other = nn.Conv2d(3, 3, 1)
     other.weight = conv.weight
     check(nn.Sequential(both, other, both), image(SIZE))
+
+
+class Summed(nn.Module):
+    """Two modules applied to one map."""
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.a, self.b = a, b
+
+    def forward(self, x):
+        return self.a(x) + self.b(x)
+
+
+def test_what_a_container_shares_is_left_alone():
+    one, two = (SqueezeCell(8, 8, 4, groups=2) for _ in range(2))
+    two.conv1x1 = one.conv1x1
+    check(Summed(one, two), torch.randn(2, 8, 5, 5), remaining=3)
+
+
+class Doubling(PreActConv2d):
+    def forward(self, *args):
+        return 2 * super().forward(*args)
+
+
+@pytest.mark.parametrize('kind', ['hook', 'pre-hook', 'subclass'])
+def test_a_changed_layer_between_a_convolution_and_its_norm_keeps_the_norm(kind):
+    cell = SqueezeCell(8, 8, 4, groups=2)
+    if kind == 'hook':
+        cell.conv1x1.register_forward_hook(lambda module, args, out: 2 * out)
+    elif kind == 'pre-hook':
+        cell.conv3x3.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    else:
+        cell.conv1x1.__class__ = Doubling
+    check(cell, torch.randn(2, 8, 5, 5), remaining=2)
+
+
+def test_a_norm_that_stays_in_training_is_left_alone():
+    class Training(nn.BatchNorm2d):
+        def train(self, mode=True):
+            return super().train(True)
+
+    fused = mmhybrid.fuse(nn.Sequential(nn.Conv2d(3, 4, 1), Training(4)))
+    assert isinstance(fused[1], Training)
+
+
+def test_a_wrapped_model_is_refused():
+    wrapper = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
+    nn.Module.__init__(wrapper)
+    with pytest.raises(InputError, match=r'give its \.module'):
+        mmhybrid.fuse(wrapper)
 
 
 def test_norms_of_shared_convolutions_in_a_head_stay():

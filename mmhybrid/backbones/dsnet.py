@@ -110,15 +110,16 @@ class DenseStage:
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``x`` by the blocks in turn."""
         # All sources are prepared in one way, since a shortcut reads several.
-        alike = takes_over([block.source_norm for block in self if not block.shortcut.identity])
+        newest = project(self[0], x)
+        norms = [block.source_norm for block in self if not block.shortcut.identity]
+        alike = takes_over(norms, [newest] * len(norms))
         sources = []
         for i, block in enumerate(self):
-            newest = project(block, x) if i == 0 else x
             if i == 1 and not self.include_stage_input:
                 sources = []
             prepared = prepare([block.source_norm], [newest]) if alike else [block.source_norm(newest)]
             sources = [*sources, *prepared]
-            x = block(x, sources)
+            newest = x = block(x, sources)
         return x
 
 

@@ -73,7 +73,7 @@ class HybridBlock(nn.ModuleList):
         """Extend ``x`` (N, C, H, W) by the output of each module."""
         features = [x]
         # Every module normalises all channels so far; their statistics are measured once, when the channels are new.
-        measured = [measure(x)] if can_share(*(smg.squeeze.conv1x1.norm for smg in self)) else []
+        measured = [measure(x)] if can_share(x, *(smg.squeeze.conv1x1.norm for smg in self)) else []
         for i, smg in enumerate(self):
             statistics = joined(measured) if measured else None
 

@@ -32,7 +32,7 @@ class TiedSplitConv(nn.Module):
 
     With x split into s equal groups of channels x_i, y_1 || ... || y_s = ReLU(Norm(TBC_{B_1}(x_1) || ... ||
     TBC_{B_s}(x_s))), m = ReLU(Norm(conv(mix(y)))) where mix is the element-wise sum or the concatenation, and the
-    output is (y_1 + m) || ... || (y_s + m). One BN over all splits is one BN for each.
+    output is (y_1 + m) || ... || (y_s + m). One BN over all splits is one BN for each; GN's groups lie over all splits.
 
     Args:
         width: Channels of one split, w.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
+from mmhybrid.errors import InputError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -31,13 +33,22 @@ def fuse(model: nn.Module) -> nn.Module:
     concatenations (half of HCGNet's), those of a convolution that several norms share, and those after a deformable
     convolution that has no bias (DCN v1) or is tied.
 
+    What stands in an ``nn.Sequential`` is taken to be applied in its order, and used nowhere else.
+
     Args:
         model: Any module; it is not changed.
 
     Returns:
         A copy in evaluation mode, without batch norms where they were folded and with a state dict of its own. It
         cannot be trained: none of its parameters needs a gradient, so a backward pass raises an error.
+
+    Raises:
+        InputError: If the model is wrapped for several processes.
     """
+    from mmengine.model import is_model_wrapper
+
+    if is_model_wrapper(model):
+        raise InputError(f'A model inside {type(model).__name__} cannot be fused; give its .module.')
     fused = copy.deepcopy(model)
     fuse_in_place(fused)
     return fused

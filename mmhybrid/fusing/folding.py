@@ -40,15 +40,16 @@ class Folding:
     """
 
     def __init__(self, model: nn.Module):
-        self._places: dict[nn.Module, list[tuple[nn.Module, str]]] = defaultdict(list)
-        for parent in model.modules():
-            for name, child in parent._modules.items():
-                if child is not None:
-                    self._places[child].append((parent, name))
+        # By path, since a container in two places has everything in it there.
+        self._places: dict[nn.Module, list[tuple[nn.Module | None, str]]] = defaultdict(list)
+        modules = dict(model.named_modules(remove_duplicate=False))
+        for path, child in modules.items():
+            parent, _, name = path.rpartition('.')
+            self._places[child].append((modules[parent] if path else None, name))
 
-    def into_convs(self, convs: Sequence[nn.Module], norm: nn.Module | None) -> None:
-        """Fold ``norm``, applied to the concatenated results of ``convs`` and nothing else."""
-        if norm is None or not self._folds(norm) or not all(self._takes(conv) for conv in convs):
+    def into_convs(self, owner: nn.Module, convs: Sequence[nn.Module], norm: nn.Module | None) -> None:
+        """Fold ``norm``, applied in ``owner`` to the concatenated results of ``convs`` and nothing else."""
+        if norm is None or not self._folds(owner, norm) or not all(self._takes(owner, conv) for conv in convs):
             return
         widths = [conv.out_channels for conv in convs]
         if sum(widths) != norm.num_features:
@@ -58,11 +59,11 @@ class Folding:
             self._replace(conv, _scaled(conv, *affine))
         self._replace(norm, nn.Identity())
 
-    def into_shortcuts(self, readers: Sequence[tuple[DenseShortcut, int]], norm: nn.Module) -> None:
-        """Fold ``norm``, applied to a source of dense shortcuts: ``readers`` are these, with the source's number."""
+    def into_shortcuts(self, owner: nn.Module, readers: Sequence[tuple[DenseShortcut, int]], norm: nn.Module) -> None:
+        """Fold ``norm``, applied to a source in ``owner``: ``readers`` are shortcuts, with the source's number."""
         shortcuts = [shortcut for shortcut, _ in readers]
-        if not self._folds(norm) or not all(
-            self._is_free(shortcut) and computes_as(shortcut, DenseShortcut) and not shortcut.identity
+        if not self._folds(owner, norm) or not all(
+            self.is_free(owner, shortcut) and computes_as(shortcut, DenseShortcut) and not shortcut.identity
             for shortcut in shortcuts
         ):
             return
@@ -74,21 +75,26 @@ class Folding:
             shortcut.weight, shortcut.bias = nn.Parameter(weight), nn.Parameter(bias)
         self._replace(norm, nn.Identity())
 
-    def _is_free(self, module: nn.Module) -> bool:
-        # In one place, or another norm might follow there; without hooks, which would see other values.
-        return len(self._places[module]) == 1 and not (module._forward_hooks or module._forward_pre_hooks)
+    def is_free(self, owner: nn.Module, module: nn.Module) -> bool:
+        """Whether a module is nowhere but in one place of ``owner`` (or another norm might follow there), unhooked."""
+        places = self._places[module]
+        alone = module is owner or (len(places) == len(self._places[owner]) and len(set(places)) == 1)
+        return alone and not (module._forward_hooks or module._forward_pre_hooks)
 
-    def _folds(self, norm: nn.Module) -> bool:
-        known = any(computes_as(norm, cls) for cls in NORMS)
-        return known and norm.running_mean is not None and self._is_free(norm)
+    def _folds(self, owner: nn.Module, norm: nn.Module) -> bool:
+        # A norm with a `train` of its own may stay in training.
+        known = any(computes_as(norm, cls) for cls in NORMS) and type(norm).train is nn.Module.train
+        return known and norm.running_mean is not None and self.is_free(owner, norm)
 
-    def _takes(self, conv: nn.Module) -> bool:
-        # A weight that is no parameter is computed from others: spectral norm, pruning.
+    def _takes(self, owner: nn.Module, conv: nn.Module) -> bool:
+        # A weight or bias that is no parameter is computed from others: spectral norm, pruning.
         known = any(computes_as(conv, cls) for cls in CONVOLUTIONS)
-        return known and conv._parameters.get('weight') is not None and self._is_free(conv)
+        if not known or conv._parameters.get('weight') is None:
+            return False
+        return (conv.bias is None or 'bias' in conv._parameters) and self.is_free(owner, conv)
 
     def _replace(self, module: nn.Module, by: nn.Module) -> None:
-        ((parent, name),) = self._places[module]
+        ((parent, name),) = set(self._places[module])
         parent._modules[name] = by
 
 

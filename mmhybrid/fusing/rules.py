@@ -15,12 +15,13 @@ from mmdet.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
 from mmhybrid.backbones.ds2_res2net import DSBottle2neck
-from mmhybrid.backbones.dsnet import DenseStage, DSBottleneck
+from mmhybrid.backbones.dsnet import DenseBlock, DenseStage, DSBottleneck
 from mmhybrid.backbones.hs_resnet import HSBottleneck
 from mmhybrid.backbones.senetv2 import GatedBasicBlock, GatedBottleneck
 from mmhybrid.backbones.tied_resnest import TiedResNeStBottleneck, TiedSplitAttentionConv2d
 from mmhybrid.backbones.tied_resnet import TiedBottleneck, TiedSplitConv
 from mmhybrid.layers import DenseShortcut, ForgetGate, HierarchicalSplit, SqueezeCell, UpdateGate
+from mmhybrid.layers.preact import PreActConv2d
 
 from .folding import Folding, computes_as
 
@@ -58,14 +59,14 @@ def apply_rules(folding: Folding, model: nn.Module) -> None:
     for module in list(model.modules()):
         if computes_as(module, nn.Sequential):
             for first, second in pairwise(list(module)):
-                folding.into_convs([first], second)
+                folding.into_convs(module, [first], second)
         elif computes_as(module, ConvModule):
             _conv_module(folding, module)
         elif computes_as(module, DenseStage):
             _dense_stage(folding, module)
         elif computes_as(module, DenseShortcut):
             for source, norm in enumerate(module.norms):
-                folding.into_shortcuts([(module, source)], norm)
+                folding.into_shortcuts(module, [(module, source)], norm)
         else:
             for cls, pairs in PAIRS.items():
                 if computes_as(module, cls):
@@ -74,23 +75,27 @@ def apply_rules(folding: Folding, model: nn.Module) -> None:
 
 def _pairs(folding: Folding, module: nn.Module, pairs: tuple[tuple[str, str], ...]) -> None:
     for pair in pairs:
-        conv, norm = (_find(module, path) for path in pair)
+        conv, norm = (_find(folding, module, path) for path in pair)
         if isinstance(norm, nn.ModuleList):
             for one, its_norm in zip(conv, norm, strict=True):
-                folding.into_convs([one], its_norm)
-        elif conv is not None:  # a ResNet with a deep stem has none
-            folding.into_convs(list(conv) if isinstance(conv, nn.ModuleList) else [conv], norm)
+                folding.into_convs(module, [one], its_norm)
+        elif conv is not None and norm is not None:  # a ResNet with a deep stem has none
+            folding.into_convs(module, list(conv) if isinstance(conv, nn.ModuleList) else [conv], norm)
 
 
-def _find(module: nn.Module, path: str) -> nn.Module | None:
-    for name in path.split('.'):
-        module = getattr(module, name, None)
-    return module
+def _find(folding: Folding, owner: nn.Module, path: str) -> nn.Module | None:
+    *through, name = path.split('.')
+    module = owner
+    for part in through:
+        module = getattr(module, part)
+        if not computes_as(module, PreActConv2d) or not folding.is_free(owner, module):
+            return None
+    return getattr(module, name, None)
 
 
 def _conv_module(folding: Folding, module: ConvModule) -> None:
     if module.with_norm and module.order.index('conv') + 1 == module.order.index('norm'):
-        folding.into_convs([module.conv], module.norm)
+        folding.into_convs(module, [module.conv], module.norm)
         if isinstance(module.norm, nn.Identity):
             module.efficient_conv_bn_eval_forward = None  # mmcv's own folding in each call, of a norm that is gone
 
@@ -98,7 +103,9 @@ def _conv_module(folding: Folding, module: ConvModule) -> None:
 def _dense_stage(folding: Folding, stage: DenseStage) -> None:
     """Fold the norm of each source into the shortcut of every block that reads it."""
     blocks = list(stage)
+    if any(type(block).forward is not DenseBlock.forward or 'forward' in vars(block) for block in blocks):
+        return
     # Block i is the first to read X_i; without X_0 among the sources, that is source i - 1.
     dropped = 0 if stage.include_stage_input else 1
     for i, block in enumerate(blocks[dropped:]):
-        folding.into_shortcuts([(reader.shortcut, i) for reader in blocks[i + dropped :]], block.source_norm)
+        folding.into_shortcuts(stage, [(reader.shortcut, i) for reader in blocks[i + dropped :]], block.source_norm)

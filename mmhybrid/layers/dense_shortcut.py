@@ -49,7 +49,7 @@ def prepare(norms: Sequence[nn.Module], sources: Sequence[Tensor]) -> list[Tenso
         Each source normalised; or, if all norms are batch norms without affine parameters, each as it is, with its
         statistics, since a shortcut's weights can take these over and the normalised map need never be made.
     """
-    if not takes_over(norms):
+    if not takes_over(norms, sources):
         return [norm(x) for norm, x in zip(norms, sources, strict=True)]
     prepared = []
     for norm, x in zip(norms, sources, strict=True):
@@ -62,9 +62,12 @@ def prepare(norms: Sequence[nn.Module], sources: Sequence[Tensor]) -> list[Tenso
     return prepared
 
 
-def takes_over(norms: Sequence[nn.Module]) -> bool:
-    """Whether a shortcut's weights can take over the statistics of all of some norms."""
-    return all(not getattr(norm, 'affine', True) and (is_fixed(norm) or can_share(norm)) for norm in norms)
+def takes_over(norms: Sequence[nn.Module], sources: Sequence[Tensor]) -> bool:
+    """Whether a shortcut's weights can take over the statistics of all of some norms, each of one source."""
+    return all(
+        not getattr(norm, 'affine', True) and (is_fixed(x, norm) or can_share(x, norm))
+        for norm, x in zip(norms, sources, strict=True)
+    )
 
 
 class DenseShortcut(nn.Module):
@@ -165,7 +168,7 @@ class _WeightedSum(torch.autograd.Function):
     ) -> Tensor:
         means, variances, ctx.eps, ctx.fixed = statistics
         ctx.save_for_backward(weight, *means, *variances, *maps)
-        if maps[0].dtype == weight.dtype:
+        if maps[0].dtype == means[0].dtype == weight.dtype:
             scales = [w * (var + eps).rsqrt() for w, var, eps in zip(weight, variances, ctx.eps, strict=True)]
             offsets = (mean * scale for mean, scale in zip(means, scales, strict=True))
             shift = (bias.sum(0) - sum(offsets))[:, None, None]
@@ -173,10 +176,10 @@ class _WeightedSum(torch.autograd.Function):
             for x, scale in zip(maps[1:], scales[1:], strict=True):
                 total.addcmul_(x, scale[:, None, None])
             return total
-        # Half precision: batch normalisation computes in the weights' type.
+        # Half precision: batch normalisation computes in the statistics' type.
         total = base
         for x, mean, var, w, b, eps in zip(maps, means, variances, weight, bias, ctx.eps, strict=True):
-            term = F.batch_norm(x, mean, var, w, b, False, 0.0, eps)
+            term = F.batch_norm(x, mean, var, w.to(mean.dtype), b.to(mean.dtype), False, 0.0, eps)
             total = term if total is None else term.add_(total)
         return total
 
@@ -202,8 +205,8 @@ class _WeightedSum(torch.autograd.Function):
         grad_maps, grad_weight, grad_bias = zip(*grads, strict=True)
         return (
             grad if needs_base else None,
-            torch.stack(grad_weight) if needs_weight else None,
-            torch.stack(grad_bias) if needs_bias else None,
+            torch.stack(grad_weight).to(weight.dtype) if needs_weight else None,
+            torch.stack(grad_bias).to(weight.dtype) if needs_bias else None,
             None,
             *grad_maps,
         )

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .statistics import Statistics, can_share, is_fixed, is_hooked, measure, track
+from .statistics import Statistics, can_share, is_fixed, is_untouched, measure, track
 
 MakeNorm = Callable[[int], nn.Module]
 
@@ -28,15 +28,18 @@ def norm_relu(norm: nn.Module, x: Tensor, statistics: Statistics | None = None) 
         x: X (N, C, H, W); so is the output.
         statistics: Those of X where they are known; used where :func:`can_share` holds.
     """
-    if statistics is None or not can_share(norm):
-        normed = norm(x)
-        return F.relu(normed, inplace=normed is not x and not torch.is_grad_enabled())
+    if statistics is None or not can_share(x, norm):
+        # In place only on what a batch norm made, of which nobody else knows.
+        fresh = type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm) and is_untouched(norm)
+        return F.relu(norm(x), inplace=fresh and not torch.is_grad_enabled())
     track(norm, statistics)
     return _NormRelu.apply(x, norm.weight, norm.bias, statistics.mean, statistics.var, norm.eps)
 
 
 class PreActConv2d(nn.Module):
     r"""Pre-activation convolution, :math:`Y = W * \mathrm{ReLU}(BN(X))`, without a bias and with "same" padding.
+
+    A gradient of its gradient is refused, as of any function that recomputes.
 
     Args:
         in_channels: Channels of the input, C_i.
@@ -71,8 +74,10 @@ class PreActConv2d(nn.Module):
     def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """Convolve ``x`` (N, C_i, H, W); ``statistics`` are those of x, if known."""
         norm, conv = self.norm, self.conv
-        fixed = is_fixed(norm)
-        if not torch.is_grad_enabled() or not (fixed or can_share(norm)) or is_hooked(conv):
+        if not torch.is_grad_enabled() or not _is_plain(conv):
+            return conv(norm_relu(norm, x, statistics))
+        fixed = is_fixed(x, norm)
+        if not fixed and not can_share(x, norm):
             return conv(norm_relu(norm, x, statistics))
         if fixed:
             mean, var = norm.running_mean, norm.running_var
@@ -81,6 +86,12 @@ class PreActConv2d(nn.Module):
             track(norm, statistics)
         options = (conv.stride, conv.padding, conv.dilation, conv.groups)
         return _NormReluConv.apply(x, norm.weight, norm.bias, conv.weight, mean, var, norm.eps, fixed, options)
+
+
+def _is_plain(conv: nn.Module) -> bool:
+    """Whether a convolution is still what :class:`PreActConv2d` made, not quantised, adapted or given a bias."""
+    made = type(conv) is nn.Conv2d and is_untouched(conv) and conv.bias is None
+    return made and conv.padding_mode == 'zeros' and not isinstance(conv.padding, str)
 
 
 def _apply_norm_relu(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
@@ -152,8 +163,8 @@ class _NormReluConv(torch.autograd.Function):
         options: tuple,
     ) -> Tensor:
         activated = _apply_norm_relu(x, weight, bias, mean, var, eps)
-        # Autocast is on here and off in the backward pass, which has to compute in the same type.
-        ctx.dtype = _autocast_dtype(x.device.type) or x.dtype
+        # Autocast is on here and off in the backward pass, which has to compute in the same type. It spares float64.
+        ctx.dtype = x.dtype if x.dtype == torch.float64 else _autocast_dtype(x.device.type) or x.dtype
         out = F.conv2d(activated.to(ctx.dtype), kernel.to(ctx.dtype), None, *options)
         ctx.save_for_backward(x, weight, bias, kernel, mean, var)
         ctx.eps, ctx.fixed, ctx.options = eps, fixed, options

@@ -106,7 +106,7 @@ class ExcitationCell(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return X^{3x3} and X^{5x5} of ``x`` (N, C, H, W)."""
         # Both normalise the same map.
-        statistics = measure(x) if can_share(self.conv3x3.norm, self.conv5x5.norm) else None
+        statistics = measure(x) if can_share(x, self.conv3x3.norm, self.conv5x5.norm) else None
         return self.conv3x3(x, statistics), self.conv5x5(x, statistics)
 
 

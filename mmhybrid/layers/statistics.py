@@ -30,7 +30,7 @@ def measure(x: Tensor) -> Statistics:
     """Statistics of ``x`` (N, C, H, W), in float32 or wider whatever its type."""
     ones = torch.ones(x.shape[1], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
     # The kernels of batch normalisation, since torch.var_mean is ten times slower on a CPU.
-    eps = 1e-5
+    eps = 1e-30  # far below any norm's own, to which the variance is added again
     if x.is_cuda:
         mean, invstd = torch.batch_norm_stats(x, eps)
     else:
@@ -44,32 +44,58 @@ def joined(statistics: Sequence[Statistics]) -> Statistics:
     return Statistics(torch.cat(means), torch.cat(variances), counts[0])
 
 
-def can_share(*norms: nn.Module) -> bool:
-    """Whether all of some norms normalise by the statistics of this process's batch, whatever the layer.
+def can_share(x: Tensor, *norms: nn.Module) -> bool:
+    """Whether all of some norms normalise ``x`` by the statistics of this process's batch, whatever the layer."""
+    return _is_ordinary(x) and x.numel() > x.shape[1] and all(_is_plain(norm) and norm.training for norm in norms)
 
-    Compilers and tracers take the plain layers: they find what to fuse and what to compute again themselves.
+
+def is_fixed(x: Tensor, norm: nn.Module) -> bool:
+    """Whether a norm scales and shifts ``x`` by its running statistics, whatever the map."""
+    plain = _is_plain(norm, nn.BatchNorm2d, nn.SyncBatchNorm)
+    return plain and not norm.training and norm.track_running_stats and _is_ordinary(x)
+
+
+def _is_ordinary(x: Tensor) -> bool:
+    """Whether a map is one that functions of autograd may see, with values in it.
+
+    Compilers and tracers take the plain layers: they find what to fuse and what to compute again themselves. So do
+    functorch's transforms and forward-mode differentiation.
     """
-    return not _is_compiling() and all(
-        type(norm) is nn.BatchNorm2d and norm.training and not is_hooked(norm) for norm in norms
-    )
+    if not isinstance(x, Tensor) or not x.numel() or _is_compiling():
+        return False
+    transformed = getattr(torch._C, '_are_functorch_transforms_active', bool)()
+    return not transformed and torch.autograd.forward_ad._current_level < 0
 
 
-def is_fixed(norm: nn.Module) -> bool:
-    """Whether a norm scales and shifts by its running statistics, whatever the map."""
-    known = type(norm) in (nn.BatchNorm2d, nn.SyncBatchNorm) and not norm.training and norm.track_running_stats
-    return known and not _is_compiling() and not is_hooked(norm)
+def _is_plain(norm: nn.Module, *types: type) -> bool:
+    """Whether a norm computes what its class does, with parameters in which its statistics can be."""
+    if type(norm) not in (types or (nn.BatchNorm2d,)) or not is_untouched(norm) or not norm.eps > 0:
+        return False
+    tracked = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+    if any(t is None for t in tracked) == norm.track_running_stats:
+        return False
+    wide = (torch.float32, torch.float64)
+    return all(t is None or t.dtype in wide for t in (norm.weight, norm.running_mean))
 
 
 def _is_compiling() -> bool:
-    compiler = getattr(torch, 'compiler', None)  # since PyTorch 2.1
-    return torch.jit.is_tracing() or (compiler is not None and compiler.is_compiling())
+    compiling = getattr(getattr(torch, 'compiler', None), 'is_compiling', None)  # since PyTorch 2.3
+    return torch.jit.is_tracing() or (compiling or torch._dynamo.is_compiling)()
 
 
-def is_hooked(module: nn.Module) -> bool:
-    """Whether somebody hooked a layer, and so wants it to be called."""
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+_GLOBAL_HOOKS = ('_global_forward_hooks', '_global_forward_pre_hooks', '_global_backward_hooks')
+
+
+def is_untouched(module: nn.Module) -> bool:
+    """Whether nobody hooked a layer or gave it another ``forward``, and so wants it to be called."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+        *(getattr(nn.modules.module, name) for name in _GLOBAL_HOOKS),
     )
+    return not any(hooks) and 'forward' not in vars(module)
 
 
 @torch.no_grad()
@@ -79,6 +105,7 @@ def track(norm: nn.BatchNorm2d, statistics: Statistics) -> None:
         return
     norm.num_batches_tracked.add_(1)
     momentum = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-    unbiased = statistics.var * (statistics.count / max(statistics.count - 1, 1))
-    norm.running_mean.lerp_(statistics.mean.to(norm.running_mean.dtype), momentum)
-    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), momentum)
+    unbiased = statistics.var * (statistics.count / (statistics.count - 1))
+    # Through .data, as silent as the norm's own kernel: a call of the norm may have saved them for its backward pass.
+    norm.running_mean.data.lerp_(statistics.mean.to(norm.running_mean.dtype), momentum)
+    norm.running_var.data.lerp_(unbiased.to(norm.running_var.dtype), momentum)

@@ -221,3 +221,21 @@ def test_arguments_out_of_range_are_refused(arguments, message):
 def test_another_number_of_sources_is_refused():
     with pytest.raises(ValueError, match='sums 3 sources, not 2'):
         DenseShortcut(6, 3)(maps(2))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_narrow_parameters(training):
+    layer = DenseShortcut(6, 3, bare_norm).train(training)
+    expected = layer(maps(3, dtype=torch.float32))
+    sources = [x.bfloat16().requires_grad_() for x in maps(3, dtype=torch.float32)]
+    out = layer.bfloat16()(sources)
+    out.sum().backward()
+    assert out.dtype == torch.bfloat16
+    assert torch.allclose(out.float(), expected, atol=0.1)
+
+
+def test_an_empty_batch():
+    layer = DenseShortcut(6, 2, bare_norm).eval()
+    sources = [torch.zeros(0, 6, 4, 5, requires_grad=True) for _ in range(2)]
+    layer(sources).sum().backward()
+    assert all(x.grad.shape == x.shape for x in sources)
