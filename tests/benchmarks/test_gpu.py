@@ -1,0 +1,386 @@
+"""Loans of a GPU: what is skipped, recorded, ended and packed; the real steps in small under the mark `slow`."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+from gpu_steps import checks, children, compare, detectors, kept, loan, steps  # noqa: E402
+
+FACTS = {'command': 'python benchmarks/gpu.py --minutes 8', 'hardware': {'device': 'a card'}}
+
+
+def context(tmp_path, seconds=600.0, **options):
+    options = dict(data_root=tmp_path, device='cuda', small=False) | options
+    return loan.Context(results=tmp_path / 'results', work=tmp_path / 'work', seconds=seconds, **options)
+
+
+class Day:
+    """A clock, and steps that take their time of it."""
+
+    def __init__(self):
+        self.now, self.done = 0.0, []
+
+    def step(self, name, seconds=10.0, takes=None, result=None, **options):
+        def do(given):
+            self.now += seconds if takes is None else takes
+            self.done.append((name, given.seconds))
+            if isinstance(result, BaseException):
+                raise result
+            return {'n': len(self.done)} if result is None else result
+
+        return loan.Step(name, seconds, options.pop('most', 3 * seconds), do, **options)
+
+    def run(self, tmp_path, given_steps, seconds=600.0, **options):
+        said = []
+        made = loan.Loan(
+            context(tmp_path, seconds, **options), FACTS, tmp_path / 'all.tar.gz', said.append, lambda: self.now
+        )
+        self.now = 0.0
+        return made.do(given_steps), said
+
+
+def kept_step(tmp_path, name):
+    return kept.read_json(kept.step_path(tmp_path / 'results', name))
+
+
+def test_what_is_done_is_skipped_and_what_failed_is_tried_again(tmp_path):
+    day = Day()
+    broken = [day.step('a'), day.step('b', result=ValueError(f'no file {ROOT}/x/y.py')), day.step('c')]
+    failed, said = day.run(tmp_path, broken)
+    assert failed == 1
+    assert [name for name, _ in day.done] == ['a', 'b', 'c'], 'the next ones go on'
+    assert [kept_step(tmp_path, name)['status'] for name in 'abc'] == ['ok', 'failed', 'ok']
+    assert 'ValueError: no file x/y.py' in kept_step(tmp_path, 'b')['result']['failed'][0]
+    assert any(line.startswith('b: failed after 10 s, 9.7 min left') for line in said)
+    mended = [day.step('a'), day.step('b'), day.step('c')]
+    assert day.run(tmp_path, mended)[0] == 0
+    assert [name for name, _ in day.done[3:]] == ['b']
+    assert kept_step(tmp_path, 'b')['hardware'] == {'device': 'a card'}
+
+
+def test_a_step_says_itself_what_was_wrong_or_is_left(tmp_path):
+    day = Day()
+    given = [day.step('wrong', result={'failed': ['nms differs']}), day.step('long', result={'left': ['seed 3']})]
+    assert day.run(tmp_path, given)[0] == 1
+    assert [kept_step(tmp_path, name)['status'] for name in ('wrong', 'long')] == ['failed', 'partial']
+    day.run(tmp_path, given)
+    assert [name for name, _ in day.done] == ['wrong', 'long'] * 2
+
+
+def test_no_step_begins_that_needs_more_time_than_is_left(tmp_path):
+    day = Day()
+    given = [day.step('a', 60, takes=150), day.step('large', 100), day.step('small', 20, most=500)]
+    _, said = day.run(tmp_path, given, seconds=240)
+    assert day.done == [('a', 180.0), ('small', 240 - 150 - loan.RESERVE)], 'and none may take more than that'
+    assert 'large: left for later, needs 100 s, 1.5 min left' in said
+    assert not kept.step_path(tmp_path / 'results', 'large').exists()
+
+
+def test_without_a_data_set_the_others_are_done(tmp_path):
+    day = Day()
+    given = [day.step('train', needs_data=True), day.step('study')]
+    _, said = day.run(tmp_path, given, data_root=None)
+    assert [name for name, _ in day.done] == ['study']
+    assert 'train: left out, it needs --data-root' in said
+
+
+def test_an_interruption_keeps_what_was_done(tmp_path):
+    day = Day()
+    with pytest.raises(KeyboardInterrupt):
+        day.run(tmp_path, [day.step('a'), day.step('b', result=KeyboardInterrupt())])
+    assert [path.name for path in (tmp_path / 'results').rglob('*') if path.is_file()] == ['a.json']
+    with tarfile.open(tmp_path / 'all.tar.gz') as tar:
+        assert tar.getnames() == ['gpu/a.json']
+
+
+def test_files_are_whole(tmp_path, monkeypatch):
+    path = tmp_path / 'deep' / 'a.json'
+    kept.write_json(path, {'rows': [{'a': 1}], 'losses': list(range(100))})
+    assert json.loads(path.read_text())['losses'][99] == 99
+    assert path.read_text().count('\n') == 4, 'numbers share a line'
+
+    def broken(*args):
+        raise OSError('disk')
+
+    monkeypatch.setattr(os, 'replace', broken)
+    with pytest.raises(OSError, match='disk'):
+        kept.write(path, b'half')
+    assert kept.read_json(path)['rows'] == [{'a': 1}]
+    assert [other.name for other in path.parent.iterdir()] == ['a.json']
+
+
+def test_archives_unpack_to_where_the_files_were(tmp_path):
+    results = tmp_path / 'results'
+    files = {
+        'gpu/train.json': b'{}',
+        'speed_gpu.json': b'{}',
+        'study/gpu/resnet50/seed0/run.json': b'{}',
+        'study/gpu/resnet50/seed0/detections.bbox.json.gz': os.urandom(3000),
+        'study/gpu/tiedresnet50/seed0/detections.bbox.json.gz': os.urandom(9000),
+    }
+    for name, content in files.items():
+        kept.write(results / name, content)
+    for other in ('occlusion.json', 'study/cpu/resnet50/seed0/run.json', 'gpu/all.tar.gz'):
+        kept.write(results / other, b'not of a loan')
+    (whole,) = kept.archive(results, tmp_path / 'all.tar.gz')
+    parts = kept.archive(results, tmp_path / 'part.tar.gz', limit=8000)
+    assert [path.name for path in parts] == ['part.tar.gz', 'part-2.tar.gz']
+    for archives in ([whole], parts):
+        home = tmp_path / archives[0].name.split('.')[0]
+        for path in archives:
+            with tarfile.open(path) as tar:
+                tar.extractall(home, filter='data')
+        assert {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob('*') if path.is_file()} == (
+            files
+        )
+
+
+def test_no_path_of_a_machine_is_told():
+    python = f'{sys.prefix}/lib/python3.12/site-packages/mmcv/ops/nms.py'
+    text = f'File "{ROOT}/tools/train.py"\n{python}: 1/2 it/s, /home/me/data/coco/val2017/a.jpg, https://a.org/b/c'
+    told = kept.without_paths(text)
+    assert told.splitlines()[0] == 'File "tools/train.py"'
+    assert not any(word in told for word in (str(ROOT), sys.prefix, '/home', 'me/'))
+    assert 'mmcv/ops/nms.py: 1/2 it/s' in told and 'https://a.org/b/c' in told
+    assert kept.shown(ROOT / 'benchmarks' / 'results') == 'benchmarks/results'
+    assert (kept.shown('/elsewhere/coco_tiny'), kept.shown('.gpu/coco_tiny')) == ('coco_tiny', '.gpu/coco_tiny')
+
+
+def test_children_run_at_the_same_time_and_tell_how_they_ended(tmp_path):
+    meet = 'import os, sys, time\nopen(sys.argv[1], "w")\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.01)'
+    a, b = tmp_path / 'a', tmp_path / 'b'
+    two = [children.Child('a', ['-c', meet, a, b]), children.Child('b', ['-c', meet, b, a])]
+    children.run(two, tmp_path, 20, jobs=2)
+    broken = children.Child('c', ['-c', f"import sys; print('{ROOT}/x.py'); sys.exit(3)"])
+    with pytest.raises(children.ChildFailed, match=r'c ended with 3:\nx\.py'):
+        children.run([broken, *two], tmp_path, 20)
+
+
+def test_a_child_that_takes_too_long_ends_with_all_that_it_started(tmp_path, monkeypatch):
+    """Also what has a group of its own, as torchrun's processes have, and what ignores an interrupt."""
+    monkeypatch.setattr(children, 'GRACE', 0.5)
+    pids = tmp_path / 'pids'
+    code = (
+        'import os, signal, subprocess, sys, time\n'
+        'signal.signal(signal.SIGINT, signal.SIG_IGN)\n'
+        "other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "open(sys.argv[1] + '_', 'w').write(f'{os.getpid()} {other.pid}')\n"
+        "os.replace(sys.argv[1] + '_', sys.argv[1])\n"
+        'time.sleep(60)\n'
+    )
+    began = time.monotonic()
+    with pytest.raises(children.ChildFailed, match=r'slow took longer than 4 s(.|\n)*next was not begun'):
+        children.run([children.Child('slow', ['-c', code, pids]), children.Child('next', ['-c', ''])], tmp_path, 4)
+    assert time.monotonic() - began < 20
+    end = time.monotonic() + 10
+    left = [Path(f'/proc/{pid}/stat') for pid in pids.read_text().split()]
+    while left and time.monotonic() < end:
+        left = [state for state in left if lives(state)]
+    assert not left
+
+
+def lives(state):
+    try:
+        return state.read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def scalar_rows(number, **more):
+    times = [9.0, 5.0, *[0.5] * (number - 2)]
+    rows = [{'lr': 0.01, 'data_time': 0.1, 'loss': 2.0 - 0.1 * i, 'time': t, **more} for i, t in enumerate(times)]
+    return [row | {'iter': i + 1, 'step': i + 1, 'memory': 1000 + i} for i, row in enumerate(rows)]
+
+
+def test_scalars_become_images_a_second(tmp_path):
+    for i, rows in enumerate([scalar_rows(9), [{'coco/bbox_mAP': 0.1, 'step': 9}]]):
+        path = tmp_path / f'2026010{i}' / 'vis_data' / 'scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text('\n'.join(map(json.dumps, rows)) + '\n')
+    found = detectors.summary(detectors.scalars(tmp_path), batch=8)
+    assert found['images_per_second'] == 16.0 and found['seconds'] == 0.5
+    assert found['memory_mib'] == 1008 and found['data_seconds'] == 0.1
+    assert found['losses'][:2] == [2.0, 1.9] and len(found['losses']) == 9
+    with pytest.raises(ValueError, match='no iteration'):
+        detectors.summary([], 8)
+
+
+@pytest.mark.parametrize(
+    ('iterations', 'test', 'wrong'),
+    [
+        (10, {'coco/bbox_mAP': 0.0, 'detections': 900}, []),
+        (10, {'detections': 0}, []),
+        (10, {'detections': 900}, ['the test gave no AP']),
+        (30, {'detections': 0}, ['the test gave no AP']),
+    ],
+)
+def test_a_run_that_ended_well_may_still_be_wrong(tmp_path, iterations, test, wrong):
+    job = detectors.Job('retinanet', iterations, more=2, test=True)
+    resumed = {'steps': [iterations + 1, iterations + 2]}
+    found = {'losses': [1.0] * iterations, 'memory_mib': 9, 'resumed': resumed, 'test': test}
+    assert detectors.problems(found, iterations, job, context(tmp_path)) == wrong
+    found |= {'losses': [1.0], 'memory_mib': None, 'resumed': {'steps': [1, 2]}}
+    assert len(detectors.problems(found, iterations, job, context(tmp_path))) == len(wrong) + 3
+
+
+def test_precisions_stand_beside_one_another(tmp_path):
+    results = tmp_path / 'results'
+    kept.write_json(kept.step_path(results, 'train'), {'result': detectors.summary(scalar_rows(9), 8)})
+    kept.write_json(kept.step_path(results, 'train_fp32'), {'result': {'failed': ['x']}})
+    others = {'fp16': 'train', 'fp32': 'train_fp32'}
+    found = detectors.beside(results, detectors.summary(scalar_rows(9), 16), 'bf16', others)
+    assert found['images_per_second'] == {'bf16': 32.0, 'fp16': 16.0}
+
+
+@pytest.mark.parametrize(
+    ('name', 'small'),
+    [
+        *(('train', True), ('train', False), ('train_bf16', False), ('train_fp32', False), ('nccl', False)),
+        *(('retinanet', False), ('cascade', True), ('hcgnet', False)),
+    ],
+)
+def test_the_options_fit_the_configs(tmp_path, name, small):
+    """What a GPU would be asked to do, as the tools read it."""
+    from mmhybrid import launch
+
+    (step,) = (step for step in steps.steps() if step.name == name)
+    _, job = step.do.args
+    run = detectors._Run(job, context(tmp_path, small=small), tmp_path)
+    child = run.train('train', 7, resume=tmp_path / 'iter_5.pth')
+    words = [str(word) for word in child.words]
+    assert ('--amp' in words) == (name != 'train_fp32')
+    assert (words[:2] == ['-m', 'torch.distributed.run']) == (name == 'nccl') == ('--launcher' in words)
+    parser = launch.make_parser('', '')
+    for flag in ('--amp', '--auto-scale-lr'):
+        parser.add_argument(flag, action='store_true')
+    parser.add_argument('--resume')
+    cfg = launch.load_config(without_launcher(parser.parse_args(words[words.index('tools/train.py') + 1 :])))
+    assert cfg.train_cfg.to_dict() == dict(type='IterBasedTrainLoop', max_iters=7)
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+    assert cfg.custom_hooks == [dict(type='FrozenStagesHook')]
+    assert cfg.default_hooks.nan_guard.to_dict() == dict(type='CheckInvalidLossHook', interval=1)
+    assert (cfg.default_hooks.checkpoint.interval, cfg.default_hooks.checkpoint.by_epoch) == (7, False)
+    resize = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Resize')
+    assert tuple(resize.scale) == ((160, 96) if small else (1333, 800))
+    assert cfg.train_dataloader.batch_size == (2 if small else 8)
+    assert cfg.optim_wrapper.get('dtype') == ('bfloat16' if name == 'train_bf16' else None)
+    test = [str(word) for word in run.test('test', tmp_path / 'iter_5.pth').words]
+    test_parser = launch.make_parser('', '')
+    test_parser.add_argument('checkpoint')
+    test_parser.add_argument('--json-prefix')
+    cfg = launch.load_config(without_launcher(test_parser.parse_args(test[1:])))
+    resize = next(t for t in cfg.test_dataloader.dataset.pipeline if t.type == 'Resize')
+    assert tuple(resize.scale) == ((160, 96) if small else (1333, 800))
+    test_cfg = cfg.model.test_cfg
+    assert (test_cfg.rcnn if 'rcnn' in test_cfg else test_cfg).score_thr == 0.0
+
+
+def without_launcher(args):
+    return argparse.Namespace(**{**vars(args), 'launcher': 'none'})
+
+
+def test_a_check_that_raises_is_a_row_and_the_others_go_on(tmp_path):
+    def good():
+        yield compare.row('float32', 'output', 1e-6, 1e-4)
+
+    def bad():
+        yield compare.row('float32', 'output', float('nan'), 1e-4)
+        raise RuntimeError(f'illegal memory access in {ROOT}/a.cu')
+
+    checks.run([('bad', bad), ('good', good)], tmp_path / 'a.json', 60)
+    rows = kept.read_json(tmp_path / 'a.json')['rows']
+    assert [(row['name'], row['ok']) for row in rows] == [('bad', False), ('bad', False), ('good', True)]
+    assert rows[0]['error'] == 'not finite' and rows[1]['error'].endswith('illegal memory access in a.cu')
+    checks.run([('good', good)], tmp_path / 'b.json', -1)
+    assert kept.read_json(tmp_path / 'b.json') == {'rows': [], 'not_reached': ['good']}
+
+
+def test_of_many_rows_the_worst_stays():
+    rows = [
+        compare.row('float32', what, error, allowed) for what, error, allowed in (('a', 1e-6, 1), ('b', 1e-6, 1e-5))
+    ]
+    rows = [{'name': 'nms', **row} for row in (*rows, compare.row('float16', 'a', 0.0, 0.0))]
+    assert [(row['what'], row['of']) for row in steps.condensed(rows)] == [('b', 2), ('a', 1)]
+    rows.append({'name': 'nms', **compare.row('float32', 'c', float('inf'), 1.0)})
+    assert [row['what'] for row in steps.condensed(rows)] == ['c', 'a']
+
+
+def test_errors_are_relative_and_a_number_that_is_none_never_passes():
+    reference = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    assert compare.error(torch.tensor([3.0, 4.5]), reference) == pytest.approx(0.1)
+    assert compare.error(torch.tensor([3.0, float('nan')]), reference) == float('inf')
+    assert compare.error(torch.tensor([3.0]), reference) == float('inf')
+    assert not compare.row('m', 'w', float('inf'), 1.0)['ok']
+
+
+def test_the_harness_and_the_study_know_what_is_asked_of_them():
+    from speed_bench import modes
+    from study import plan
+
+    for section, names in steps.SPEED.items():
+        parts = modes.DETECTOR_PARTS if section == 'detectors' else modes.MODULE_PARTS
+        assert {part for name in names for part in modes.Mode(name).parts} <= set(parts)
+    assert set(steps.STUDY_MODELS) <= set(plan.MODELS) and plan.BASELINE in steps.STUDY_MODELS
+    assert plan.SIZES['gpu'].amp and not plan.SIZES['gpu'].narrow
+
+
+def gpu(*words):
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    words = [sys.executable, str(ROOT / 'benchmarks' / 'gpu.py'), *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, env=env)
+
+
+def test_the_command_says_what_is_wrong(tmp_path):
+    done = gpu('--minutes', 1)
+    assert done.returncode == 1 and 'error: no GPU was found; --small rehearses' in done.stderr
+    done = gpu('--small', '--steps', 'nothing')
+    assert "There is no step 'nothing'; there are: operators, train" in done.stderr
+    help = gpu('--help').stdout
+    assert 'tar xzf all.tar.gz -C benchmarks/results' in help and 'operators (' in help
+
+
+@pytest.fixture(scope='module')
+def coco(tmp_path_factory):
+    """A data set in COCO's layout, with its 80 names, of the images that this package draws."""
+    from mmdet.datasets import CocoDataset
+
+    from mmhybrid.datasets.occluded_shapes import generate
+
+    root = tmp_path_factory.mktemp('coco')
+    generate(root, {'train': 10, 'val': 10}, size=128, progress=False)
+    names = CocoDataset.METAINFO['classes']
+    for split in ('train', 'val'):
+        (root / split).rename(root / f'{split}2017')
+        content = json.loads((root / 'annotations' / f'instances_{split}.json').read_text())
+        content['categories'] = [{'id': i, 'name': name} for i, name in enumerate(names, 1)]
+        (root / 'annotations' / f'instances_{split}2017.json').write_text(json.dumps(content))
+    return root
+
+
+@pytest.mark.slow
+def test_all_steps_in_small(coco, tmp_path):
+    done = gpu('--small', '--data-root', coco, '--work', tmp_path, '--archive', tmp_path / 'home.tar.gz')
+    results = tmp_path / 'small' / 'results'
+    found = {path.stem: kept.read_json(path) for path in (results / 'gpu').glob('*.json')}
+    assert done.returncode == 0, done.stdout
+    assert {name: document['status'] for name, document in found.items()} == {s.name: 'ok' for s in steps.steps()}
+    assert found['train']['result']['resumed']['steps'] == [4, 5, 6, 7, 8]
+    for path in [*(results / 'gpu').glob('*.json'), results / 'speed_small.json']:
+        assert str(tmp_path) not in path.read_text() and str(ROOT) not in path.read_text()
+    with tarfile.open(tmp_path / 'home.tar.gz') as tar:
+        names = set(tar.getnames())
+    assert {f'gpu/{s.name}.json' for s in steps.steps()} | {'speed_small.json'} <= names
+    assert 'study/trial/resnet50/seed0/run.json' in names
+    again = gpu('--small', '--data-root', coco, '--work', tmp_path)
+    assert again.stdout.count('done before') == len(steps.steps())
