@@ -122,7 +122,7 @@ class TiedBlockConv2d(nn.Module):
         if self.groups == 1 and not channels_last:
             return self._fold_blocks_into_batch(x)
         if self.groups == 1 and self._is_pointwise():
-            return self._matmul(x)
+            return self._fold_blocks_into_pixels(x)
         return self._repeat_filter(x)
 
     def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
@@ -137,11 +137,12 @@ class TiedBlockConv2d(nn.Module):
         y = self._conv(x.reshape(n * self.blocks, c // self.blocks, h, w), self.weight, self.bias, 1)
         return y.reshape(n, self.out_channels, y.shape[2], y.shape[3])
 
-    def _matmul(self, x: Tensor) -> Tensor:
-        # In NHWC the blocks of a pixel lie one behind the other, so a 1x1 convolution is one matrix product.
-        y = x.permute(0, 2, 3, 1).unflatten(-1, (self.blocks, -1))
-        y = F.linear(y, self.weight.flatten(1), self.bias)
-        return y.flatten(-2).permute(0, 3, 1, 2)
+    def _fold_blocks_into_pixels(self, x: Tensor) -> Tensor:
+        # In NHWC the blocks of a pixel lie one behind the other, exactly like pixels: a view, for a 1x1 convolution.
+        n, c, h, w = x.shape
+        y = x.permute(0, 2, 3, 1).reshape(n, h, w * self.blocks, c // self.blocks).permute(0, 3, 1, 2)
+        y = F.conv2d(y, self.weight, self.bias).permute(0, 2, 3, 1)
+        return y.reshape(n, h, w, self.out_channels).permute(0, 3, 1, 2)
 
     def _repeat_filter(self, x: Tensor) -> Tensor:
         # Blocks are groups with equal filters. Repeating the (small) filter costs less than reordering activations.
