@@ -4,8 +4,8 @@
     python benchmarks/speed.py detectors --names tiedresnet50 --data-root /data/coco --amp
     python benchmarks/speed.py render
 
-A section goes to benchmarks/results/speed_cpu.json or speed_gpu.json and replaces that section only; `render` makes
-docs/speed.md from both files. docs/speed.md says how to read the numbers.
+A section goes to benchmarks/results/speed_cpu.json, speed_cpu_threads.json (--threads above 1) or speed_gpu.json and
+replaces that section only; `render` makes docs/speed.md from these files, which says how to read the numbers.
 """
 
 import argparse
@@ -58,7 +58,9 @@ def _add_common(parser: argparse.ArgumentParser, parts: tuple[str, ...], default
     parser.add_argument('--minutes', type=float, help='begin no round that would end later')
     parser.add_argument('--device', choices=['auto', 'cpu', 'cuda'], default='auto')
     parser.add_argument('--threads', type=int, default=1, help='of a CPU (%(default)s)')
-    parser.add_argument('--out', type=Path, help='record (default: benchmarks/results/speed_{cpu,gpu}.json)')
+    parser.add_argument(
+        '--out', type=Path, help='record (default: speed_{cpu,cpu_threads,gpu}.json in benchmarks/results)'
+    )
 
 
 class _Options(argparse.Action):

@@ -8,12 +8,12 @@ from typing import Any
 from . import modes, targets
 from .summary import NOISY, Row, Section, ratio, spread
 
-DEVICES = {'cpu': 'CPU', 'gpu': 'GPU'}
+DEVICES = {'cpu': 'one thread of a CPU', 'cpu_threads': 'several threads of a CPU', 'gpu': 'a GPU'}
 PASSES = {'forward': 'Forward pass', 'train': 'Training step'}
 
 
 def render(template: str, records: Mapping[str, dict]) -> str:
-    """Fill the template's placeholders from records by device, 'cpu' and 'gpu'."""
+    """Fill the template's placeholders from records by device, the keys of ``DEVICES``."""
 
     def fill(match: re.Match) -> str:
         kind, section = match[1], match[2]
@@ -33,10 +33,12 @@ def section_text(section: str, records: Mapping[str, dict]) -> str:
     parts = []
     for device, title in DEVICES.items():
         content = records.get(device, {}).get('sections', {}).get(section)
+        if content is None and device == 'cpu_threads':  # a second look, for what was looked at
+            continue
         if content is None:
-            parts.append(f'### {section.capitalize()} on a {title}\n\nNot measured yet.')
+            parts.append(f'### {section.capitalize()} on {title}\n\nNot measured yet.')
         else:
-            parts.append(f'### {section.capitalize()} on a {title}\n\n{content_text(content)}')
+            parts.append(f'### {section.capitalize()} on {title}\n\n{content_text(content)}')
     return '\n\n'.join(parts)
 
 

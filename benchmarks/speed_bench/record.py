@@ -31,8 +31,10 @@ def path_of(device: torch.device) -> Path:
 
 
 def kind_of(device: torch.device) -> str:
-    """'cpu' or 'gpu'."""
-    return 'gpu' if device.type == 'cuda' else 'cpu'
+    """'cpu' (one thread), 'cpu_threads' (several) or 'gpu'."""
+    if device.type == 'cuda':
+        return 'gpu'
+    return 'cpu_threads' if torch.get_num_threads() > 1 else 'cpu'
 
 
 def header(device: torch.device, argv: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:

@@ -158,8 +158,11 @@ def measure_peaks(device: torch.device, precisions: Sequence[str], clock: Clock)
             dtype = getattr(torch, precision)
             a, b, c = (torch.randn(n, n, device=device).to(dtype) for _ in range(3))
             product = _best_seconds(lambda a=a, b=b, c=c: torch.mm(a, b, out=c), clock) / (2 * n**3)
-            # 16 images, or PyTorch takes the matrix product's library on one thread.
-            x, w = (torch.randn(s, device=device).to(dtype) for s in ((16, 512, side, side), (512, 512, 1, 1)))
+            # 16 images, or PyTorch takes the matrix product's library on one thread; in the format that CPUs prefer.
+            x, w = (
+                torch.randn(size, device=device).to(dtype, memory_format=torch.channels_last)
+                for size in ((16, 512, side, side), (512, 512, 1, 1))
+            )
             convolution = _best_seconds(lambda x=x, w=w: F.conv2d(x, w), clock) / (2 * 16 * 512**2 * side**2)
             rates[precision] = 1 / min(product, convolution)
     finally:

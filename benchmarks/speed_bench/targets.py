@@ -16,7 +16,7 @@ class Target:
     """A limit of one ratio.
 
     Attributes:
-        device: 'cpu' or 'gpu'.
+        device: 'cpu' (one thread), 'cpu_threads' or 'gpu'.
         section: Section of the record.
         name: Contestant.
         against: The contestant it is compared with.
@@ -41,7 +41,7 @@ class Target:
     @property
     def text(self) -> str:
         """What is asked, in words."""
-        device = {'cpu': 'CPU', 'gpu': 'GPU'}[self.device]
+        device = {'cpu': 'CPU, one thread', 'cpu_threads': 'CPU, several threads', 'gpu': 'GPU'}[self.device]
         what = {
             'time': 'training step' if self.pass_ == 'train' else 'forward pass',
             'kept': 'memory kept for the backward pass',
@@ -71,8 +71,8 @@ class Target:
         return measured.median >= self.limit if self.quantity == 'rate' else measured.median <= self.limit
 
 
-def _cpu(name: str, limit: float, against: str = RESNET, **options) -> Target:
-    return Target('cpu', 'backbones', name, against, limit, **options)
+def _cpu(name: str, limit: float, against: str = RESNET, **options) -> list[Target]:
+    return [Target(device, 'backbones', name, against, limit, **options) for device in ('cpu', 'cpu_threads')]
 
 
 def _gpu(name: str, limit: float) -> Target:
@@ -85,13 +85,13 @@ def _fastest(name: str) -> Target:
 
 
 TARGETS = (
-    _cpu('hcgnet_b', 0.70, PLAIN_HCGNET),
-    _cpu('hcgnet_b', 0.70, PLAIN_HCGNET, quantity='kept'),
-    _cpu('tiedresnet50', 1.05),
-    _cpu('tiedresnet50_s', 0.70),
-    _cpu('dsnet50', 1.05),
-    _cpu('hsresnet50', 1.00),
-    _cpu('tiedsenet50', 1.10),
+    *_cpu('hcgnet_b', 0.70, PLAIN_HCGNET),
+    *_cpu('hcgnet_b', 0.70, PLAIN_HCGNET, quantity='kept'),
+    *_cpu('tiedresnet50', 1.05),
+    *_cpu('tiedresnet50_s', 0.70),
+    *_cpu('dsnet50', 1.05),
+    *_cpu('hsresnet50', 1.00),
+    *_cpu('tiedsenet50', 1.10),
     _gpu('tiedresnet50_s', 1.15),
     _gpu('tiedresnet50', 0.90),
     *(_gpu(n, 0.80) for n in ('tiedresnext50', 'tiedsenet50', 'dsnet50', 'ds2net50', 'hsresnet50')),
