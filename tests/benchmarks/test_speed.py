@@ -94,6 +94,15 @@ def test_an_interruption_keeps_whole_rounds():
     assert [len(row['seconds']) for row in kept] == [2, 2]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the harness measures, however many threads the tests have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_processor_time_leaves_waiting_out():
     import time
 
@@ -375,6 +384,16 @@ def test_fused_modules_only_infer(known_peaks):
     content = sections.measure(chosen, plan('fused'), lambda text: None)
     assert content['notes'] == []
     assert [(r['mode'], r['pass'], len(r['seconds'])) for r in content['rows']] == [('fused', 'forward', 2)]
+
+
+def test_several_threads_go_by_the_wall_and_to_a_record_of_their_own():
+    cpu = torch.device('cpu')
+    assert (record.kind_of(cpu), timing.CpuClock().counts) == ('cpu', 'processor seconds')
+    torch.set_num_threads(2)
+    assert record.path_of(cpu).name == 'speed_cpu_threads.json'
+    clock = timing.CpuClock()
+    sample = clock.measure(lambda: time.sleep(0.05), 1)
+    assert (clock.counts, sample.seconds) == ('seconds', sample.wall)
 
 
 def test_a_new_section_replaces_only_itself(tmp_path):
