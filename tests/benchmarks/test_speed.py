@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -104,8 +105,6 @@ def one_thread():
 
 
 def test_processor_time_leaves_waiting_out():
-    import time
-
     sample = timing.CpuClock().measure(lambda: time.sleep(0.05), 2)
     assert sample.seconds < sample.wall
 
