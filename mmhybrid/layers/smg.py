@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .pooling import weighted_sum
 from .preact import MakeNorm, PreActConv2d
 from .statistics import Statistics, can_share, measure
 
@@ -131,8 +132,7 @@ class GlobalAttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` (N, C, H, W) to z (N, C, 1, 1)."""
         s = self.score(x).flatten(2).softmax(dim=2)  # (N, 1, HW)
-        # One matrix product: no weighted copy of the map is made, and channels_last maps are read as they lie.
-        return torch.bmm(x.flatten(2), s.transpose(1, 2)).unsqueeze(3)
+        return weighted_sum(x, s).unsqueeze(3)
 
 
 class UpdateGate(nn.Module):
