@@ -75,7 +75,8 @@ def _compiling(section: Section) -> list[str]:
 def _settings(content: dict[str, Any]) -> str:
     settings = content['settings']
     images = 'x'.join(map(str, settings['images'])) if settings.get('images') else settings['data']
-    text = f'{content["counts"]}, {_rounds(content)} rounds, images {images}'
+    number = _rounds(content)
+    text = f'{content["counts"]}, {number} round{"" if number == 1 else "s"}, images {images}'
     if 'peaks' in content:
         rates = ', '.join(f'{rate / 1e9:,.0f} GFLOP/s in {name}' for name, rate in _rates(content))
         text += f'; peaks: {rates}, {content["peaks"]["bytes_per_second"] / 1e9:,.0f} GB/s'
