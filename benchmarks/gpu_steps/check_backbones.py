@@ -16,7 +16,9 @@ import mmhybrid
 
 from .compare import joined, largest, row, short
 
-EXACT, FACTOR, FLOOR = 1e-6, 20, 1e-4
+EXACT, FACTOR = 1e-6, 20
+# A ReLU near zero that rounding opens or closes changes gradients by far more than rounding does.
+FLOOR = {'outputs': 1e-4, 'gradients': 1e-2}
 FIRST = ('tiedresnet50', 'hcgnet_b', 'dsnet50', 'hsresnet50', 'sae_resnet50', 'ds2res2net50', 'tiedresnest50')
 SMALL = ('tiedresnet50_s', 'hcgnet_a1')
 
@@ -44,7 +46,7 @@ def _compared(name: str, device: torch.device, side: int) -> Iterator[dict[str, 
     )
     for what in reference:
         yield row('float64', what, largest(exact[what], reference[what]), EXACT)
-        allowed = max(FACTOR * largest(own[what], reference[what]), FLOOR)
+        allowed = max(FACTOR * largest(own[what], reference[what]), FLOOR[what])
         yield row('float32', what, largest(found[what], reference[what]), allowed)
     for dtype in (torch.float16, torch.bfloat16) if device.type == 'cuda' else (torch.bfloat16,):
         for layout in (torch.contiguous_format, torch.channels_last):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from .compare import largest, row
 
 Outcome = Callable[[torch.device, torch.dtype], list[Tensor]]
-ALLOWED = {torch.float32: 1e-4, torch.float16: 1e-2}
+# In half precision mmcv's RoIAlign also computes coordinates, of which an interpolation's weights keep two digits.
+ALLOWED = {torch.float32: 1e-4, torch.float16: 5e-2}
 
 
 def checks(device: torch.device, small: bool) -> Iterator[tuple[str, Callable]]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .statistics import can_share, is_fixed, measure, track
+from .statistics import can_share, is_fixed, measure, norm_backward, track
 
 STARTS = ('mean', 'last', 'zero')
 
@@ -192,16 +192,8 @@ class _WeightedSum(torch.autograd.Function):
         needs_base, needs_weight, needs_bias, _, *needs_maps = ctx.needs_input_grad
         grads = []
         for i, x in enumerate(maps):
-            mean, var, eps = means[i], variances[i], ctx.eps[i]
-            running, batch = (
-                ((mean, var), (None, None)) if ctx.fixed[i] else ((None, None), (mean, (var + eps).rsqrt()))
-            )
             wanted = [needs_maps[i], needs_weight, needs_bias]
-            grads.append(
-                torch.ops.aten.native_batch_norm_backward(
-                    grad, x, weight[i], *running, *batch, not ctx.fixed[i], eps, wanted
-                )
-            )
+            grads.append(norm_backward(grad, x, weight[i], means[i], variances[i], ctx.eps[i], ctx.fixed[i], wanted))
         grad_maps, grad_weight, grad_bias = zip(*grads, strict=True)
         return (
             grad if needs_base else None,

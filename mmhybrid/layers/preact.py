@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .statistics import Statistics, can_share, is_fixed, is_untouched, measure, track
+from .statistics import Statistics, can_share, is_fixed, is_untouched, measure, norm_backward, track
 
 MakeNorm = Callable[[int], nn.Module]
 
@@ -112,10 +112,7 @@ def _norm_relu_backward(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of x, the weight and the bias; ``out`` is ReLU(BN(x)), by fixed statistics or by those of x."""
     grad = torch.ops.aten.threshold_backward(grad, out, 0)
-    backward = torch.ops.aten.native_batch_norm_backward
-    if fixed:
-        return backward(grad, x, weight, mean, var, None, None, False, eps, wanted)
-    return backward(grad, x, weight, None, None, mean, (var + eps).rsqrt(), True, eps, wanted)
+    return norm_backward(grad, x, weight, mean, var, eps, fixed, wanted)
 
 
 def _autocast_dtype(device: str) -> torch.dtype | None:

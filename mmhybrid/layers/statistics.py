@@ -109,3 +109,23 @@ def track(norm: nn.BatchNorm2d, statistics: Statistics) -> None:
     # Through .data, as silent as the norm's own kernel: a call of the norm may have saved them for its backward pass.
     norm.running_mean.data.lerp_(statistics.mean.to(norm.running_mean.dtype), momentum)
     norm.running_var.data.lerp_(unbiased.to(norm.running_var.dtype), momentum)
+
+
+def norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, eps: float, fixed: bool, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of x, of the weight and of the bias of a batch norm, those that are wanted.
+
+    Args:
+        grad: Gradient of the normalised map, (N, C, H, W).
+        x: The map, of the same shape.
+        weight: (C,).
+        mean: (C,), by which x was normalised.
+        var: (C,), likewise.
+        eps: Added to ``var``.
+        fixed: Whether mean and variance are constants, not those of x.
+        wanted: Which of the three gradients.
+    """
+    # Both as running and as batch statistics: a CUDA kernel for channels_last reads the latter in either case.
+    batch = (mean, (var + eps).rsqrt())
+    return torch.ops.aten.native_batch_norm_backward(grad, x, weight, mean, var, *batch, not fixed, eps, wanted)
