@@ -86,6 +86,7 @@ def evaluate(
             ``tbc``. The stratum ``all`` is put first if missing.
         name: What to call the result; by default the results file's name.
         engine: ``'pycocotools'`` or ``'hotcoco'``, by default the quicker one that is installed: the numbers are equal.
+            A process forked after hotcoco was loaded has pycocotools only (see :mod:`mmhybrid.occlusion.engines`).
         details: Categories, recall by instance, errors and intervals; by default none of them.
         progress: Called with a few words before each long step.
 

@@ -17,11 +17,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 MOST = 3  # other processes: with more, this one is busy with what they send
 CALLS = 4  # for fewer, another process is not worth its start
 PIPE = 2**20  # bytes
+# How long to wait for the last calls: as often as the slowest of this process took, since the machine may be busy.
+PATIENCE, LEAST_PATIENCE = 10, 10.0  # times, and at least seconds
+LOOK = 0.1  # seconds after which to look whether another process was stopped
 
 READY = b'\0ready\n'
 
@@ -33,7 +37,8 @@ class Calls:
     """Calls of one function, which other processes begin to do at once; to be used as a context.
 
     There are as many others as there are processors left, and they begin at the end; this process begins at the start,
-    when it asks for the results. If no other can be started, or one is stopped, this one does what is left.
+    when it asks for the results. If no other can be started, or one is killed or stopped or does not answer, this one
+    does what is left.
 
     Args:
         function: A function at the top of a module that can be imported; what it returns is pickled.
@@ -64,8 +69,9 @@ class Calls:
         """
         work = self._work
         work.do(work.function, work.todo.popleft)
+        patience = max(PATIENCE * work.slowest, LEAST_PATIENCE)
         for other in [] if work.given_up else self._others:
-            other.finish()
+            other.finish(patience)
         work.do(work.function, work.todo.popleft)
         self._stack.close()
         return None if work.given_up else map(work.done.pop, range(self._count))
@@ -77,6 +83,7 @@ class _Work:
     todo: deque[tuple[int, tuple[Any, ...]]]
     done: dict[int, Any] = field(default_factory=dict)
     given_up: bool = False
+    slowest: float = 0.0  # seconds that a call took, here or elsewhere
 
     def do(self, function: Callable[..., Any], take: Callable[[], tuple[int, tuple[Any, ...]]]) -> None:
         """Take call after call until none is left; one that raises is put back."""
@@ -85,11 +92,13 @@ class _Work:
                 index, args = take()
             except IndexError:  # another thread took the last
                 return
+            begin = monotonic()
             try:
                 self.done[index] = function(*args)
             except BaseException:
                 self.todo.append((index, args))
                 raise
+            self.slowest = max(self.slowest, monotonic() - begin)
             if self.done[index] is None:
                 self.given_up = True
 
@@ -124,11 +133,24 @@ class _Other(Thread):
         self.join()
         self._end()
 
-    def finish(self) -> None:
-        """Wait until it finds no more calls; what has not answered by now need not begin."""
-        if not self._ready:
+    def finish(self, patience: float) -> None:
+        """Wait until it finds no more calls, but not for what has not begun, was stopped or takes this many seconds."""
+        end = monotonic() + patience
+        while self.is_alive() and self._ready and not self._was_halted() and monotonic() < end:
+            self.join(LOOK)
+        if self.is_alive():
             self._process.kill()
         self.join()
+
+    def _was_halted(self) -> bool:
+        """By SIGSTOP, a debugger or a terminal. It may go on some time, but this process can do its call by then."""
+        if not hasattr(os, 'waitid'):
+            return False
+        flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT  # only to look: Popen is to learn how it ends
+        try:
+            return os.waitid(os.P_PID, self._process.pid, flags) is not None
+        except ChildProcessError:  # it has ended
+            return False
 
     def _end(self) -> None:
         self._process.kill()

@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from .distribution import instances_per_image
+from .labels import escaped
 from .results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult, _plain
 from .strata import Stratum
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 RECALLS = ('recall50', 'recall75', 'recall')
 # Text that must stand in quotes.
-UNSAFE = re.compile(r'[,"\r\n]|^\s|\s$')
-# A spreadsheet takes a cell that starts with one of these for a formula and runs it.
-FORMULA = ('=', '+', '-', '@', '\t', '\r')
+UNSAFE = re.compile(r'[,"]|^\s|\s$')
+# A spreadsheet takes a cell that starts with one of these, in either width, for a formula and runs it.
+FORMULA = tuple('=+-@＝＋－＠')
 
 
 def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
@@ -147,9 +148,11 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """Records as CSV with a header: RFC 4180 quoting, lines that end in ``\\n``.
 
     Numbers keep every digit, so reading them back gives the same floats; NaN is an empty cell and an infinite bound
-    ``inf``. Text that a spreadsheet would run as a formula, which starts with ``=``, ``+``, ``-``, ``@``, a tab or a
-    carriage return and is no number, gets a leading apostrophe; so does text that has one already. To read such
-    a name back exactly, take one leading apostrophe off.
+    ``inf``. Text that a spreadsheet would run as a formula, which starts with ``=``, ``+``, ``-`` or ``@``, after white
+    space or not, and is no number, gets a leading apostrophe; so does text that has one already. To read such a name
+    back, take one leading apostrophe off. What would steer a terminal or break a line (control characters, ends of
+    lines, marks that turn the direction of writing, lone surrogates) is written as a Python escape like ``\\x1b`` or
+    ``\\n``; JSON has such names exactly.
 
     Args:
         records: Dictionaries; the columns are all their keys in order of first appearance. Empty gives ``''``.
@@ -223,8 +226,10 @@ def _or_nan(value: float | None) -> float:
 def _cell(value: Any) -> str:
     if value is None:
         return ''
-    if isinstance(value, str):
-        return "'" + value if value.startswith("'") or (value.startswith(FORMULA) and not _is_number(value)) else value
+    if not isinstance(value, Real):  # a name, which in a user's file may be anything
+        value = escaped(str(value))
+        is_formula = value.lstrip().startswith(FORMULA) and not _is_number(value)
+        return "'" + value if is_formula or value.startswith("'") else value
     if isinstance(value, Integral):
         return str(int(value))
     # float() first: NumPy's own floats have another repr.
@@ -232,7 +237,6 @@ def _cell(value: Any) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    # Not Python's csv module, which leaves a lone carriage return without quotes and so breaks the row in two.
     quoted = ['"' + cell.replace('"', '""') + '"' if UNSAFE.search(cell) else cell for cell in cells]
     # A row of one empty cell would be a blank line, which readers skip.
     return '""' if quoted == [''] else ','.join(quoted)

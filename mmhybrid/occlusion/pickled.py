@@ -11,6 +11,8 @@ the annotation file, and so does this module: label i is category i of the groun
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -22,12 +24,15 @@ from mmhybrid.errors import InputError
 
 from . import masks, unpickling
 from .columns import Block, positions
+from .inputs import open_input
 from .records import MAX_VALUE, Records, show
 
 if TYPE_CHECKING:
     from .ground_truth import GroundTruth
 
 SUFFIXES = ('.pkl', '.pickle')
+# Detections of any file; a larger one has some bytes for each.
+FREE = 2**20
 REMEDY = 'give predictions that MMDetection 3 wrote by tools/test.py --out, or COCO results as JSON'
 
 
@@ -51,7 +56,8 @@ def blocks(path: str | PathLike[str], gt: GroundTruth, iou_types: Sequence[str])
         InputError: The file or a prediction cannot be used.
     """
     source = str(path)
-    predictions = Records(source, 'predictions', _load(path))
+    content, size = _load(path)
+    predictions = Records(source, 'predictions', content)
     predictions.check_objects()
     remedy = f'evaluate predictions and ground truth of the same data set ({gt.source})'
     image_ids = predictions.references('img_id', gt.image_ids, 'image of the ground truth', remedy)
@@ -63,9 +69,13 @@ def blocks(path: str | PathLike[str], gt: GroundTruth, iou_types: Sequence[str])
         if all_sizes is None:
             all_sizes = masks.image_sizes(Records(gt.source, 'images', gt.images, has_id=True))
         sizes = all_sizes[positions(gt.image_ids, image_ids)]
+    total = 0
     for index, image_id in enumerate(image_ids.tolist()):
         block = _Image(predictions, index).columns(categories, gt.source, iou_types)
         count = len(block['scores'])
+        total += count
+        if total > max(size, FREE):
+            raise InputError(f'{source}: holds more detections than bytes, tensors shared among images; {REMEDY}.')
         block = {'image_ids': np.full(count, image_id), **block}
         if sizes is not None:
             rles = Records(source, f'predictions[{index}].masks', block['masks'])
@@ -152,10 +162,16 @@ class _Image:
         self._predictions.fail(self._index, problem, remedy)
 
 
-def _load(path: str | PathLike[str]) -> list[Any]:
+def _load(path: str | PathLike[str]) -> tuple[list[Any], int]:
+    """The predictions, and how many bytes they are in the file."""
     try:
-        with Path(path).open('rb') as file:
+        with open_input(path) as opened:
+            file = opened if opened.seekable() else io.BytesIO(opened.read())  # a pipe
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             content = unpickling.load(file)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f'{path}: no such file; {REMEDY}.') from None
     except OSError as error:
@@ -168,4 +184,4 @@ def _load(path: str | PathLike[str]) -> list[Any]:
         raise InputError(f'{path}: not a whole pickle ({problem}); {REMEDY}.') from None
     if not isinstance(content, list):
         raise InputError(f'{path}: predictions must be a list with one dictionary for each image; {REMEDY}.')
-    return content
+    return content, size

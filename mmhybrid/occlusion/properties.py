@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
 
+from .inputs import open_input
 from .records import show, to_float
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def read_property(
         path = Path(values)
         source = str(path)
         try:
-            text = path.read_text(encoding='utf-8-sig')
+            with open_input(path) as file:
+                text = io.TextIOWrapper(file, encoding='utf-8-sig').read()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f'{path}: cannot be read ({error}); {FORMS}.') from None
         if path.suffix.lower() == '.csv':

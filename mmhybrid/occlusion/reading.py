@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import gc
-import gzip
 import json
 import re
 import zlib
@@ -21,6 +20,7 @@ from typing import Any, NoReturn
 
 from mmhybrid.errors import InputError
 
+from .inputs import open_input, unpacked
 from .records import show
 
 # Bytes parsed at a time; the objects made of them, ten times as large, just fit the processor's cache.
@@ -45,9 +45,8 @@ def read_json(path: str | PathLike[str], what: str) -> Any:
     """
     path = Path(path)
     with _explained(path, what), garbage_collector_paused():
-        raw = path.read_bytes()
-        if raw.startswith(b'\x1f\x8b'):
-            raw = gzip.decompress(raw)
+        with open_input(path) as file:
+            raw = unpacked(file, path).read()
         return _loads(raw)
 
 
@@ -70,10 +69,10 @@ def stream_list(path: str | PathLike[str], what: str, block_size: int = BLOCK) -
     path = Path(path)
     with _explained(path, what):
         texts = _texts(path, block_size)
-        text = ''
+        text, start = '', 0
         for more in texts:
             text += more
-            start = _SPACE.match(text).end()
+            start = _SPACE.match(text, start).end()
             if start < len(text):
                 break
         else:
@@ -247,9 +246,8 @@ def _texts(path: Path, size: int) -> Iterator[str]:
     """The file's text in pieces of about ``size`` bytes, in the encoding that its first bytes show."""
     decoder = None
     done = 0
-    with path.open('rb') as plain:
-        # Looked at without reading: a pipe cannot be rewound.
-        file = gzip.GzipFile(fileobj=plain) if plain.peek(2).startswith(b'\x1f\x8b') else plain
+    with open_input(path) as packed:
+        file = unpacked(packed, path)
         while True:
             raw = file.read(max(size, 4))
             if decoder is None:

@@ -6,13 +6,14 @@ no JSON. So if all pieces, each put between brackets, are JSON lists, the file i
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from .inputs import GZIP, open_input, unpacked
 
 SHARE = 2**23  # bytes
 # Objects of more bytes are not expected.
@@ -34,7 +35,7 @@ def divide(path: Path) -> list[tuple[int, int | None]]:
     """
     with _open(path) as file:
         edges: list[int | None] = [0]
-        size = 0 if isinstance(file, gzip.GzipFile) else os.fstat(file.fileno()).st_size
+        size = 0 if file.peek(2).startswith(GZIP) else os.fstat(file.fileno()).st_size
         for begin in range(SHARE, size - SHARE // 2, SHARE):
             file.seek(begin)
             if boundary := _BOUNDARY.search(file.read(LARGEST)):
@@ -54,8 +55,10 @@ def pieces(path: Path, begin: int, end: int | None, size: int) -> Iterator[bytes
     Raises:
         Unusual: No boundary between objects was found where one was expected.
     """
-    with _open(path) as file:
-        file.seek(begin)
+    with _open(path) as packed:
+        file = unpacked(packed, path)
+        if begin:
+            file.seek(begin)
         lead, rest = b'' if begin == 0 else b'[', b''
         while data := file.read(size if end is None else min(size, end - file.tell())):
             rest += data
@@ -77,6 +80,4 @@ def pieces(path: Path, begin: int, end: int | None, size: int) -> Iterator[bytes
 def _open(path: Path) -> IO[bytes]:
     if not path.is_file():  # of a pipe, what is read here would be lost to who reads it next
         raise Unusual
-    with path.open('rb') as file:
-        packed = file.read(2) == b'\x1f\x8b'
-    return gzip.open(path) if packed else path.open('rb')
+    return open_input(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from .labels import METRIC_LABELS, MIN_IMAGES
+from .labels import METRIC_LABELS, MIN_IMAGES, is_unsafe
 from .results import Comparison, OcclusionResult
 from .sheets import (
     BRACKETS,
@@ -216,8 +216,9 @@ def _widths(column: Column, width: int, first: bool) -> int:
 
 
 def _text(value: str, console: Console, style: str = ''):
-    """Text that is never read as rich's markup, in characters that the output can write."""
+    """Text that is never read as rich's markup nor by the terminal, in characters that the output can write."""
     from rich.text import Text
 
     encoding = console.encoding
+    value = ''.join('?' if is_unsafe(char) else char for char in value)
     return Text(value.encode(encoding, 'replace').decode(encoding), style=style, overflow='fold')

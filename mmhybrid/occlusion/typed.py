@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from mmhybrid.errors import InputError
+
 from . import elsewhere, shares
 from .columns import Block, join, positions
 from .counts import MAX_SIDE, Masks, measure
@@ -52,7 +54,7 @@ def begin(path: Path, iou_types: Sequence[str], block_size: int) -> elsewhere.Ca
     """
     calls = []
     if find_spec('msgspec'):
-        with suppress(Unusual, OSError):
+        with suppress(Unusual, InputError, OSError):
             calls = [(path, begin, end, iou_types, block_size) for begin, end in shares.divide(path)]
     return elsewhere.Calls(columns, calls)
 
@@ -76,7 +78,7 @@ def columns(path: Path, begin: int, end: int | None, iou_types: Sequence[str], b
     # Freed at once: from then on, glibc keeps freed memory for the next piece, where it would return it to the system
     # and have it back page by page. That took a third of the time.
     np.empty(2**24, dtype=np.uint8)
-    with suppress(Unusual, OSError, EOFError, zlib.error):
+    with suppress(Unusual, InputError, OSError, EOFError, zlib.error):
         return join(map(_decoder(tuple(iou_types)), shares.pieces(path, begin, end, block_size)))
     return None
 

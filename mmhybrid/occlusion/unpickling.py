@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +44,7 @@ def load(file: Any) -> Any:
     """Unpickle nested lists, dictionaries, numbers, texts, CPU tensors and NumPy arrays.
 
     Args:
-        file: A binary file.
+        file: A binary file in which one can go back.
 
     Returns:
         The object; :func:`array` gives the content of a tensor or array in it.
@@ -53,6 +54,18 @@ def load(file: Any) -> Any:
         Exception: Of any kind, if the pickle is broken.
     """
     return _Unpickler(file, _GLOBALS).load()
+
+
+def _check_memo(file: Any) -> None:
+    """Refuse the next pickle if it numbers an object beyond what its length has room for.
+
+    Python makes a table as long as the highest number, so that twenty bytes could fill the memory.
+    """
+    begin = file.tell()
+    for operation, number, position in pickletools.genops(file):
+        if operation.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and number > position - begin:
+            raise pickle.UnpicklingError(f'object {number} after {position - begin} bytes')
+    file.seek(begin)
 
 
 def array(value: Any) -> np.ndarray | None:
@@ -66,6 +79,7 @@ class _Unpickler(pickle.Unpickler):
     """Finds only what a table holds."""
 
     def __init__(self, file: Any, table: dict[tuple[str, str], Any]) -> None:
+        _check_memo(file)
         super().__init__(file)
         self._table = table
 

@@ -1,6 +1,7 @@
 """Calls shared among processes: the same results in the same order, whatever becomes of the other processes."""
 
 import os
+import signal
 import sys
 import time
 
@@ -88,6 +89,41 @@ def test_other_processes_take_part(others, tmp_path):
 def test_without_the_other_this_one_does_it_all(others, function):
     calls = [(HERE, i) for i in range(12)]
     assert results(function, calls) == list(range(12))
+
+
+def halted_in(process, sign, value):
+    if os.getpid() != process:
+        os.kill(os.getpid(), sign)
+        time.sleep(600)  # a killed one does not come here, and a stopped one is not to go on
+    return value
+
+
+@pytest.mark.skipif(not hasattr(os, 'waitid'), reason='needs signals and waitid')
+@pytest.mark.parametrize('name', ['SIGSTOP', 'SIGKILL', 'SIGTSTP'])
+def test_one_that_is_stopped_or_killed_is_not_waited_for(monkeypatch, others, name):
+    monkeypatch.setattr(elsewhere, 'LEAST_PATIENCE', 600)
+    sign = getattr(signal, name)
+    calls = [(HERE, sign, i) for i in range(16)]
+    with elsewhere.Calls(halted_in, calls) as shared:
+        processes = [other._process for other in shared._others]
+        for other in shared._others:
+            until(lambda other=other: other._ready or not other.is_alive())
+        assert list(shared.results()) == list(range(16))
+        assert all(process.poll() is not None for process in processes)
+
+
+def sleeps_in(process, value):
+    if os.getpid() != process:
+        time.sleep(600)
+    return value
+
+
+def test_one_that_does_not_answer_is_waited_for_with_patience(monkeypatch, others):
+    monkeypatch.setattr(elsewhere, 'LEAST_PATIENCE', 0.2)
+    with elsewhere.Calls(sleeps_in, [(HERE, i) for i in range(16)]) as shared:
+        for other in shared._others:
+            until(lambda other=other: other._ready or not other.is_alive())
+        assert list(shared.results()) == list(range(16))
 
 
 def test_output_of_the_function_does_no_harm(others):

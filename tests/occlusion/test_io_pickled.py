@@ -177,6 +177,9 @@ def test_one_sentence_for_each_mistake(tmp_path, content, sentence):
         (b'', 'not a whole pickle'),
         (b'[]', 'not a whole pickle'),
         (b'\x80\x02]q', 'not a whole'),
+        # Numbers an object so high that Python's table of them would fill the memory.
+        (b'\x80\x02]r\xff\xff\xff\x7f.', r'not a whole pickle \(UnpicklingError: object 2147483647 after 3 bytes\)'),
+        (b'\x80\x02]p2147483647\n.', 'object 2147483647 after 3 bytes'),
     ],
 )
 def test_unreadable_files(tmp_path, raw, sentence):
@@ -185,3 +188,16 @@ def test_unreadable_files(tmp_path, raw, sentence):
         path.write_bytes(raw)
     with pytest.raises(InputError, match=re.escape(str(path)) + '.*' + sentence):
         load_detections(path, CHECKED)
+
+
+def test_tensors_shared_among_images_fill_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmhybrid.occlusion.pickled.FREE', 10)
+    gt = load_ground_truth(dataset(0)[0])
+    half = np.float16
+    shared = prediction(
+        0, bboxes=np.zeros((9000, 4), half), scores=np.zeros(9000, half), labels=np.zeros(9000, np.int8)
+    )
+    path = written(tmp_path, [{**shared, 'img_id': image_id} for image_id in gt.image_ids.tolist()])
+    assert path.stat().st_size < 9000 * len(gt.images)
+    with pytest.raises(InputError, match='holds more detections than bytes'):
+        load_detections(path, gt)

@@ -10,6 +10,7 @@ from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 
 from ..api import COMPARE_RESAMPLES
+from ..labels import clean
 from . import commands, options
 
 _PROG = 'mmhybrid occlusion'
@@ -119,7 +120,7 @@ def _run(parser: Parser, argv: Sequence[str] | None) -> int:
     try:
         args.run(args)
     except (InputError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {clean(str(error))}', file=sys.stderr)  # a file may have brought control characters
         return 2
     except KeyboardInterrupt:
         print('interrupted.', file=sys.stderr)

@@ -15,7 +15,7 @@ from .. import api, figures, frames, stratify
 from ..ground_truth import load_ground_truth
 from ..labels import clean
 from ..markdown import to_markdown
-from ..report import GalleryGroup, render_report
+from ..report import GalleryGroup, GalleryImage, render_report
 from ..report.costliest import make_gallery
 from ..results import SCHEMA, SCHEMA_VERSION, to_json
 from ..table import print_categories, print_comparison, print_distribution, print_table
@@ -30,9 +30,10 @@ def ratio(args: argparse.Namespace) -> None:
     for path in paths:
         if path.suffix.lower() not in ('.csv', '.json'):
             raise InputError(f'{path}: values are written as .csv or .json; choose a name that ends so.')
-    if len({path.absolute() for path in paths}) < len(paths):
+    if len({path.parent.resolve() / path.name for path in paths}) < len(paths):
         raise InputError(f'{paths[0]}: --out and --instances name the same file; give two.')
-    outputs.check_targets(paths, [args.ann, *filter(None, [args.values])], args.force)
+    given = [args.ann, *filter(None, [args.values])]
+    outputs.check_targets(paths, given, args.force)
     _report('reading ground truth')
     gt = load_ground_truth(args.ann, selection.geometries())
     _report('measuring occlusion')
@@ -44,10 +45,10 @@ def ratio(args: argparse.Namespace) -> None:
     if args.instances:
         written.append(_values_output(Path(args.instances), frames.annotation_records(gt, made)))
     # Written before anything is printed: the reader of a pipe may go away.
-    message = outputs.write(written) if written else None
+    message = outputs.write(written, given, args.force) if written else None
     print_distribution(made, gt)
     if message:
-        print(message, flush=True)
+        print(clean(message), flush=True)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -94,12 +95,14 @@ def _evaluate(args: argparse.Namespace, models: dict[str, str], gallery: int = 0
             # Matches of several models would not fit into memory on a large set.
             evaluated.append(each.without_matches())
     compared = api.collect(evaluated)
-    message = outputs.write(_outputs(out_dir, args, compared, details, pictures))
+    message = outputs.write(_outputs(out_dir, args, compared, details, pictures), given, args.force)
+    if outside := [image for group in pictures for image in group.images if image.outside]:
+        _warn_of_pictures(outside, args.images)
     print_table(compared.results, args.min_images)
     if not gallery:  # the report has all of them
         print_categories(compared.results, min_images=args.min_images)
     print_comparison(compared.comparisons, args.min_images)
-    print(message, flush=True)
+    print(clean(message), flush=True)
 
 
 def _targets(out_dir: Path, formats: Sequence[str], details: api.Details, num_models: int) -> list[Path]:
@@ -155,7 +158,9 @@ def _outputs(
             written.append(Output(path, text(lambda make=make: _to_csv(make(compared)))))
         elif suffix in ('png', 'svg'):
             draw = _figures(details)[part]
-            written.append(Output(path, lambda at, draw=draw: figures.save(draw(results, args.min_images), at)))
+            written.append(
+                Output(path, lambda path=path, draw=draw: figures.to_bytes(draw(results, args.min_images), path))
+            )
         else:
             written.append(Output(path, text(content[suffix])))
     return written
@@ -181,6 +186,16 @@ def _warn_outside(made: stratify.Stratification) -> None:
     outside = made.num_outside()
     if outside:
         _report(f'{outside:,} of {len(made.values):,} images lie in no stratum but "all"', end='')
+
+
+def _warn_of_pictures(outside: Sequence[GalleryImage], folder: str) -> None:
+    places = list({image.file_name: image.outside for image in outside}.values())
+    count = f'{len(places)} images are' if len(places) > 1 else '1 image is'
+    _report(
+        f"note: {count} not shown in the report, since 'file_name' leads out of --images {folder} (first to "
+        f'{places[0]}); to show them, give the folder in which the files themselves lie',
+        end='.',
+    )
 
 
 def _report(message: str, end: str = ' ...') -> None:

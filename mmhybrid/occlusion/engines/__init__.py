@@ -3,10 +3,16 @@
 Matching detections to ground truth is done image by image, so one pass serves every stratum. An engine is a function
 ``match(gt, dt, iou_type)`` that matches and returns a :class:`Matched`. ``pycocotools`` is the reference; ``hotcoco``
 gives the same numbers (to 1e-12, on every stratum) in a hundredth of the time where the extra ``fast`` is installed.
+
+hotcoco works in threads that it starts once and keeps. A fork copies none of them, so that in a process forked
+afterwards (a worker of a ``DataLoader`` or of a ``multiprocessing`` pool) any call of it would wait for ever. There
+``pycocotools`` is the default and ``hotcoco`` is refused; processes that are spawned may use either.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -57,16 +63,44 @@ class Matched(Protocol):
         """The matches themselves, over all areas."""
 
 
+class _Fork:
+    """Whether this process was forked from one that had loaded hotcoco, and so perhaps started its threads."""
+
+    lost_threads = False
+
+    @classmethod
+    def note(cls) -> None:
+        """Called in every forked process as soon as it begins."""
+        cls.lost_threads |= 'hotcoco' in sys.modules
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_Fork.note)
+
+
 def default_engine() -> str:
-    """``'hotcoco'`` where it is installed, else ``'pycocotools'``."""
-    return 'hotcoco' if find_spec('hotcoco') else 'pycocotools'
+    """``'hotcoco'`` where it is installed and may be used (see above), else ``'pycocotools'``."""
+    return 'hotcoco' if find_spec('hotcoco') and not _Fork.lost_threads else 'pycocotools'
+
+
+def check_hotcoco() -> None:
+    """Refuse to wait for threads that a fork has left behind.
+
+    Raises:
+        InputError: This process was forked from one that had loaded hotcoco.
+    """
+    if _Fork.lost_threads:
+        raise InputError(
+            "the engine 'hotcoco' would wait for ever in a process forked after it was loaded; take 'pycocotools', or "
+            "start the process by multiprocessing's 'spawn'."
+        )
 
 
 def get(name: str | None) -> tuple[str, Callable[[GroundTruth, Detections, str], Matched]]:
     """An engine's name and its ``match``; None asks for :func:`default_engine`.
 
     Raises:
-        InputError: No engine has this name, or its package is not installed.
+        InputError: No engine has this name, its package is not installed, or it cannot work in this process.
     """
     name = default_engine() if name is None else name
     if name == 'pycocotools':
@@ -76,6 +110,7 @@ def get(name: str | None) -> tuple[str, Callable[[GroundTruth, Detections, str],
     if name == 'hotcoco':
         if not find_spec('hotcoco'):
             raise InputError("the engine 'hotcoco' is not installed; pip install hotcoco, or take 'pycocotools'.")
+        check_hotcoco()
         from . import fast
 
         return name, fast.match

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..columns import to_rows
 from ..reading import garbage_collector_paused
-from . import MAX_DETS, NAN, Metrics
+from . import MAX_DETS, NAN, Metrics, check_hotcoco
 from .frame import IOU_THRS, MAX_AREA, frame
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ def match(gt: GroundTruth, dt: Detections, iou_type: str) -> HotcocoMatched:
         gt: Checked ground truth.
         dt: Checked detections of the same images.
         iou_type: ``'bbox'`` or ``'segm'``.
+
+    Raises:
+        InputError: In a process forked after hotcoco was loaded.
     """
+    check_hotcoco()
     return HotcocoMatched(gt, dt, iou_type)
 
 
@@ -80,6 +84,7 @@ class HotcocoMatched:
         Raises:
             KeyError: An image id that the ground truth does not have.
         """
+        check_hotcoco()
         # By number: hotcoco's reply has an entry of its own for all images, which a stratum might be called too.
         slices = {str(i): [self._position[each] + 1 for each in ids] for i, ids in enumerate(strata.values())}
         keys = {key: '_overall' if len(images) == len(self._images) else key for key, images in slices.items()}
@@ -98,6 +103,7 @@ class HotcocoMatched:
         hotcoco hands matches out as Python lists, which takes longer than the matching. So a second evaluation, of
         one area range, gets only the detections that can take an instance; the others take none in any case.
         """
+        check_hotcoco()
         frame = self._frame
         shape = len(IOU_THRS), len(frame.dt_index)
         dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)

@@ -5,7 +5,7 @@ Each ``plot_*`` function returns a ``matplotlib.figure.Figure``; :func:`save` wr
 
 from .ap import plot_ap
 from .errors import plot_errors
-from .files import is_ours, save, to_svg
+from .files import is_ours, save, to_bytes, to_svg
 from .recall import plot_recall
 
-__all__ = ['is_ours', 'plot_ap', 'plot_errors', 'plot_recall', 'save', 'to_svg']
+__all__ = ['is_ours', 'plot_ap', 'plot_errors', 'plot_recall', 'save', 'to_bytes', 'to_svg']

@@ -30,18 +30,26 @@ def save(figure: Figure, path: str | PathLike[str]) -> None:
         InputError: The name ends in neither ``.png`` nor ``.svg``.
         OSError: The file cannot be written.
     """
+    Path(path).write_bytes(to_bytes(figure, path))
+
+
+def to_bytes(figure: Figure, path: str | PathLike[str]) -> bytes:
+    """What :func:`save` writes into a file of this name.
+
+    Raises:
+        InputError: The name ends in neither ``.png`` nor ``.svg``.
+    """
     import matplotlib.style
 
     suffix = Path(path).suffix.lower()
     if suffix == '.svg':
-        Path(path).write_text(to_svg(figure), encoding='utf-8')
-    elif suffix == '.png':
-        image = io.BytesIO()
-        with matplotlib.style.context('default'), quiet_about_glyphs():
-            figure.savefig(image, format='png', dpi=DPI, metadata={'Software': SCHEMA})
-        Path(path).write_bytes(image.getvalue())
-    else:
+        return to_svg(figure).encode()
+    if suffix != '.png':
         raise InputError(f'{path}: figures are written as .png or .svg; choose a name that ends so.')
+    image = io.BytesIO()
+    with matplotlib.style.context('default'), quiet_about_glyphs():
+        figure.savefig(image, format='png', dpi=DPI, metadata={'Software': SCHEMA})
+    return image.getvalue()
 
 
 def to_svg(figure: Figure, transparent: bool = False, salt: str = '') -> str:

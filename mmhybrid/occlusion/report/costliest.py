@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def make_gallery(
         study: What was evaluated on.
         evaluated: One model by one IoU type, with error kinds.
         dt: Its detections.
-        folder: Of the images; None draws nothing.
+        folder: Of the images, also those that links lead to; None draws nothing.
         count: Images a group.
 
     Returns:
@@ -58,22 +59,33 @@ def _image(
         'missed': errors.missed,
         **{kind: getattr(errors, kind) for kind in errors.KINDS},
     }
-    path = _find(folder, file_name)
+    path, outside = _find(folder, file_name)
     picture = (
         None
         if path is None
         else _draw(study, evaluated, dt, path, int(np.searchsorted(matches.image_ids, cost.image_id)))
     )
-    return GalleryImage(cost.image_id, file_name or f'image {cost.image_id}', cost.cost, picture, counts)
+    return GalleryImage(cost.image_id, file_name or f'image {cost.image_id}', cost.cost, picture, counts, outside)
 
 
-def _find(folder: str | PathLike[str] | None, file_name: str) -> Path | None:
-    if folder is None or not file_name:
-        return None
+def _find(folder: str | PathLike[str] | None, file_name: str) -> tuple[Path | None, str]:
+    """The file of an image, or None and, if it would be outside of the folder, where.
+
+    Reports are passed on, so nothing goes into one but what the user gave: a name in a file from elsewhere may be
+    absolute or climb up, and a link may lead anywhere. What is outside is not even looked at.
+    """
+    outside = ''
     # Some data sets give the name with folders that the user's copy does not have.
-    return next(
-        (path for path in (Path(folder, file_name), Path(folder, Path(file_name).name)) if path.is_file()), None
-    )
+    for name in (file_name, Path(file_name).name) if folder is not None and file_name else ():
+        try:
+            path = Path(os.path.realpath(Path(folder, name)))
+            if not path.is_relative_to(os.path.realpath(folder)):
+                outside = outside or str(path)
+            elif path.is_file():
+                return path, ''
+        except (OSError, ValueError):  # no file can have this name
+            continue
+    return None, outside
 
 
 def _draw(study: Study, evaluated: Evaluated, dt: Detections, path: Path, position: int) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +27,8 @@ Box = tuple[float, float, float, float]
 WIDTH = 640
 QUALITY = 70
 MAX_ZOOM = 2.0
+# What data sets consist of. Among Pillow's other formats are programs, which it has others run: PostScript.
+FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'JPEG2000', 'AVIF')
 DT_KINDS = ('true_positive', 'duplicate', 'confusion', 'partial', 'background')
 # What the label of a detection says, so that no one needs the colours.
 SHORT = {
@@ -45,6 +48,7 @@ class GalleryImage:
         cost: AP of the stratum without the image less AP with it; a fraction like AP itself.
         picture: JPEG, e.g. of :func:`draw_gallery_image`; None if the image is not at hand.
         counts: What to say below the picture, in order: ``{'instances': 12, 'missed': 3}``.
+        outside: Where its file would be, if that is outside of the images' folder, so that it was not opened.
     """
 
     image_id: int
@@ -52,6 +56,7 @@ class GalleryImage:
     cost: float
     picture: bytes | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    outside: str = ''
 
 
 @dataclass(frozen=True)
@@ -182,10 +187,13 @@ class _Canvas:
 def _open(path: str | PathLike[str], width: int) -> tuple[Image.Image, float]:
     from PIL import Image
 
+    Image.init()
     try:
-        with Image.open(path) as file:
-            image = file.convert('RGB')
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
+                image = file.convert('RGB')
+    except Exception as error:  # decoders raise anything on broken files
         raise InputError(f'{Path(path)}: cannot be read as an image ({error}); give an image file.') from None
     scale = min(width / image.width, 1.5 * width / image.height, MAX_ZOOM)
     size = max(round(scale * image.width), 1), max(round(scale * image.height), 1)
@@ -199,16 +207,21 @@ def _fill(image: Image.Image, mask: Any, colour: str, path: str | PathLike[str],
         from pycocotools import mask as mask_api
 
         encoded = dict(mask)
+        _check_mask(encoded['size'], image, path, scale)  # before it is as large as it says
         if isinstance(encoded['counts'], list):
             encoded = mask_api.frPyObjects(encoded, *encoded['size'])
         mask = mask_api.decode(encoded)
     mask = np.asarray(mask)
-    if mask.ndim != 2 or abs(mask.shape[1] * scale - image.width) > 1 or abs(mask.shape[0] * scale - image.height) > 1:
-        raise InputError(f'{Path(path)}: a mask has the shape {mask.shape}; give masks of the size of the image.')
+    _check_mask(mask.shape, image, path, scale)
     opacity = Image.fromarray(np.where(mask, round(255 * MASK_OPACITY), 0).astype(np.uint8))
     return Image.composite(
         Image.new('RGB', image.size, colour), image, opacity.resize(image.size, Image.Resampling.BILINEAR)
     )
+
+
+def _check_mask(shape: Sequence[int], image: Image.Image, path: str | PathLike[str], scale: float) -> None:
+    if len(shape) != 2 or abs(shape[1] * scale - image.width) > 1 or abs(shape[0] * scale - image.height) > 1:
+        raise InputError(f'{Path(path)}: a mask has the shape {tuple(shape)}; give masks of the size of the image.')
 
 
 def _corners(box: np.ndarray, size: tuple[int, int]) -> Box:

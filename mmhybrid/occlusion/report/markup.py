@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from ..labels import is_unsafe
+
 # Elements without content, and hence without an end tag.
 VOID = frozenset({'br', 'col', 'img', 'input', 'meta'})
 
@@ -16,10 +18,11 @@ class Markup(str):
 
 
 def text(value: object) -> Markup:
-    """A value as HTML: escaped unless it is :class:`Markup`, control characters that HTML forbids made visible."""
+    """A value as HTML: escaped unless it is :class:`Markup`; what steers or what HTML forbids becomes a sign for it."""
     if isinstance(value, Markup):
         return value
-    return Markup(escape(''.join(map(_allowed, str(value)))))
+    plain = str(value)
+    return Markup(escape(plain if plain.isprintable() else ''.join(map(_allowed, plain))))
 
 
 def join(parts: Iterable[object], separator: str = '') -> Markup:
@@ -47,8 +50,6 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
 
 
 def _allowed(character: str) -> str:
-    """HTML forbids control characters and lone surrogates, which file names may hold."""
     code = ord(character)
-    is_control = (code < 32 and character not in '\t\n') or 127 <= code < 160
     is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    return '\ufffd' if is_control or is_noncharacter or 0xD800 <= code < 0xE000 else character
+    return '\ufffd' if (is_unsafe(character) and character not in '\t\n') or is_noncharacter else character

@@ -189,12 +189,17 @@ def gallery(groups: Sequence[GalleryGroup]) -> Markup | None:
         ),
         tag('ul', *entries, class_='legend'),
     ]
+    if any(image.outside for group in groups for image in group.images):
+        sentence = 'Image files outside of the folder of the images were not opened; to have them here, give that'
+        parts.append(
+            tag('p', f'{sentence} folder in which the files themselves lie, not links to them.', class_='note')
+        )
     seen: dict[bytes, str] = {}
     for group in groups:
         words = [fraction_name(group.stratum), group.model, IOU_TYPES.get(group.iou_type, group.iou_type)]
         shown = group.images
         parts.append(tag('h3', ', '.join(filter(None, words))))
-        if any(image.picture for image in shown):
+        if any(image.picture or image.outside for image in shown):
             parts.append(tag('div', *(_picture(image, seen) for image in shown), class_='pictures'))
         else:
             parts.append(tag('p', 'The image files were not at hand:' if shown else 'No images.', class_='note'))
@@ -214,7 +219,8 @@ def _picture(image: GalleryImage, seen: dict[bytes, str]) -> Markup:
         alt = f'{image.file_name or image.image_id} with ground truth and detections'
         shown = tag('img', src=source, alt=', '.join(filter(None, [alt, _counts(image)])))
     else:
-        shown = tag('div', 'The image file was not at hand.', class_='absent')
+        where = 'lies outside of the folder of the images' if image.outside else 'was not at hand'
+        shown = tag('div', f'The image file {where}.', class_='absent')
     return tag('figure', shown, tag('figcaption', *_caption(image)), id=name)
 
 
