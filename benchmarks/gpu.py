@@ -6,9 +6,9 @@
 
 Each step keeps its result at once, in OUT/gpu/STEP.json; the speed harness keeps OUT/speed_gpu.json, the study
 OUT/study/gpu/. A step that is done is skipped; one that failed is recorded with its last lines, the next ones go on,
-and a later call tries it again. A step is not begun with less time than it is expected to take (estimates, not
-measured), and ended when it takes far longer. After each step all of this is packed into one file, OUT/gpu/all.tar.gz
-or --archive (and -2, -3, ... beyond 14 MiB each), to be unpacked at home:
+and a later call tries it again. A step is not begun with less time than it takes (measured on an H200, but for the
+estimates that gpu_steps/steps.py names), and ended when it takes far longer. After each step all of this is packed into
+one file, OUT/gpu/all.tar.gz or --archive (and -2, -3, ... beyond 14 MiB each), to be unpacked at home:
 
     tar xzf all.tar.gz -C benchmarks/results
 

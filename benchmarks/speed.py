@@ -5,7 +5,8 @@
     python benchmarks/speed.py render
 
 A section goes to benchmarks/results/speed_cpu.json, speed_cpu_threads.json (--threads above 1) or speed_gpu.json and
-replaces that section only; `render` makes docs/speed.md from these files, which says how to read the numbers.
+replaces that section only; `render` makes docs/speed.md from these files and the steps of benchmarks/gpu.py; the page
+says how to read the numbers.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from speed_bench import contestants, modes, pages, record, sections, timing
+from speed_bench import contestants, loan_page, modes, pages, record, sections, timing
 
 from mmhybrid.errors import InputError
 
@@ -143,7 +144,8 @@ def render(args: argparse.Namespace) -> None:
     paths = args.records or [record.RESULTS / f'speed_{kind}.json' for kind in pages.DEVICES]
     records = {found['device']: found for path in paths if (found := record.read(path))}
     template = (DOCS / 'speed.template.md').read_text(encoding='utf-8')
-    args.out.write_text(pages.render(template, records), encoding='utf-8')
+    page = pages.render(template, records, loan_page.read(record.RESULTS / 'gpu'))
+    args.out.write_text(page, encoding='utf-8')
     say(f'wrote {args.out}')
 
 

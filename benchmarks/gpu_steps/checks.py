@@ -1,7 +1,8 @@
 """Checks of operators and backbones in a process of their own: ``python -m gpu_steps.checks GROUP --out FILE``.
 
-A row of a check tells its name, its mode, the largest relative error and what is allowed. The file is written after
-each check, so that one that ends the process, as an illegal memory access on a GPU does, keeps the others' rows.
+A row of a check tells its name, its mode, the largest relative error and what is allowed. The file is written before
+each check too, with those that are still to come as not reached: one that ends the process, as an illegal memory access
+on a GPU does, keeps the others' rows. An interrupt ends the checks, with the rows that there are.
 """
 
 import argparse
@@ -47,19 +48,23 @@ def run(checks: list[Check], out: Path, seconds: float) -> None:
     """Do checks one after the other; what raises is a row that is not ok."""
     end = time.monotonic() + seconds
     rows: list[dict[str, Any]] = []
-    not_reached: list[str] = []
+    left = [name for name, _ in checks]
     for name, check in checks:
+        kept.write_json(out, {'rows': rows, 'not_reached': left})
         if time.monotonic() > end:
-            not_reached.append(name)
-            continue
+            return
         try:
-            rows += ({'name': name, **row} for row in check())
+            for row in check():
+                rows.append({'name': name, **row})
+        except KeyboardInterrupt:
+            print(f'{name}: interrupted', flush=True)
+            break  # it stays among those that were not reached, with the rows it has
         except Exception as error:  # the others go on
             told = f'{type(error).__name__}: {kept.without_paths(str(error))[:300]}'
             rows.append({'name': name, 'mode': 'all', 'ok': False, 'error': told})
+        left.remove(name)
         print(name, f'{end - time.monotonic():.0f} s left', flush=True)
-        kept.write_json(out, {'rows': rows, 'not_reached': not_reached})
-    kept.write_json(out, {'rows': rows, 'not_reached': not_reached})
+    kept.write_json(out, {'rows': rows, 'not_reached': left})
 
 
 if __name__ == '__main__':

@@ -18,7 +18,16 @@ GRACE = 10.0
 
 
 class ChildFailed(Exception):
-    """A child that ended with an error or ran out of time; the message has its last lines."""
+    """Children that ended with an error or ran out of time; the message has their last lines.
+
+    Args:
+        wrong: What is told of those that ended with an error.
+        late: What is told of those that ran out of time.
+    """
+
+    def __init__(self, wrong: Sequence[str], late: Sequence[str] = ()):
+        super().__init__('\n'.join([*wrong, *late]))
+        self.wrong = list(wrong)
 
 
 @dataclass
@@ -52,7 +61,7 @@ def run(children: Sequence[Child], logs: Path, seconds: float, jobs: int = 1) ->
         ChildFailed: When all have ended, if some of them failed.
     """
     end = time.monotonic() + seconds
-    waiting, live, failures = list(children), [], []
+    waiting, live, wrong, late = list(children), [], [], []
     try:
         while waiting or live:
             while waiting and len(live) < jobs:
@@ -63,17 +72,17 @@ def run(children: Sequence[Child], logs: Path, seconds: float, jobs: int = 1) ->
                     _end(process)  # what it left running
                     live.remove((child, process))
                     if process.returncode:
-                        failures.append(_told(child, logs, f'ended with {process.returncode}'))
+                        wrong.append(_told(child, logs, f'ended with {process.returncode}'))
             if live and time.monotonic() > end:
                 stop_all()
-                failures += [_told(child, logs, f'took longer than {seconds:.0f} s') for child, _ in live]
-                failures += [f'{child.name} was not begun' for child in waiting]
+                late += [_told(child, logs, f'took longer than {seconds:.0f} s') for child, _ in live]
+                late += [f'{child.name} was not begun' for child in waiting]
                 break
             time.sleep(0.05)
     finally:
         stop_all()
-    if failures:
-        raise ChildFailed('\n'.join(failures))
+    if wrong or late:
+        raise ChildFailed(wrong, late)
 
 
 def _start(child: Child, logs: Path) -> subprocess.Popen:

@@ -48,9 +48,9 @@ class Step:
 
     Attributes:
         name: Of the step and its file.
-        seconds: What it takes on a GPU, estimated, not measured; it is not begun with less.
+        seconds: What it takes on a GPU, measured or estimated; it is not begun with less.
         most: What it may take.
-        do: Returns its result; 'failed' in it lists what was wrong, 'left' what is still to do.
+        do: Returns its result; 'failed' in it lists what was wrong, 'left' and 'not_reached' what is still to do.
         needs_data: Whether it needs a data set.
     """
 
@@ -122,7 +122,8 @@ class Loan:
         context = Context(**{**vars(self.context), 'seconds': seconds})
         try:
             result = step.do(context)
-            status = FAILED if result.get('failed') else PARTIAL if result.get('left') else OK
+            left = result.get('left') or result.get('not_reached')
+            status = FAILED if result.get('failed') else PARTIAL if left else OK
         except Exception as error:  # the next steps go on
             status, result = FAILED, {'failed': [_told(error)]}
         took = self._clock() - began

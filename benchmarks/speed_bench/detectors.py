@@ -16,7 +16,7 @@ from mmhybrid.errors import InputError
 from . import memory
 from .modes import Mode
 from .record import REPO
-from .sections import PREPARING, Say, reason, take_turns
+from .sections import PREPARING, Say, not_measured, reason, take_turns
 from .timing import Deadline, clock_of
 
 BASELINE = 'resnet50'
@@ -118,10 +118,12 @@ def measure(names: Sequence[str], plan: Plan, say: Say) -> dict[str, Any]:
     baseline = BASELINE if BASELINE in names else names[-1]
     clock = clock_of(plan.device)
     rows, groups, notes, batches = {}, {}, [], []
+    skipped: dict[str, list[str]] = {}
+    contestants = list(dict.fromkeys((baseline, *names)))
     for mode in plan.modes:
-        for name in dict.fromkeys((baseline, *names)):
+        for name in contestants:
             if rows and not plan.deadline.allows(share=PREPARING):
-                notes.append(f'{_label(name)}, {mode.name}: not measured, no time was left')
+                skipped.setdefault(mode.name, []).append(_label(name))
                 continue
             try:
                 detector, row = _prepare(name, mode, plan, batches)
@@ -138,7 +140,7 @@ def measure(names: Sequence[str], plan: Plan, say: Say) -> dict[str, Any]:
             say(f'{row["name"]}, {mode.name}: warm after {plan.deadline.used():.0f} s')
     return {
         'counts': clock.counts,
-        'notes': notes,
+        'notes': notes + not_measured(skipped, len(contestants)),
         'rows': take_turns(groups, rows, clock, plan.rounds, plan.deadline, say),
     }
 

@@ -5,20 +5,28 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from . import modes, targets
+from . import loan_page, modes, targets
 from .summary import NOISY, Row, Section, ratio, spread
 
 DEVICES = {'cpu': 'one thread of a CPU', 'cpu_threads': 'several threads of a CPU', 'gpu': 'a GPU'}
 PASSES = {'forward': 'Forward pass', 'train': 'Training step'}
 
 
-def render(template: str, records: Mapping[str, dict]) -> str:
-    """Fill the template's placeholders from records by device, the keys of ``DEVICES``."""
+def render(template: str, records: Mapping[str, dict], steps: loan_page.Steps) -> str:
+    """Fill the template's placeholders.
+
+    Args:
+        template: The page with placeholders.
+        records: By device, the keys of ``DEVICES``.
+        steps: Steps of `benchmarks/gpu.py` by name.
+    """
 
     def fill(match: re.Match) -> str:
         kind, section = match[1], match[2]
         if kind == 'targets':
             return targets.table(records)
+        if kind == 'gpu':
+            return loan_page.text(section, records, steps)
         if kind == 'noisy':
             return f'{NOISY:.0%}'
         if kind == 'modes':

@@ -1,7 +1,7 @@
 """The layers and the backbones: every contestant in every mode, both passes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from .timing import Clock, Deadline, clock_of, rounds, warm_up
 Say = Callable[[str], None]
 # The share of the budget that may go into preparing contestants; the rest is for measuring them.
 PREPARING = 0.5
+# So many names are told; of more, how many there are.
+FEW = 3
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,11 @@ def measure(contestants: Sequence[Contestant], plan: Plan, say: Say) -> dict[str
     clock = clock_of(plan.device)
     peaks = roofline.measure_peaks(plan.device, precisions, clock)
     rows, groups, notes = {}, {}, []
+    skipped: dict[str, list[str]] = {}
     for mode in plan.modes:
         for contestant in contestants:
             if not plan.deadline.allows(share=PREPARING) and rows:
-                notes.append(f'{contestant.name}, {mode.name}: not measured, no time was left')
+                skipped.setdefault(mode.name, []).append(contestant.name)
                 continue
             try:
                 made = _prepare(contestant, mode, plan, clock, peaks)
@@ -55,9 +58,18 @@ def measure(contestants: Sequence[Contestant], plan: Plan, say: Say) -> dict[str
     return {
         'peaks': peaks.record(),
         'counts': clock.counts,
-        'notes': notes,
+        'notes': notes + not_measured(skipped, len(contestants)),
         'rows': take_turns(groups, rows, clock, plan.rounds, plan.deadline, say),
     }
+
+
+def not_measured(skipped: Mapping[str, Sequence[str]], number: int) -> list[str]:
+    """A note for each mode that some of ``number`` contestants had no time for, with their names where they are few."""
+    notes = []
+    for mode, names in skipped.items():
+        named = f': {", ".join(names)}' if len(names) <= FEW else ''
+        notes.append(f'{mode}: {len(names)} of {number} not measured, no time was left{named}')
+    return notes
 
 
 def take_turns(

@@ -9,12 +9,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
-from gpu_steps import checks, compare, detectors, kept, loan, steps  # noqa: E402
+from gpu_steps import detectors, kept, loan, steps  # noqa: E402
 
 FACTS = {'command': 'python benchmarks/gpu.py --minutes 8', 'hardware': {'device': 'a card'}}
 
@@ -101,59 +100,6 @@ def test_an_interruption_keeps_what_was_done(tmp_path):
     assert [path.name for path in (tmp_path / 'results').rglob('*') if path.is_file()] == ['a.json']
     with tarfile.open(tmp_path / 'all.tar.gz') as tar:
         assert tar.getnames() == ['gpu/a.json']
-
-
-def test_files_are_whole(tmp_path, monkeypatch):
-    path = tmp_path / 'deep' / 'a.json'
-    kept.write_json(path, {'rows': [{'a': 1}], 'losses': list(range(100))})
-    assert json.loads(path.read_text())['losses'][99] == 99
-    assert path.read_text().count('\n') == 4, 'numbers share a line'
-
-    def broken(*args):
-        raise OSError('disk')
-
-    monkeypatch.setattr(os, 'replace', broken)
-    with pytest.raises(OSError, match='disk'):
-        kept.write(path, b'half')
-    assert kept.read_json(path)['rows'] == [{'a': 1}]
-    assert [other.name for other in path.parent.iterdir()] == ['a.json']
-
-
-def test_archives_unpack_to_where_the_files_were(tmp_path):
-    results = tmp_path / 'results'
-    files = {
-        'gpu/train.json': b'{}',
-        'speed_gpu.json': b'{}',
-        'study/gpu/resnet50/seed0/run.json': b'{}',
-        'study/gpu/resnet50/seed0/detections.bbox.json.gz': os.urandom(3000),
-        'study/gpu/tiedresnet50/seed0/detections.bbox.json.gz': os.urandom(9000),
-    }
-    for name, content in files.items():
-        kept.write(results / name, content)
-    for other in ('occlusion.json', 'study/cpu/resnet50/seed0/run.json', 'gpu/all.tar.gz'):
-        kept.write(results / other, b'not of a loan')
-    (whole,) = kept.archive(results, tmp_path / 'all.tar.gz')
-    parts = kept.archive(results, tmp_path / 'part.tar.gz', limit=8000)
-    assert [path.name for path in parts] == ['part.tar.gz', 'part-2.tar.gz']
-    for archives in ([whole], parts):
-        home = tmp_path / archives[0].name.split('.')[0]
-        for path in archives:
-            with tarfile.open(path) as tar:
-                tar.extractall(home, filter='data')
-        assert {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob('*') if path.is_file()} == (
-            files
-        )
-
-
-def test_no_path_of_a_machine_is_told():
-    python = f'{sys.prefix}/lib/python3.12/site-packages/mmcv/ops/nms.py'
-    text = f'File "{ROOT}/tools/train.py"\n{python}: 1/2 it/s, /home/me/data/coco/val2017/a.jpg, https://a.org/b/c'
-    told = kept.without_paths(text)
-    assert told.splitlines()[0] == 'File "tools/train.py"'
-    assert not any(word in told for word in (str(ROOT), sys.prefix, '/home', 'me/'))
-    assert 'mmcv/ops/nms.py: 1/2 it/s' in told and 'https://a.org/b/c' in told
-    assert kept.shown(ROOT / 'benchmarks' / 'results') == 'benchmarks/results'
-    assert (kept.shown('/elsewhere/coco_tiny'), kept.shown('.gpu/coco_tiny')) == ('coco_tiny', '.gpu/coco_tiny')
 
 
 def scalar_rows(number, **more):
@@ -249,40 +195,6 @@ def without_launcher(args):
     return argparse.Namespace(**{**vars(args), 'launcher': 'none'})
 
 
-def test_a_check_that_raises_is_a_row_and_the_others_go_on(tmp_path):
-    def good():
-        yield compare.row('float32', 'output', 1e-6, 1e-4)
-
-    def bad():
-        yield compare.row('float32', 'output', float('nan'), 1e-4)
-        raise RuntimeError(f'illegal memory access in {ROOT}/a.cu')
-
-    checks.run([('bad', bad), ('good', good)], tmp_path / 'a.json', 60)
-    rows = kept.read_json(tmp_path / 'a.json')['rows']
-    assert [(row['name'], row['ok']) for row in rows] == [('bad', False), ('bad', False), ('good', True)]
-    assert rows[0]['error'] == 'not finite' and rows[1]['error'].endswith('illegal memory access in a.cu')
-    checks.run([('good', good)], tmp_path / 'b.json', -1)
-    assert kept.read_json(tmp_path / 'b.json') == {'rows': [], 'not_reached': ['good']}
-
-
-def test_of_many_rows_the_worst_stays():
-    rows = [
-        compare.row('float32', what, error, allowed) for what, error, allowed in (('a', 1e-6, 1), ('b', 1e-6, 1e-5))
-    ]
-    rows = [{'name': 'nms', **row} for row in (*rows, compare.row('float16', 'a', 0.0, 0.0))]
-    assert [(row['what'], row['of']) for row in steps.condensed(rows)] == [('b', 2), ('a', 1)]
-    rows.append({'name': 'nms', **compare.row('float32', 'c', float('inf'), 1.0)})
-    assert [row['what'] for row in steps.condensed(rows)] == ['c', 'a']
-
-
-def test_errors_are_relative_and_a_number_that_is_none_never_passes():
-    reference = torch.tensor([3.0, 4.0], dtype=torch.float64)
-    assert compare.error(torch.tensor([3.0, 4.5]), reference) == pytest.approx(0.1)
-    assert compare.error(torch.tensor([3.0, float('nan')]), reference) == float('inf')
-    assert compare.error(torch.tensor([3.0]), reference) == float('inf')
-    assert not compare.row('m', 'w', float('inf'), 1.0)['ok']
-
-
 def test_the_harness_and_the_study_know_what_is_asked_of_them():
     from speed_bench import modes
     from study import plan
@@ -292,6 +204,12 @@ def test_the_harness_and_the_study_know_what_is_asked_of_them():
         assert {part for name in names for part in modes.Mode(name).parts} <= set(parts)
     assert set(steps.STUDY_MODELS) <= set(plan.MODELS) and plan.BASELINE in steps.STUDY_MODELS
     assert plan.SIZES['gpu'].amp and not plan.SIZES['gpu'].narrow
+    assert set(steps.SPEED) == set(steps.SPEED_OPTIONS) == set(steps.SPEED_SMALL)
+
+
+def test_every_step_fits_into_a_loan():
+    """One of a quarter of an hour, of which a minute is for starting the machine."""
+    assert all(step.seconds <= min(step.most, 14 * 60 - loan.RESERVE) for step in steps.steps())
 
 
 def gpu(*words):

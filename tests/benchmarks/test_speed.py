@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 from speed_bench import (  # noqa: E402
     contestants,
+    loan_page,
     memory,
     modes,
     pages,
@@ -171,8 +172,8 @@ def test_a_run_leaves_nothing_behind_in_the_module():
     assert not runner.module.training
 
 
-def plan(*names):
-    options = dict(device=torch.device('cpu'), rounds=2, deadline=timing.Deadline(None), min_seconds=0)
+def plan(*names, deadline=timing.Deadline(None)):  # noqa: B008 (it has no limit)
+    options = dict(device=torch.device('cpu'), rounds=2, deadline=deadline, min_seconds=0)
     return sections.Plan(modes=[modes.Mode(name) for name in names], images=(2, 3, 8, 8), **options)
 
 
@@ -207,6 +208,13 @@ def test_what_fails_is_noted_and_the_others_are_measured(known_peaks):
     train, forward, *_ = content['rows']
     assert (forward['flops'], train['flops']) == (2 * 128 * 4 * 3, 2 * 2 * 128 * 4 * 3)  # no gradient of the images
     assert train['kept'] == 4 * 2 * 3 * 8 * 8
+
+
+def test_what_no_time_was_left_for_is_noted(known_peaks):
+    chosen = made_up_contestants(conv=lambda: nn.Conv2d(3, 4, 1), other=lambda: nn.Conv2d(3, 4, 1))
+    content = sections.measure(chosen, plan('eager', deadline=timing.Deadline(0)), lambda text: None)
+    assert content['notes'] == ['eager: 1 of 2 not measured, no time was left: other']
+    assert {r['name'] for r in content['rows']} == {'conv'}
 
 
 def test_fused_modules_only_infer(known_peaks):
@@ -260,7 +268,8 @@ def test_a_section_from_command_to_page(section, tmp_path):
     assert all(len(row['seconds']) == 1 and row['seconds'][0] > 0 for row in content['rows'])
     assert all(row['kept'] > 0 for row in content['rows'] if row['pass'] == 'train')
     page = tmp_path / 'page.md'
-    pages_out = pages.render((ROOT / 'docs' / 'speed.template.md').read_text(), {'cpu': record.read(out)})
+    template = (ROOT / 'docs' / 'speed.template.md').read_text()
+    pages_out = pages.render(template, {'cpu': record.read(out)}, loan_page.read(record.RESULTS / 'gpu'))
     if section == 'backbones':  # the command, once
         assert run('render', '--records', out, '--out', page, folder=tmp_path).returncode == 0
         assert page.read_text() == pages_out

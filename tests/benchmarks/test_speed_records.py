@@ -11,8 +11,10 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 from speed_bench import (  # noqa: E402
     contestants,
+    loan_page,
     pages,
     record,
+    sections,
     summary,
     targets,
 )
@@ -100,7 +102,8 @@ def test_commands_on_record_have_no_path_of_the_machine(tmp_path):
 def test_the_page_follows_from_the_records():
     template = (ROOT / 'docs' / 'speed.template.md').read_text()
     kept = [record.read(record.RESULTS / f'speed_{kind}.json') for kind in pages.DEVICES]
-    assert (ROOT / 'docs' / 'speed.md').read_text() == pages.render(template, {r['device']: r for r in kept if r})
+    page = pages.render(template, {r['device']: r for r in kept if r}, loan_page.read(record.RESULTS / 'gpu'))
+    assert (ROOT / 'docs' / 'speed.md').read_text() == page
 
 
 def test_the_page_shows_ratios_bounds_and_noise():
@@ -108,3 +111,14 @@ def test_the_page_shows_ratios_bounds_and_noise():
     assert '| tiedresnet50 | 3 s, 1.50 (1.25 to 1.75) | 1 s, 0.50 (0.50 to 1.50) | 1.00 (0.75 to 1.12) | 1.20 |' in text
     assert '| 60% | 4.500 | 4.0 | 0.0 |' in text
     assert 'resnet50, eager, training step: the quartiles are 75% apart' in text
+
+
+def test_what_was_not_measured_is_one_note_a_mode():
+    skipped = {'eager': ['hcgnet_b'], 'bf16': [f'layer {i}' for i in range(34)]}
+    assert sections.not_measured(skipped, 58) == [
+        'eager: 1 of 58 not measured, no time was left: hcgnet_b',
+        'bf16: 34 of 58 not measured, no time was left',
+    ]
+    for kind in pages.DEVICES:
+        for section in record.read(record.RESULTS / f'speed_{kind}.json').get('sections', {}).values():
+            assert len(section['notes']) <= 20
