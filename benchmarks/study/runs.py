@@ -214,12 +214,9 @@ def _backbone(run: Run) -> dict[str, Any]:
 
 def _parameters(checkpoint: Path) -> int:
     """Learnable parameters of the backbone, counted in the checkpoint."""
-    import torch
+    from mmhybrid.checkpoints.reading import read
 
-    from mmhybrid.checkpoints.safe import allow_mmengine_checkpoints
-
-    allow_mmengine_checkpoints()
-    state = torch.load(checkpoint, map_location='cpu', weights_only=True)['state_dict']
+    state = read(checkpoint)['state_dict']
     buffers = ('running_mean', 'running_var', 'num_batches_tracked')
     return sum(v.numel() for k, v in state.items() if k.startswith('backbone.') and not k.endswith(buffers))
 
