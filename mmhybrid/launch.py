@@ -5,9 +5,9 @@ otherwise learn from a traceback.
 """
 
 import argparse
+import errno
 import os
-import pickle
-import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
-from mmhybrid.checkpoints.safe import allow_mmengine_checkpoints
+from mmhybrid.checkpoints import roads
+from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.zoo import freezing
 
@@ -135,7 +136,7 @@ def check_data(cfg: Config, *loaders: str) -> None:
 
 def check_checkpoint(path: str) -> None:
     """Raise ``InputError`` if ``path`` is neither a file nor a URL."""
-    if '://' not in path and not Path(path).is_file():
+    if '://' not in path and not Path(path).expanduser().is_file():
         raise InputError(f'There is no checkpoint {path}; give the path of a .pth file.')
 
 
@@ -151,25 +152,41 @@ def _adapt_to_cpu(cfg: Config) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a tool's ``main``; a user's mistake becomes one sentence and exit status 2.
+    """Run a tool's ``main``; a user's mistake, or a full disk, becomes one sentence and exit status 2.
 
-    Checkpoints hold weights and plain data only: ``torch.load`` is kept from running code that a file brings, also
-    where MMEngine would fall back to it; what MMEngine itself saves with the weights is allowed, so that runs resume.
+    Checkpoints hold weights and plain data only: MMEngine reads them through ``mmhybrid.checkpoints.roads``, and what
+    calls ``torch.load`` by itself is kept from running code that a file brings, too.
     """
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    allow_mmengine_checkpoints()
+    # Its opposite is what stock MMEngine is made to resume with; torch refuses to have both.
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    roads.install()
+    # While nothing is trained; ResumableCheckpointHook has another answer.
+    signal.signal(signal.SIGTERM, _end)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        end_with_parent(signal.SIGTERM)  # or processes would go on when torchrun was killed
     try:
         main()
+    except KeyboardInterrupt:
+        sys.exit(_say('ended by Ctrl-C.', 128 + signal.SIGINT))
     except InputError as error:
         sys.exit(_say(error))
-    except pickle.UnpicklingError as error:
-        reason = re.sub(r'\x1b\[[\d;]*m', '', str(error)).split('. ')[0]  # torch's bold type, and its advice
-        sys.exit(_say(f'The checkpoint is not read, because it is damaged or holds more than weights ({reason})'))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or 'of the work dir or of temporary files'
+        sys.exit(
+            _say(f'No space is left on the disk ({error.strerror}: {where}); free some, or choose another --work-dir.')
+        )
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
-def _say(error: object) -> int:
+def _end(signum: int, frame: object) -> None:
+    sys.exit(128 + signum)
+
+
+def _say(error: object, status: int = 2) -> int:
     print(f'error: {error}', file=sys.stderr)
-    return 2
+    return status

@@ -1,7 +1,5 @@
 """Train a detector: ``python tools/train.py configs/mask_rcnn_tiedresnet50_fpn_2x.py``."""
 
-from pathlib import Path
-
 from mmhybrid import _stack
 
 _stack.require_or_exit()
@@ -10,9 +8,10 @@ from mmdet.registry import RUNNERS  # noqa: E402
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
-from mmengine.runner import Runner, find_latest_checkpoint  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
+from mmhybrid.checkpoints import files  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
 
 
@@ -33,7 +32,7 @@ def parse_args():
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help="continue from a checkpoint, or from the work dir's latest if none is named",
+        help="continue from a checkpoint, or from the work dir's newest intact one if none is named",
     )
     return parser.parse_args()
 
@@ -54,9 +53,9 @@ def apply_options(cfg: Config, args) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if cfg.get('load_from'):
         launch.check_checkpoint(cfg.load_from)
-    if not cfg.get('resume') and Path(cfg.work_dir).is_dir() and (latest := find_latest_checkpoint(cfg.work_dir)):
+    if not cfg.get('resume') and (earlier := next(files.checkpoints([cfg.work_dir]), None)):
         raise InputError(
-            f'{cfg.work_dir} holds an earlier run ({Path(latest).name}), which a new one would overwrite: continue it '
+            f'{cfg.work_dir} holds an earlier run ({earlier.name}), which a new one would overwrite: continue it '
             'with --resume or choose another --work-dir.'
         )
 

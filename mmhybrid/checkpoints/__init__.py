@@ -1,1 +1,1 @@
-"""Published weights under this package's names, and which checkpoints are safe to read."""
+"""Checkpoints: read as data whatever they bring, checked for damage, and converted to this package's names."""

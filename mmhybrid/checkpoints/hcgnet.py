@@ -42,8 +42,9 @@ def convert_hcgnet(checkpoint: Mapping[str, Any], arch: str | Mapping[str, Any] 
     """Rename an authors' checkpoint for ``HCGNet(arch)``; the tensors are not copied.
 
     Args:
-        checkpoint: What ``torch.load`` returns: a state dict, or a dict with one under 'state_dict' or 'net' (as the
-            authors' training script saves it); its names may begin with 'module.', and a classifier is left out.
+        checkpoint: What ``mmhybrid.checkpoints.reading.read`` returns: a state dict, or a dict with one under
+            'state_dict' or 'net' (as the authors' training script saves it); its names may begin with 'module.', and a
+            classifier is left out.
         arch: ``arch`` of :class:`~mmhybrid.backbones.hcgnet.HCGNet`; the authors publish weights of the ImageNet
             variants.
 

@@ -1,6 +1,14 @@
-"""Hooks registered in MMDetection's ``HOOKS``."""
+"""Hooks registered in MMDetection's ``HOOKS``.
+
+Importing this has MMEngine read checkpoints as data only, see ``mmhybrid.checkpoints.roads``.
+"""
+
+from mmhybrid.checkpoints import roads
 
 from .frozen_stages import FrozenStagesHook
 from .fuse_norms import FuseNormsHook
+from .resumable_checkpoint import ResumableCheckpointHook
 
-__all__ = ['FrozenStagesHook', 'FuseNormsHook']
+roads.install()
+
+__all__ = ['FrozenStagesHook', 'FuseNormsHook', 'ResumableCheckpointHook']

@@ -117,7 +117,7 @@ def test_a_checkpoint_that_would_run_code_is_not_read(tool, shapes, tmp_path):
     torch.save({'state_dict': {}, 'payload': Payload()}, tmp_path / 'bad.pth')
     done = tool('test.py', DEMO, tmp_path / 'bad.pth', '--work-dir', tmp_path, *small(shapes))
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith('error: The checkpoint is not read')
+    assert done.stderr.strip().splitlines()[-1].startswith(f'error: The checkpoint {tmp_path / "bad.pth"} is not read')
     assert not (tmp_path / 'written').exists()
 
 
