@@ -11,6 +11,7 @@ from pathlib import Path
 _BEGIN, _END = '.mmhybrid-', '.partial'
 POINTER = 'last_checkpoint'
 INTERRUPTED = 'interrupted.pth'
+TEMPLATES = ('epoch_{}.pth', 'iter_{}.pth')  # MMEngine's
 
 
 def write_durably(data: bytes, path: str | os.PathLike) -> None:
@@ -88,6 +89,14 @@ def read_pointer(folder: str | os.PathLike) -> Path | None:
     return path if path.exists() else Path(folder, path.name)
 
 
+def is_checkpoint(name: str, template: str | None = None) -> bool:
+    """Whether a file's name is one from which a run may go on; see :func:`checkpoints`."""
+    templates = TEMPLATES if template is None else (template,)
+    return name == INTERRUPTED or any(
+        re.fullmatch(r'\d+'.join(map(re.escape, text.split('{}'))), name) for text in templates
+    )
+
+
 def checkpoints(folders: Sequence[str | os.PathLike], template: str | None = None) -> Iterator[Path]:
     """Files from which a run may go on: those that a template names, the interrupted one and the pointer's.
 
@@ -95,12 +104,10 @@ def checkpoints(folders: Sequence[str | os.PathLike], template: str | None = Non
         folders: Where to look.
         template: Names with one ``{}`` for a number; None stands for epoch_{}.pth and iter_{}.pth.
     """
-    templates = ('epoch_{}.pth', 'iter_{}.pth') if template is None else (template,)
-    patterns = [re.compile(r'(\d+)'.join(map(re.escape, text.split('{}')))) for text in templates]
     seen = set()
     for folder in map(Path, folders):
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
-        named = [path for path in inside if any(p.fullmatch(path.name) for p in patterns) or path.name == INTERRUPTED]
+        named = [path for path in inside if is_checkpoint(path.name, template)]
         pointed = read_pointer(folder)
         for path in (*named, *([pointed] if pointed and pointed.exists() else [])):
             if (real := path.resolve()) not in seen:

@@ -20,8 +20,6 @@ from .saving import BACKEND, LaterRemoval, plain
 from .stopping import Stopped, StopRequests
 from .workers import tend_workers
 
-_TEMPLATES = ('epoch_{}.pth', 'iter_{}.pth')
-
 
 @HOOKS.register_module()
 class ResumableCheckpointHook(CheckpointHook):
@@ -57,9 +55,8 @@ class ResumableCheckpointHook(CheckpointHook):
         # MMEngine reads the pointer when all hooks have had their turn, and has no public way to be told.
         if not runner._resume or runner._load_from is not None:
             return
-        template = None if self.filename_tmpl in _TEMPLATES else self.filename_tmpl
         folders = [runner.work_dir, self._folder(runner)]
-        found = [resuming.find(folders, template) if is_main_process() else None]
+        found = [resuming.find(folders, self._template) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0].broken:
             runner.logger.warning(resuming.told(found[0]))
@@ -76,7 +73,7 @@ class ResumableCheckpointHook(CheckpointHook):
         local = '://' not in str(self._folder(runner)) and self.file_client_args is None
         if local and self.backend_args is None:
             self.backend_args = {'backend': BACKEND}
-        self._find_moved_best(runner)
+        self._keep_to_own_files(runner)
         super().before_train(runner)
         self._exact.before_train(runner)
         if local and is_main_process():
@@ -194,7 +191,7 @@ class ResumableCheckpointHook(CheckpointHook):
             self.file_backend, self._later = backend, None
 
     def _failed(self, name: str, error: OSError) -> str:
-        found = resuming.find([self.out_dir]).path
+        found = resuming.find([self.out_dir], self._template).path
         rest = 'no checkpoint of this run is there' if found is None else f'{found.name} is intact'
         return (
             f'{name} could not be written to {self.out_dir} ({error.strerror or error}); {rest}: mend that, for '
@@ -211,15 +208,30 @@ class ResumableCheckpointHook(CheckpointHook):
             return runner.work_dir
         return str(Path(self.out_dir, Path(runner.work_dir).name)) if '://' not in str(self.out_dir) else self.out_dir
 
+    @property
+    def _template(self) -> str | None:
+        return None if self.filename_tmpl in files.TEMPLATES else self.filename_tmpl
+
     def _leftover(self, runner: Runner, name: str) -> Path | None:
         path = Path(self.out_dir, Path(name).name)
+        ours = files.is_checkpoint(path.name, self._template) or path.name.startswith('best_')
+        if not ours or path.suffix != '.pth':
+            return None
         in_use = runner._load_from is not None and path.exists() and path.samefile(runner._load_from)
         return path if path.is_file() and not in_use else None
 
-    def _find_moved_best(self, runner: Runner) -> None:
-        """The best checkpoint is known by its path; it may have been moved with the work dir."""
-        for key, path in list(runner.message_hub.runtime_info.items()):
-            if key.startswith('best_ckpt') and isinstance(path, str) and not Path(path).exists():
-                moved = Path(self._folder(runner), Path(path).name)
-                if moved.is_file():
-                    runner.message_hub.update_info(key, str(moved))
+    def _keep_to_own_files(self, runner: Runner) -> None:
+        """MMEngine removes what the resumed checkpoint names, wherever that is: here only this run's files.
+
+        Those were perhaps moved with the work dir since.
+        """
+        known = runner.message_hub.runtime_info
+        for key in [key for key in known if key.startswith('best_ckpt')]:
+            name = Path(str(known[key])).name
+            if name.startswith('best_') and name.endswith('.pth'):
+                runner.message_hub.update_info(key, str(Path(self._folder(runner), name)))
+            else:
+                known.pop(key)
+        if 'keep_ckpt_ids' in known:
+            steps = known['keep_ckpt_ids'] if isinstance(known['keep_ckpt_ids'], list) else []
+            runner.message_hub.update_info('keep_ckpt_ids', [step for step in steps if type(step) is int])

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from mmhybrid.checkpoints import files, integrity
-from mmhybrid.checkpoints.safe import only_data
+from mmhybrid.checkpoints import files, integrity, reading
 from mmhybrid.errors import InputError
 
 
@@ -38,8 +35,6 @@ def told(found: files.Found) -> str:
 
 
 def _progress(path: Path) -> tuple[int, int, bool, float]:
-    # Mapped, the tensors of all the others are not read for it.
-    with only_data():
-        meta = torch.load(path, map_location='cpu', mmap=True, weights_only=True)['meta']
+    meta = reading.glance(path)['meta']
     # An interrupted validation was saved after the regular checkpoint of the same iteration.
     return int(meta['iter']), int(meta['epoch']), path.name == files.INTERRUPTED, path.stat().st_mtime

@@ -211,3 +211,30 @@ def test_a_second_signal_ends_at_once(tmp_path):
     losses = run(config(tmp_path, val=False), stop_after=7, times=2)
     assert losses == {'exit': 143}
     assert names(tmp_path) == ['epoch_1.pth', 'last_checkpoint']
+
+
+def test_a_checkpoint_has_nothing_removed_that_is_not_its_runs(tmp_path):
+    cfg = config(tmp_path / 'run')
+    cfg.default_hooks.checkpoint.update(save_best='mean', rule='less')
+    run(cfg, stop_after=7)
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    (outside / 'best_thing.pth').touch()
+    (tmp_path / 'run' / 'notes.txt').touch()
+    path = tmp_path / 'run' / 'interrupted.pth'
+    checkpoint = torch.load(path)
+    info = checkpoint['message_hub']['runtime_info']
+    info.update(best_ckpt=str(outside), best_score=1e9, keep_ckpt_ids=['1.pth/../../outside/best_thing'])
+    checkpoint['resume']['superseded'] = ['../outside/best_thing.pth', 'notes.txt', '..']
+    torch.save(checkpoint, path)
+    assert 'exit' not in run(cfg, resume=True)
+    assert (outside / 'best_thing.pth').exists()
+    assert (tmp_path / 'run' / 'notes.txt').exists()
+
+
+def test_an_older_format_is_read_too(tmp_path, whole):
+    cfg = config(tmp_path)
+    run(cfg, stop_after=7)
+    checkpoint = torch.load(tmp_path / 'interrupted.pth')
+    torch.save(checkpoint, tmp_path / 'interrupted.pth', _use_new_zipfile_serialization=False)
+    assert run(cfg, resume=True) == {i: whole[i] for i in range(7, 15)}
