@@ -95,6 +95,23 @@ def test_stopped_in_a_validation_that_is_done_again(signum, status, whole, tmp_p
         assert before == means(tmp_path / str(at))[: len(before)]
 
 
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_two_processes_stop_together_and_go_on_to_the_bit(by_epoch, tmp_path):
+    options = dict(by_epoch=by_epoch, workers=1, val=by_epoch)
+    last = 9 if by_epoch else 15
+    unbroken = run(config(tmp_path / 'whole', **options), processes=2)
+    assert all(sorted(losses) == list(range(last)) for losses in unbroken)
+    assert unbroken[0] != unbroken[1]
+    for after, of in ((2, (1,)), (4, (0, 1)), (6, (0,))):  # only one of them may have been told
+        cfg = config(tmp_path / str(after), **options)
+        stopped = run(cfg, processes=2, stop_after=after, of=of)
+        # The other one hears of it in the same iteration.
+        assert [losses.pop('exit') for losses in stopped] == [143, 143]
+        assert all(sorted(losses) == list(range(after)) for losses in stopped)
+        resumed = run(cfg, processes=2, resume=True)
+        assert [a | b for a, b in zip(stopped, resumed, strict=True)] == unbroken
+
+
 def means(folder):
     """Results of validations in all logs, in order."""
     lines = [line for path in sorted(folder.glob('*/*.log')) for line in path.read_text().splitlines()]

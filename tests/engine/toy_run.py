@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import tempfile
 
 import numpy as np
 import torch
@@ -64,9 +65,9 @@ class Watch(Hook):
 
     priority = 'HIGHEST'
 
-    def __init__(self, losses, stop_after=None, signum=signal.SIGTERM, in_val=None, times=1):
+    def __init__(self, losses, stop_after=None, signum=signal.SIGTERM, in_val=None, times=1, rank=0, of=(0, 1)):
         self.losses, self.stop_after, self.signum, self.in_val = losses, stop_after, signum, in_val
-        self.times = times
+        self.times = times if rank in of else 0
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.losses[runner.iter] = float(outputs['loss'])
@@ -75,7 +76,7 @@ class Watch(Hook):
                 os.kill(os.getpid(), self.signum)
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter == self.in_val:
+        if runner.iter == self.in_val and self.times:
             os.kill(os.getpid(), self.signum)
 
 
@@ -112,19 +113,30 @@ def config(work_dir, workers=0, by_epoch=True, sampler='DefaultSampler', ratio=F
     return Config(cfg | changes)
 
 
-def run(cfg, resume=False, **watch):
-    """Train in a process of its own, as a user does.
+def run(cfg, resume=False, processes=1, **watch):
+    """Train in processes of their own, as a user does.
 
     Returns:
-        Losses by iteration, the exit status as 'exit' if it is not 0, and the sentence of an error as 'problem'.
+        Losses by iteration, the exit status as 'exit' if it is not 0, and the sentence of an error as 'problem'; a
+        list of these if there are several processes.
     """
     if resume:
         cfg = Config({**cfg.to_dict(), 'resume': True})
     fork = multiprocessing.get_context('fork')
-    receiver, sender = fork.Pipe(duplex=False)
-    process = fork.Process(target=_train, args=(cfg, watch, sender))
-    process.start()
-    sender.close()
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = []
+        for rank in range(processes):
+            receiver, sender = fork.Pipe(duplex=False)
+            where = (f'file://{folder}/store', rank, processes)
+            process = fork.Process(target=_train, args=(cfg, watch, sender, *(where if processes > 1 else ())))
+            process.start()
+            sender.close()
+            jobs.append((process, receiver))
+        outcomes = [_outcome(*job) for job in jobs]
+    return outcomes if processes > 1 else outcomes[0]
+
+
+def _outcome(process, receiver):
     try:
         losses = receiver.recv()
     except EOFError:
@@ -134,12 +146,17 @@ def run(cfg, resume=False, **watch):
     return losses | ({'exit': process.exitcode} if process.exitcode else {})
 
 
-def _train(cfg, watch, sender):
+def _train(cfg, watch, sender, store=None, rank=0, processes=1):
     losses = {}
     torch.set_num_threads(1)
+    if processes > 1:
+        torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=processes)
+        os.environ['LOCAL_RANK'] = str(rank)
+        cfg.launcher = 'pytorch'
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
         runner = Runner.from_cfg(cfg)
-        runner.register_hook(Watch(losses, **watch))
+        runner.register_hook(Watch(losses, rank=rank, **watch))
         runner.train()
     except InputError as error:
         losses['problem'] = str(error)
