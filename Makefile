@@ -21,7 +21,7 @@ RUN := $(VENV)/bin/python
 STOCK_VENV ?= .venv-stock
 # What the line can break: importing, building, the metric and the hooks, and to train, save, resume and test.
 TOOLS := tests/tools/test_train_and_test.py
-STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parameters tests/checkpoints/test_safe.py \
+STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parameters tests/checkpoints \
 	tests/engine tests/evaluation $(TOOLS)::test_training_writes_a_checkpoint_that_holds_only_data \
 	$(TOOLS)::test_testing_adds_the_strata_and_writes_coco_results \
 	$(TOOLS)::test_resume_goes_on_from_the_checkpoint $(TOOLS)::test_a_checkpoint_that_would_run_code_is_not_read

@@ -17,6 +17,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
 from mmhybrid.checkpoints import roads
+from mmhybrid.checkpoints.reading import glance
+from mmhybrid.engine import resuming
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.zoo import freezing
@@ -138,6 +140,18 @@ def check_checkpoint(path: str) -> None:
     """Raise ``InputError`` if ``path`` is neither a file nor a URL."""
     if '://' not in path and not Path(path).expanduser().is_file():
         raise InputError(f'There is no checkpoint {path}; give the path of a .pth file.')
+
+
+def check_run(path: str) -> None:
+    """Raise ``InputError`` if ``path`` is no file or URL, or a file that tells of weights alone."""
+    check_checkpoint(path)
+    if '://' not in path:
+        source = Path(path).expanduser()
+        try:
+            checkpoint = glance(source)
+        except Exception:  # what is wrong with it is told where it is read
+            return
+        resuming.require_run(checkpoint, path)
 
 
 def _adapt_to_cpu(cfg: Config) -> None:

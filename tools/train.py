@@ -52,7 +52,7 @@ def apply_options(cfg: Config, args) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if cfg.get('load_from'):
-        launch.check_checkpoint(cfg.load_from)
+        (launch.check_run if cfg.get('resume') else launch.check_checkpoint)(cfg.load_from)
     if not cfg.get('resume') and (earlier := next(files.checkpoints([cfg.work_dir]), None)):
         raise InputError(
             f'{cfg.work_dir} holds an earlier run ({earlier.name}), which a new one would overwrite: continue it '

@@ -136,14 +136,21 @@ def newest(paths: Sequence[Path], progress: Callable[[Path], tuple], damage: Cal
         progress: How far each is, by a look that need not find damage; it may raise for a file that cannot be read.
         damage: Why a file is not intact, or None; asked of the newest ones only, since it reads all of a file.
     """
+
+    def why_not(path: Path) -> str | None:
+        try:
+            return damage(path)
+        except OSError as error:
+            return f'cannot be read ({error.strerror})'
+
     broken, readable = {}, []
     for path in paths:
         try:
             readable.append((progress(path), path))
         except Exception as error:  # whatever a damaged file makes of its reader
-            broken[path] = damage(path) or str(error)
+            broken[path] = why_not(path) or str(error)
     for _, path in sorted(readable, reverse=True):
-        reason = damage(path)
+        reason = why_not(path)
         if reason is None:
             return Found(path, broken)
         broken[path] = reason

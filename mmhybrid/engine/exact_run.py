@@ -9,7 +9,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmhybrid.errors import InputError
 
-from . import resume_checks
+from . import resume_checks, resuming
 from .exact_data import EndlessBatches, NumberedBatches, begin_anew, with_numbered_batches
 from .random_states import random_states, restore_random_states
 from .saving import histories
@@ -151,18 +151,16 @@ class ExactRun:
 
 
 def _check(runner: Runner, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    meta = checkpoint.get('meta')
-    if not isinstance(meta, Mapping) or not {'epoch', 'iter'} <= set(meta) or 'message_hub' not in checkpoint:
-        raise InputError(
-            f'{_source(runner)} holds weights and no run to resume: to start from them, set load_from=FILE with '
-            '--cfg-options and leave --resume out.'
-        )
+    resuming.require_run(checkpoint, _source(runner))
+    meta = checkpoint['meta']
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     refused = resume_checks.model_problems(model, checkpoint.get('state_dict', {}))
     dataset = getattr(runner.train_dataloader, 'dataset', None)
     if problem := resume_checks.classes_problem(meta.get('dataset_meta'), getattr(dataset, 'metainfo', None)):
         refused.append(problem)
     differences = resume_checks.compare(record.get('config') or {}, resume_checks.plain(runner.cfg))
+    if refused:  # what made the model another one
+        refused += [phrase for phrase in differences.inexact if phrase.startswith('model.')]
     refused += differences.refused
     if not refused and 'optimizer' in checkpoint:
         refused += resume_checks.optimizer_problems(runner.optim_wrapper, checkpoint['optimizer'])

@@ -24,11 +24,14 @@ def tool(tmp_path_factory):
     """Run one of the tools as a user does, from a folder that is not the repository's."""
     elsewhere = tmp_path_factory.mktemp('elsewhere')
 
-    def run(name, *args, launcher=(sys.executable,)):
-        words = [*launcher, REPO / 'tools' / name, *args]
+    def run(name, *args, launcher=(sys.executable,), wait=True):
+        words = [str(word) for word in (*launcher, REPO / 'tools' / name, *args)]
         # torchrun gives each process one thread; with two, sums round differently.
-        env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-        return subprocess.run([str(word) for word in words], cwd=elsewhere, capture_output=True, text=True, env=env)
+        options = dict(cwd=elsewhere, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        if wait:
+            return subprocess.run(words, capture_output=True, **options)
+        both = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(words, start_new_session=True, **both, **options)
 
     return run
 

@@ -1,7 +1,9 @@
 """The tools as a user runs them: train, resume, test, in one process and in two."""
 
 import json
+import os
 import re
+import signal
 import sys
 
 import numpy as np
@@ -99,6 +101,35 @@ def test_resume_goes_on_from_the_checkpoint(tool, trained, shapes, tmp_path):
     assert resumed.returncode == 0, resumed.stderr
     assert 'Epoch(train) [1]' not in resumed.stdout
     assert (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_weights_are_not_resumed(tool, trained, shapes, tmp_path):
+    torch.save({'state_dict': torch.load(trained / 'epoch_1.pth')['state_dict']}, tmp_path / 'weights.pth')
+    done = tool('train.py', DEMO, '--work-dir', tmp_path, '--resume', tmp_path / 'weights.pth', *small(shapes))
+    assert done.returncode == 2
+    assert 'weights.pth holds weights and no run to resume' in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_signal_to_the_whole_job_saves_and_resume_goes_on_there(tool, shapes, tmp_path):
+    options = small(shapes, train_cfg__max_epochs=2, train_dataloader__num_workers=2)
+    job = tool('train.py', DEMO, '--work-dir', tmp_path, *options, wait=False)
+    seen = next(line for line in job.stdout if 'Epoch(train) [1][1/4]' in line)
+    os.killpg(job.pid, signal.SIGTERM)
+    output = seen + job.stdout.read()
+    assert job.wait(60) == 143, output
+    stopped = int(re.search(r'Stopped by SIGTERM after iteration (\d+): interrupted.pth', output)[1])
+    with pytest.raises(ProcessLookupError):
+        os.killpg(job.pid, 0)  # no worker is left
+    done = tool('train.py', DEMO, '--work-dir', tmp_path, '--resume', *options)
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line)['step'] for line in scalars_of(tmp_path)]
+    assert steps == list(range(stopped + 1, 9))
+
+
+def scalars_of(work_dir):
+    """Lines of the last run's log of losses."""
+    path = max(work_dir.glob('*/vis_data/scalars.json'), key=lambda path: path.stat().st_mtime_ns)
+    return [line for line in path.read_text().splitlines() if '"loss"' in line]
 
 
 def test_an_earlier_run_is_not_overwritten(tool, trained, shapes):
