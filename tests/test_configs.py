@@ -1,5 +1,6 @@
 """Every config loads, builds, trains a step, and says what its name says."""
 
+import ast
 import copy
 import re
 from argparse import Namespace
@@ -54,6 +55,14 @@ FEW = (
     *('cascade_rcnn_ds2res2net50_fpn_1x', 'retinanet_hsresnet50_d_fpn_1x'),
 )
 FEW_THEN_ALL = [pytest.param(p, id=p.stem, marks=() if p.stem in FEW else pytest.mark.slow) for p in COCO]
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_its_base_comes_first(path):
+    # Stock MMEngine takes a config that begins with an import, of a module that Python froze, for one of another kind.
+    first = ast.parse(path.read_text()).body[0]
+    assert isinstance(first, ast.Assign)
+    assert first.targets[0].id == '_base_'
 
 
 @pytest.fixture(scope='module', autouse=True)

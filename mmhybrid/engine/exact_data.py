@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader, IterableDataset, Sampler, get_worker_info
 
 from .random_states import undisturbed
@@ -128,24 +129,33 @@ def begin_anew(loader: DataLoader, seed: int) -> None:
 class EndlessBatches:
     """Batches for MMEngine's iteration-based loop, epoch after epoch, in place of MMEngine's iterator.
 
-    A resumed run begins where it was, which loads nothing, whatever the sampler and the number of workers.
+    A resumed run begins where it was, which loads nothing, whatever the sampler and the number of workers. MMEngine's
+    loop would draw as many batches as were seen, in one way or another by its version, where its count of iterations
+    is not zero: so it is, until the first batch is asked for.
+
+    Args:
+        loader: Of :class:`NumberedBatches`.
+        loop: The loop, at the iteration where it goes on.
     """
 
-    def __init__(self, loader: DataLoader, done: int = 0):
-        self._loader, self._batches = loader, loader.batch_sampler
+    def __init__(self, loader: DataLoader, loop: IterBasedTrainLoop):
+        self._loader, self._batches, self._loop, self._done = loader, loader.batch_sampler, loop, loop.iter
         self._iterator: Iterator | None = None
         # A sampler without end has a length, too, that of the data set, and no second epoch.
         endless = not hasattr(self._batches.sampler, 'epoch')
-        self._epoch, self._first = (0, done) if endless else divmod(done, len(self._batches.batches))
+        self._epoch, self._first = (0, self._done) if endless else divmod(self._done, len(self._batches.batches))
 
     def __iter__(self) -> 'EndlessBatches':
         return self
 
-    def skip_iter(self, number: int = 1) -> None:
-        """MMEngine's loop asks for it, when a run is resumed; these are where they have to be."""
+    def hide(self) -> None:
+        """Let the loop begin at iteration 0, unless it has none to do."""
+        if self._loop.iter < self._loop.max_iters:
+            self._loop._iter = 0
 
     def __next__(self) -> Any:
         if self._iterator is None:
+            self._loop._iter = self._done
             self._start()
         try:
             return next(self._iterator)

@@ -75,7 +75,7 @@ class ExactRun:
         loop.dataloader = loader
         begin_anew(loader, seed)
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = EndlessBatches(loader, loop.iter)
+            loop.dataloader_iterator = EndlessBatches(loader, loop)
         else:
             self._first = self._position(runner, record)
 
@@ -88,6 +88,8 @@ class ExactRun:
         """Skip the batches that were seen, and go on with the random states that were."""
         if self._batches is not None and not isinstance(runner.train_loop, IterBasedTrainLoop):
             self._batches.epoch, self._batches.skip = runner.epoch, self._first
+        elif self._batches is not None:
+            runner.train_loop.dataloader_iterator.hide()
         self._batch = self._first
         states = (self._pending or {}).get('random_states') or []
         self._pending = None

@@ -1,5 +1,6 @@
 """A rehearsal of benchmarks/crash_trials.py: one kill, and what it is told by."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from crash_steps import damaged, kills, plan  # noqa: E402
 from crash_steps.processes import import_everything  # noqa: E402
 from crash_steps.runs import Case, Trial, prepare, whole_run  # noqa: E402
 
-CASE = Case(keep=1, workers=2, by_epoch=False, saves=3)
+CASE = Case(keep=1, by_epoch=False, saves=3)
 NEW, OLD, PART = 'iter_3.pth', 'iter_2.pth', '.mmhybrid-iter_3.pth-x.partial'
 
 
@@ -33,7 +34,8 @@ def shared(tmp_path, monkeypatch):
 
 def test_a_kill_loses_nothing_and_a_loss_is_noticed(shared, tmp_path):
     whole = whole_run(tmp_path / 'whole', CASE, shared)
-    made = kills.chain(tmp_path / 'chain', shared, CASE, 1, whole, seed=1)
+    with_workers = dataclasses.replace(CASE, workers=2)
+    made = kills.chain(tmp_path / 'chain', shared, with_workers, 1, whole, seed=1)
     assert made['faults'] == []
     row = kills.summary(CASE, [made])
     assert (row['kills'], row['resumed'], row['processes_gone_after_s'] < 1) == (1, 1, True)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import Config
 
 import mmhybrid
 import mmhybrid.registry
@@ -40,6 +41,11 @@ def test_the_registry_builds_every_backbone(name):
     with torch.device('meta'):
         backbone = MODELS.build(config)
     assert type(backbone).__name__ == config['type']
+
+
+def test_every_config_is_read():
+    for path in sorted((REPO / 'configs').glob('*.py')):
+        assert Config.fromfile(path).model.backbone
 
 
 @pytest.mark.parametrize('name', FEW)
