@@ -6,6 +6,7 @@ otherwise learn from a traceback.
 
 import argparse
 import errno
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,10 @@ from mmhybrid.engine import resuming
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.zoo import freezing
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LOG_ERROR = logging.Handler.handleError
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
@@ -179,6 +184,7 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, _end)
     if 'TORCHELASTIC_RUN_ID' in os.environ:
         end_with_parent(signal.SIGTERM)  # or processes would go on when torchrun was killed
+    logging.Handler.handleError = _handle_log_error
     try:
         main()
     except KeyboardInterrupt:
@@ -186,7 +192,7 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         sys.exit(_say(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _FULL:
             raise
         where = error.filename or 'of the work dir or of temporary files'
         sys.exit(
@@ -195,6 +201,13 @@ def run(main: Callable[[], None]) -> None:
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _handle_log_error(handler: logging.Handler, record: logging.LogRecord) -> None:
+    # A full disk is told once, by whoever cannot go on without writing, not by a traceback for each line of the log.
+    error = sys.exc_info()[1]
+    if not (isinstance(error, OSError) and error.errno in _FULL):
+        _LOG_ERROR(handler, record)
 
 
 def _end(signum: int, frame: object) -> None:

@@ -1,8 +1,10 @@
 """What a tool does with what goes wrong."""
 
 import errno
+import logging
 import os
 import pickle
+import signal
 
 import pytest
 import torch
@@ -15,6 +17,10 @@ from mmhybrid.errors import InputError
 def environment(monkeypatch):
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
         monkeypatch.setenv(name, '0')  # so that it is restored
+    monkeypatch.setattr(logging.Handler, 'handleError', logging.Handler.handleError)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def stopped(error, capsys):
@@ -65,3 +71,23 @@ def test_a_disk_that_is_really_full(capsys):
 def test_another_error_keeps_its_traceback(capsys):
     with pytest.raises(PermissionError):
         stopped(PermissionError(errno.EACCES, 'no'), capsys)
+
+
+def test_a_log_on_a_full_disk_is_no_traceback_each_line(capsys):
+    class Full(logging.Handler):
+        def emit(self, record):
+            try:
+                raise OSError(errno.ENOSPC if record.msg == 'full' else errno.EIO, 'no')
+            except OSError:
+                self.handleError(record)
+
+    def main():
+        logger = logging.getLogger('full disk')
+        logger.propagate = False
+        logger.addHandler(Full())
+        logger.warning('full')
+        assert capsys.readouterr().err == ''
+        logger.warning('other')
+        assert 'Logging error' in capsys.readouterr().err
+
+    launch.run(main)

@@ -192,6 +192,8 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def _failed(self, name: str, error: OSError) -> str:
         found = resuming.find([self.out_dir], self._template).path
+        if found is not None and found.name == name:  # it was, and what follows was not
+            name = files.POINTER
         rest = 'no checkpoint of this run is there' if found is None else f'{found.name} is intact'
         return (
             f'{name} could not be written to {self.out_dir} ({error.strerror or error}); {rest}: mend that, for '
