@@ -24,7 +24,6 @@ from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.zoo import freezing
 
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOG_ERROR = logging.Handler.handleError
 
