@@ -5,6 +5,7 @@ otherwise learn from a traceback.
 """
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -25,6 +26,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.zoo import freezing
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.ENOTDIR, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG)
 _LOG_ERROR = logging.Handler.handleError
 
 
@@ -191,6 +193,8 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         sys.exit(_say(error))
     except OSError as error:
+        if error.errno in _REFUSED and error.filename:
+            sys.exit(_say(f'{error.filename} cannot be used ({error.strerror}); choose another place.'))
         if error.errno not in _FULL:
             raise
         where = error.filename or 'of the work dir or of temporary files'
@@ -214,5 +218,6 @@ def _end(signum: int, frame: object) -> None:
 
 
 def _say(error: object, status: int = 2) -> int:
-    print(f'error: {error}', file=sys.stderr)
+    with contextlib.suppress(OSError):  # at Ctrl-C its reader has ended, too
+        print(f'error: {error}', file=sys.stderr, flush=True)
     return status

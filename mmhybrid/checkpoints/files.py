@@ -2,7 +2,7 @@
 
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,26 +24,17 @@ def write_durably(data: bytes, path: str | os.PathLike) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f'{_BEGIN}{path.name}-', suffix=_END, dir=path.parent)
+    temporary = path.parent / f'{_BEGIN}{secrets.token_hex(8)}{_END}'
     try:
-        with open(descriptor, 'wb') as file:  # noqa: PTH123 (a descriptor)
+        with temporary.open('xb') as file:
             file.write(data)
             file.flush()
-            _as_open_would(file.fileno())
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
-
-
-def _as_open_would(descriptor: int) -> None:
-    # A temporary file is its owner's alone.
-    if hasattr(os, 'fchmod'):
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(descriptor, 0o666 & ~mask)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -93,7 +84,7 @@ def is_checkpoint(name: str, template: str | None = None) -> bool:
     """Whether a file's name is one from which a run may go on; see :func:`checkpoints`."""
     templates = TEMPLATES if template is None else (template,)
     return name == INTERRUPTED or any(
-        re.fullmatch(r'\d+'.join(map(re.escape, text.split('{}'))), name) for text in templates
+        re.fullmatch(r'\d+'.join(map(re.escape, re.split(r'\{[^{}]*\}', text))), name) for text in templates
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.runner import IterBasedTrainLoop
-from torch.utils.data import DataLoader, IterableDataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, get_worker_info
 
 from .random_states import undisturbed
 from .workers import tend_workers
@@ -80,17 +81,20 @@ class NumberedBatches(Sampler):
 
     def __iter__(self) -> Iterator[SeededBatch]:
         epoch, skip = self.epoch, self.skip
+        if isinstance(self.sampler, RandomSampler):  # of PyTorch, which draws from the process's generator
+            seed = np.random.SeedSequence((self._seed, self._rank, epoch)).generate_state(1)
+            self.sampler.generator = torch.Generator().manual_seed(int(seed[0]))
         for number, indices in enumerate(self.batches):
             if number >= skip:
                 yield SeededBatch(indices, (self._seed, self._rank, epoch, number))
 
 
 def with_numbered_batches(loader: DataLoader, seed: int, rank: int) -> DataLoader | None:
-    """A loader of the same batches, seeded; None for a data set that is iterated, whose position nobody knows.
+    """A loader of the same batches, seeded; None for one of another kind, whose position nobody knows.
 
     Its own generator draws what starting workers draws, so the process's generators are left alone.
     """
-    if loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
+    if type(loader) is not DataLoader or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         return None
     batches = loader.batch_sampler
     options: dict[str, Any] = {}
@@ -101,6 +105,8 @@ def with_numbered_batches(loader: DataLoader, seed: int, rank: int) -> DataLoade
             multiprocessing_context=loader.multiprocessing_context,
             worker_init_fn=loader.worker_init_fn,
         )
+    if hasattr(loader, 'in_order'):  # since PyTorch 2.6
+        options['in_order'] = loader.in_order
     if loader.pin_memory_device:
         options['pin_memory_device'] = loader.pin_memory_device
     made = DataLoader(
@@ -122,7 +128,7 @@ def begin_anew(loader: DataLoader, seed: int) -> None:
     sampler = loader.batch_sampler.sampler
     if hasattr(sampler, 'seed'):
         sampler.seed = seed
-    if hasattr(sampler, '_indices_of_rank'):  # MMEngine's endless sampler, of which workers may have drawn
+    if isinstance(sampler, InfiniteSampler):  # of which workers may have drawn
         sampler.indices = sampler._indices_of_rank()
 
 
@@ -136,14 +142,19 @@ class EndlessBatches:
     Args:
         loader: Of :class:`NumberedBatches`.
         loop: The loop, at the iteration where it goes on.
+        position: Where that is, if it is known.
+
+    Attributes:
+        position: Epoch and number of the next batch.
     """
 
-    def __init__(self, loader: DataLoader, loop: IterBasedTrainLoop):
+    def __init__(self, loader: DataLoader, loop: IterBasedTrainLoop, position: tuple[int, int] | None = None):
         self._loader, self._batches, self._loop, self._done = loader, loader.batch_sampler, loop, loop.iter
         self._iterator: Iterator | None = None
         # A sampler without end has a length, too, that of the data set, and no second epoch.
         endless = not hasattr(self._batches.sampler, 'epoch')
-        self._epoch, self._first = (0, self._done) if endless else divmod(self._done, len(self._batches.batches))
+        computed = (0, self._done) if endless else divmod(self._done, len(self._batches.batches))
+        self.position = position or computed
 
     def __iter__(self) -> 'EndlessBatches':
         return self
@@ -157,16 +168,19 @@ class EndlessBatches:
         if self._iterator is None:
             self._loop._iter = self._done
             self._start()
+        epoch, number = self.position
         try:
-            return next(self._iterator)
+            batch = next(self._iterator)
         except StopIteration:
-            self._epoch, self._first = self._epoch + 1, 0
+            epoch, number = self.position = epoch + 1, 0
             self._start()
-            return next(self._iterator)
+            batch = next(self._iterator)
+        self.position = epoch, number + 1
+        return batch
 
     def _start(self) -> None:
         batches = self._batches
-        batches.epoch, batches.skip = self._epoch, self._first
+        batches.epoch, batches.skip = self.position
         if hasattr(batches.sampler, 'set_epoch'):
-            batches.sampler.set_epoch(self._epoch)
+            batches.sampler.set_epoch(batches.epoch)
         self._iterator = iter(self._loader)

@@ -1,21 +1,22 @@
 """What makes a resumed run go on as the unbroken one would have: the same batches, random states and position."""
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_rank, get_world_size
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmhybrid.errors import InputError
 
+from . import record as records
 from . import resume_checks, resuming
 from .exact_data import EndlessBatches, NumberedBatches, begin_anew, with_numbered_batches
 from .random_states import random_states, restore_random_states
 from .saving import histories
 from .workers import tend_workers
-
-VERSION = 1
 
 
 class ExactRun:
@@ -24,14 +25,19 @@ class ExactRun:
     Attributes:
         training: Whether a training is under way.
         val_is_due: Whether the validation at this point is still to be done.
+        follows: Whether a run goes on from its own newest checkpoint, not from one that a user named.
+        run: Of which line of descent checkpoints are: another one where a run begins or is taken back.
         superseded: Names of files that a checkpoint replaced and a crash may have left.
     """
 
     def __init__(self):
         self.training = self.val_is_due = False
+        self.follows = False
+        self.run = secrets.token_hex(8)
         self.superseded: list[str] = []
         self._batch = self._first = 0
         self._batches: NumberedBatches | None = None
+        self._endless: EndlessBatches | None = None
         self._sampler_seed: int | None = None
         self._resumed: Mapping[str, Any] | None = None
         self._pending: Mapping[str, Any] | None = None
@@ -49,19 +55,28 @@ class ExactRun:
             hub['log_scalars'] = histories(hub['log_scalars'])
         if not runner._resume:
             return
-        _check(runner, checkpoint, record if isinstance(record, Mapping) else {})
-        if not isinstance(record, Mapping) or record.get('version') != VERSION:
-            runner.logger.warning(
-                'The checkpoint has no random states: the run goes on, but not exactly as the unbroken one would have.'
+        resuming.require_run(checkpoint, _source(runner))
+        if part := records.problem(checkpoint if record is None else {**checkpoint, 'resume': record}):
+            raise InputError(
+                f'{_source(runner)} is not resumed, because its {part} is none: give another checkpoint of the run.'
             )
-            record = {}
+        record = record if record is not None and record['version'] == records.VERSION else {}
+        _check(runner, checkpoint, record)
+        if len(record.get('random_states', [])) < get_world_size():
+            runner.logger.warning(
+                'The checkpoint has no random states for each process: the run goes on, but not exactly as the '
+                'unbroken one would have.'
+            )
+        if self.follows and 'run' in record:
+            self.run = record['run']
         self._resumed = record
 
     def before_train(self, runner: Runner) -> None:
         """Number the batches and go to where the checkpoint was."""
         loop, record = runner.train_loop, self._resumed or {}
+        self.val_is_due = False
         self._pending, self._resumed = record, None
-        self.superseded = [name for name in record.get('superseded', []) if isinstance(name, str)]
+        self.superseded = list(record.get('superseded', []))
         self.training = True
         if runner.val_loop is not None:
             tend_workers(runner.val_loop.dataloader)
@@ -75,7 +90,10 @@ class ExactRun:
         loop.dataloader = loader
         begin_anew(loader, seed)
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = EndlessBatches(loader, loop)
+            same = (record.get('batches'), record.get('world_size')) == (len(self._batches.batches), get_world_size())
+            position = tuple(record['position']) if same and record.get('position') else None
+            self._endless = EndlessBatches(loader, loop, position)
+            loop.dataloader_iterator = self._endless
         else:
             self._first = self._position(runner, record)
 
@@ -89,7 +107,7 @@ class ExactRun:
         if self._batches is not None and not isinstance(runner.train_loop, IterBasedTrainLoop):
             self._batches.epoch, self._batches.skip = runner.epoch, self._first
         elif self._batches is not None:
-            runner.train_loop.dataloader_iterator.hide()
+            self._endless.hide()
         self._batch = self._first
         states = (self._pending or {}).get('random_states') or []
         self._pending = None
@@ -118,20 +136,26 @@ class ExactRun:
 
     def states(self) -> dict[str, Any]:
         """The random states with which this process goes on."""
+        pending = (self._pending or {}).get('random_states') or []
+        if get_rank() < len(pending):  # those of the checkpoint, before the first iteration
+            return pending[get_rank()]
         return self._states_before_val or random_states()
 
     def can_stop(self, runner: Runner) -> bool:
         """Whether no gradients are being accumulated, which a checkpoint does not hold."""
-        return (runner.iter + 1) % getattr(runner.optim_wrapper, '_accumulative_counts', 1) == 0
+        optim = runner.optim_wrapper
+        return all(one.should_update() for one in (optim.values() if isinstance(optim, OptimWrapperDict) else [optim]))
 
     def record(self, runner: Runner, states: list[Any], superseded: list[str]) -> dict[str, Any]:
         """What a checkpoint needs besides MMEngine's own entries."""
         batches = None if self._batches is None else len(self._batches.batches)
         return {
-            'version': VERSION,
+            'version': records.VERSION,
+            'run': self.run,
             'random_states': states,
             'batch': self._batch,
             'batches': batches,
+            'position': None if self._endless is None else list(self._endless.position),
             'world_size': get_world_size(),
             'sampler_seed': self._sampler_seed,
             'val_is_due': self.val_is_due,
@@ -153,7 +177,6 @@ class ExactRun:
 
 
 def _check(runner: Runner, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    resuming.require_run(checkpoint, _source(runner))
     meta = checkpoint['meta']
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     refused = resume_checks.model_problems(model, checkpoint.get('state_dict', {}))
@@ -164,7 +187,7 @@ def _check(runner: Runner, checkpoint: Mapping[str, Any], record: Mapping[str, A
     if refused:  # what made the model another one
         refused += [phrase for phrase in differences.inexact if phrase.startswith('model.')]
     refused += differences.refused
-    if not refused and 'optimizer' in checkpoint:
+    if not refused and 'optimizer' in checkpoint and isinstance(runner.optim_wrapper, OptimWrapper | OptimWrapperDict):
         refused += resume_checks.optimizer_problems(runner.optim_wrapper, checkpoint['optimizer'])
     if refused:
         raise InputError(
@@ -172,6 +195,9 @@ def _check(runner: Runner, checkpoint: Mapping[str, Any], record: Mapping[str, A
             'a new run with another --work-dir.'
         )
     inexact = list(differences.inexact)
+    for key, what in (('optimizer', 'the optimizer'), ('param_schedulers', 'the schedules')):
+        if key not in checkpoint and not (key == 'param_schedulers' and runner.param_schedulers is None):
+            inexact.append(f'the checkpoint has no state of {what}')
     if record.get('world_size') not in (None, get_world_size()):
         inexact.append(f'{record["world_size"]} processes then and {get_world_size()} now')
     if differences.ignored:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
 
 from mmhybrid.checkpoints import files
@@ -60,7 +60,10 @@ class ResumableCheckpointHook(CheckpointHook):
         broadcast_object_list(found)
         if found[0].broken:
             runner.logger.warning(resuming.told(found[0]))
+        elif found[0].path is None:
+            runner.logger.info(f'There is no checkpoint in {" or ".join(dict.fromkeys(folders))}: the run begins anew.')
         runner._load_from = None if found[0].path is None else str(found[0].path)
+        self._exact.follows = True
         # With nothing to resume, MMEngine would still take what the pointer names.
         runner._resume = runner._load_from is not None
 
@@ -71,7 +74,7 @@ class ResumableCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Prepare folders, data and signals."""
         local = '://' not in str(self._folder(runner)) and self.file_client_args is None
-        if local and self.backend_args is None:
+        if local and self.backend_args in (None, {'backend': 'local'}):
             self.backend_args = {'backend': BACKEND}
         self._keep_to_own_files(runner)
         super().before_train(runner)
@@ -111,13 +114,19 @@ class ResumableCheckpointHook(CheckpointHook):
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop within a validation, which is done again when the run goes on."""
         # Without asking other processes, who may have fewer batches; a scheduler tells all of them.
-        if self._exact.training and self._requests.signum is not None:
+        if self._exact.training and self._requests.signum is not None and self._exact.can_stop(runner):
             self._exact.val_is_due = True
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # has its averages in the model
+                    hook.after_val_epoch(runner)
             self._stop(runner, self._requests.signum, runner.iter)
 
     def after_val(self, runner: Runner) -> None:
-        """Put the random states back."""
+        """Put the random states back, and stop if that was asked for meanwhile."""
         self._exact.after_val()
+        signum = self._requests.agreed() if self._exact.training else None
+        if signum is not None and self._exact.can_stop(runner):
+            self._stop(runner, signum, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
         """Publish, and give the signals back."""
@@ -188,7 +197,7 @@ class ResumableCheckpointHook(CheckpointHook):
         except OSError as error:
             raise InputError(self._failed(name, error)) from error
         finally:
-            self.file_backend, self._later = backend, None
+            self.file_backend, self._later, self._states = backend, None, []
 
     def _failed(self, name: str, error: OSError) -> str:
         found = resuming.find([self.out_dir], self._template).path
@@ -219,8 +228,7 @@ class ResumableCheckpointHook(CheckpointHook):
         ours = files.is_checkpoint(path.name, self._template) or path.name.startswith('best_')
         if not ours or path.suffix != '.pth':
             return None
-        in_use = runner._load_from is not None and path.exists() and path.samefile(runner._load_from)
-        return path if path.is_file() and not in_use else None
+        return path if path.is_file() and resuming.replaced_by(path, runner._load_from, self._exact.run) else None
 
     def _keep_to_own_files(self, runner: Runner) -> None:
         """MMEngine removes what the resumed checkpoint names, wherever that is: here only this run's files.

@@ -11,12 +11,44 @@ from mmhybrid.errors import InputError
 def find(folders: Sequence[str | Path], template: str | None = None) -> files.Found:
     """The newest intact checkpoint in some folders, and why not a newer one.
 
+    A run that was taken back to an earlier checkpoint, or begun again in the same folder, leaves checkpoints of the
+    run that it left; those of the run to which ``last_checkpoint`` belongs come first.
+
     Args:
         folders: Where checkpoints may be, also twice.
         template: Of their names; None stands for MMEngine's, epoch_{}.pth and iter_{}.pth.
     """
-    paths = list(files.checkpoints(list(dict.fromkeys(map(str, folders))), template))
-    return files.newest(paths, _progress, integrity.damage)
+    folders = list(dict.fromkeys(map(str, folders)))
+    paths = list(files.checkpoints(folders, template))
+    tellings: dict[Path, Any] = {}
+    for path in paths:
+        try:
+            tellings[path] = _telling(path)
+        except Exception as error:  # whatever a damaged file makes of its reader
+            tellings[path] = error
+    told = {path: telling for path, telling in tellings.items() if not isinstance(telling, Exception)}
+    latest = [path for path in map(files.read_pointer, folders) if path is not None and path in told]
+    latest = latest or sorted(told, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+    def progress(path: Path) -> tuple:
+        if isinstance(tellings[path], Exception):
+            raise tellings[path]
+        run, *rest = tellings[path]
+        return run == told[latest[0]][0], *rest
+
+    return files.newest(paths, progress, integrity.damage)
+
+
+def replaced_by(path: Path, source: str | None, run: str) -> bool:
+    """Whether a checkpoint is an older one of the same run as the one that was resumed, and beside it."""
+    if source is None or not Path(source).is_file() or Path(source).resolve().parent != path.resolve().parent:
+        return False
+    if path.samefile(source) or path.stat().st_mtime_ns > Path(source).stat().st_mtime_ns:
+        return False
+    try:
+        return reading.glance(path)['resume']['run'] == run
+    except Exception:  # not one of ours
+        return False
 
 
 def told(found: files.Found) -> str:
@@ -59,10 +91,12 @@ def _is_hub(hub: Any) -> bool:
     return isinstance(hub, Mapping) and all(isinstance(hub.get(part), Mapping) for part in parts)
 
 
-def _progress(path: Path) -> tuple[int, int, bool, float]:
+def _telling(path: Path) -> tuple:
+    """Of which run a checkpoint is, and how far it is."""
     checkpoint = reading.glance(path)
     if not _is_run(checkpoint):
         raise ValueError('holds weights and no run')
-    meta = checkpoint['meta']
+    meta, record = checkpoint['meta'], checkpoint.get('resume')
+    run = record.get('run') if isinstance(record, Mapping) else None
     # An interrupted validation was saved after the regular checkpoint of the same iteration.
-    return int(meta['iter']), int(meta['epoch']), path.name == files.INTERRUPTED, path.stat().st_mtime
+    return str(run), meta['iter'], meta['epoch'], path.name == files.INTERRUPTED, path.stat().st_mtime_ns

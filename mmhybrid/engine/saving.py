@@ -112,7 +112,11 @@ def histories(scalars: Any) -> Any:
 def _history(value: Any) -> Any:
     if not (isinstance(value, Mapping) and set(value) == set(_HISTORY)):
         return value
-    logs, counts = (value[key].cpu().numpy() for key in _HISTORY[:2])
+    logs, counts = (value[key].cpu().numpy() if isinstance(value[key], Tensor) else None for key in _HISTORY[:2])
+    if logs is None or counts is None or logs.ndim != 1 or logs.shape != counts.shape:
+        return value  # MMEngine leaves out what is no history
+    if type(value['max_length']) is not int or value['max_length'] < 1:
+        return value
     if (counts == counts.astype(np.int64)).all():
         counts = counts.astype(np.int64)
     return HistoryBuffer(logs, counts, value['max_length'])

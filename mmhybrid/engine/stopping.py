@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C as a wish to stop at the end of the iteration."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -38,6 +39,7 @@ class StopRequests:
 
     def begin(self) -> None:
         """Handle the signals from here on; only a process's main thread can."""
+        self.signum = None
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             # NCCL would make every iteration wait for the GPU.
             self._group = dist.new_group(backend='gloo')
@@ -87,5 +89,6 @@ def _by_torchrun() -> bool:
 
 
 def _say(text: str) -> None:
-    # Not by print or a logger, which the signal may have interrupted.
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f'\n{text}\n'.encode())
+    # Not by print or a logger, which the signal may have interrupted; and at Ctrl-C a reader, as tee, has ended, too.
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f'\n{text}\n'.encode())

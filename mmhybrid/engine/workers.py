@@ -23,6 +23,8 @@ class _StartWorker:
 
     def __init__(self, theirs: Any):
         self._theirs = theirs
+        # Linux tells of the end of the thread that forked, which another one than the main one may reach early.
+        self._from_main = threading.current_thread() is threading.main_thread()
 
     def __call__(self, worker_id: int) -> None:
         if self._theirs is not None:
@@ -30,12 +32,20 @@ class _StartWorker:
         # Ctrl-C in a terminal and a scheduler's SIGTERM reach the workers, too, who are needed to the iteration's end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         parent = multiprocessing.parent_process()
-        if parent is None or parent.pid != os.getppid():  # so where a server forks the workers
+        if parent is None:
+            return
+        if parent.pid != os.getppid() or not self._from_main:  # a server forked it, or a thread
+            threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
             return
         if hasattr(signal, 'sigwaitinfo'):  # not on macOS
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             threading.Thread(target=_end_when_asked_by, args=(parent.pid,), daemon=True).start()
         end_with_parent()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _end_when_asked_by(parent: int) -> None:
