@@ -161,6 +161,7 @@ class ResumableCheckpointHook(CheckpointHook):
                     self.out_dir, name, self.file_client_args, meta=meta, backend_args=self.backend_args
                 )
                 self._point_to(runner, name)
+        self._exact.training = False
         self._requests.end()
         runner.logger.warning(
             f'Stopped by {signal.Signals(signum).name} after iteration {iteration}: {name} in {self.out_dir} has the '
