@@ -182,7 +182,7 @@ def run(main: Callable[[], None]) -> None:
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     roads.install()
     # While nothing is trained; ResumableCheckpointHook has another answer.
-    signal.signal(signal.SIGTERM, _end)
+    before = signal.signal(signal.SIGTERM, _end)
     if 'TORCHELASTIC_RUN_ID' in os.environ:
         end_with_parent(signal.SIGTERM)  # or processes would go on when torchrun was killed
     logging.Handler.handleError = _handle_log_error
@@ -202,6 +202,8 @@ def run(main: Callable[[], None]) -> None:
             _say(f'No space is left on the disk ({error.strerror}: {where}); free some, or choose another --work-dir.')
         )
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        logging.Handler.handleError = _LOG_ERROR
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 

@@ -17,10 +17,9 @@ from mmhybrid.errors import InputError
 def environment(monkeypatch):
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
         monkeypatch.setenv(name, '0')  # so that it is restored
-    monkeypatch.setattr(logging.Handler, 'handleError', logging.Handler.handleError)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM), logging.Handler.handleError
     yield
-    signal.signal(signal.SIGTERM, before)
+    assert (signal.getsignal(signal.SIGTERM), logging.Handler.handleError) == before
 
 
 def stopped(error, capsys):
