@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
