@@ -54,7 +54,7 @@ def test_a_kill_loses_nothing_and_a_loss_is_noticed(shared, tmp_path):
         ([OLD, PART], OLD, 'the new one partly in a temporary file'),
         ([OLD, NEW], OLD, 'the new one there, the pointer still on the old one'),
         ([OLD, NEW], '', 'the new one there, the pointer still on the old one'),
-        ([OLD, NEW], f'/work/{NEW}', "the new one there, MMEngine's pointer"),
+        ([OLD, NEW], f'/elsewhere/{NEW}', "the new one there, MMEngine's pointer"),
         ([OLD, NEW], NEW, 'the new one and the pointer there, the old one not yet removed'),
         ([NEW], NEW, 'all done'),
     ],
