@@ -6,6 +6,9 @@ which needs neither, must not pay.
 
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -73,10 +76,32 @@ def require() -> None:
         raise ImportError(f'mmcv {mmcv.__version__} has no usable compiled operators ({error}): {_INSTALL}.') from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Import MMDetection's data sets and metrics without being told, each time, that optional ones are not there."""
+    import mmengine.logging
+
+    told = mmengine.logging.print_log
+
+    def tell(msg: object, *args: object, **kwargs: object) -> None:
+        if not str(msg).startswith('Could not import OneDL'):
+            told(msg, *args, **kwargs)
+
+    mmengine.logging.print_log = tell
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+            yield
+    finally:
+        mmengine.logging.print_log = told
+
+
 def require_or_exit() -> None:
     """For commands: print the sentence and exit with status 2 if MMDetection cannot be imported here."""
     try:
         require()
+        with quiet():
+            import mmdet.evaluation  # noqa: F401
     except ImportError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)

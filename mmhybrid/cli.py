@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmhybrid import _stack
+from mmhybrid import _stack, mistakes
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 from mmhybrid.version import __version__
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog='mmhybrid',
         description='Backbones for MMDetection, and evaluation under occlusion.',
-        epilog=_MODELS_EXAMPLE,
+        epilog=f'{_MODELS_EXAMPLE}\n\n{mistakes.DEBUG}=1 in the environment shows the traceback of a mistake.',
     )
     parser.add_argument('--version', action='version', version=f'mmhybrid {__version__}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND', dest='command')
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     # Its commands and arguments are read by its own parser, see main(): this one must not import NumPy.
     commands.add_parser('occlusion', help='evaluate COCO results by occlusion: ratio, eval, compare, report')
+    commands.add_parser('data', help='look at a data set before it is trained on: check')
     return parser
 
 
@@ -58,23 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0, or 2 after one sentence on stderr if what the user gave cannot be used, or 130 after Ctrl-C.
+        0, or 2 after one sentence on stderr if what the user gave cannot be used, or 130 after Ctrl-C; with
+        ``MMHYBRID_DEBUG=1`` in the environment the traceback comes before the sentence.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if argv[:1] == ['occlusion']:
-            from mmhybrid.occlusion import cli
+    return mistakes.run(lambda: _command(argv))
 
-            return cli.main(argv[1:])
-        args = build_parser().parse_args(argv)
-        args.run(args)
-    except (InputError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('interrupted.', file=sys.stderr)
-        return 130
-    return 0
+
+def _command(argv: list[str]) -> int | None:
+    if argv[:1] == ['occlusion']:
+        from mmhybrid.occlusion import cli
+
+        return cli.main(argv[1:])
+    if argv[:1] == ['data']:
+        from mmhybrid.datasets.check import cli
+
+        return cli.main(argv[1:])
+    args = build_parser().parse_args(argv)
+    return args.run(args)
 
 
 def _add_shape(parser: argparse.ArgumentParser, text: str) -> None:
@@ -95,13 +97,10 @@ def _models(args: argparse.Namespace) -> None:
 
     shape = tuple(args.shape) if args.shape else None
     rows = list(count_models(args.family, shape, _report))
+    if args.json is not None:  # before what a reader may see enough of
+        args.json.write_text(models_json(rows), encoding='utf-8')
+        _report(f'wrote {args.json}')
     print_wide(*models_table(rows))
-    if args.json is not None:
-        try:
-            args.json.write_text(models_json(rows), encoding='utf-8')
-        except OSError as error:
-            raise InputError(f'--json {args.json}: cannot be written ({error}).') from None
-        print(f'wrote {args.json}')
 
 
 def _flops(args: argparse.Namespace) -> None:

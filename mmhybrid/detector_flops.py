@@ -52,7 +52,7 @@ def count_detector(path: str, shape: tuple[int, int]) -> DetectorCounts:
     proposals = _fix_proposals(model, cfg, shape)
     rois, hooks = _watch_rois(model)
     try:
-        total = _count(model, shape)
+        total = _count(model, _channels(cfg), shape)
     except Exception as error:  # a detector's own requirements: anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f'{path}: {type(model).__name__} does not run on one blank image ({reason}).') from error
@@ -127,6 +127,11 @@ def _build(cfg: Config, path: str) -> nn.Module:
         raise InputError(f'{path}: its model cannot be built ({reason}).') from error
 
 
+def _channels(cfg: Config) -> int:
+    """Channels of an image: what the backbone takes. One mean in ``data_preprocessor`` may also be for all three."""
+    return (cfg.model.get('backbone') or {}).get('in_channels', 3)
+
+
 def _fix_proposals(model: nn.Module, cfg: Config, shape: tuple[int, int]) -> int | None:
     import torch
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -167,7 +172,7 @@ def _watch_rois(model: nn.Module):
     return rois, hooks
 
 
-def _count(model: nn.Module, shape: tuple[int, int]) -> Counts:
+def _count(model: nn.Module, channels: int, shape: tuple[int, int]) -> Counts:
     import torch
     from mmdet.structures import DetDataSample
 
@@ -188,7 +193,7 @@ def _count(model: nn.Module, shape: tuple[int, int]) -> Counts:
     # The analysis calls forward with tensors only.
     model.forward = lambda image: (*_tensors(forward(image, samples, mode='tensor')), *kept)
     try:
-        return count(model, torch.zeros(1, 3, *shape))
+        return count(model, torch.zeros(1, channels, *shape))
     finally:
         del model.forward
         for hook in hooks:

@@ -5,29 +5,43 @@ otherwise learn from a traceback.
 """
 
 import argparse
-import contextlib
 import errno
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmdet.registry import RUNNERS
+from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model import is_model_wrapper
+from mmengine.registry import MODEL_WRAPPERS
+from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
 
+from mmhybrid import mistakes
 from mmhybrid.checkpoints import roads
 from mmhybrid.checkpoints.reading import glance
+from mmhybrid.config_options import OptionsAction, apply_options, datasets
+from mmhybrid.early_checks import check_launcher, check_neck, name_unreadable_images
 from mmhybrid.engine import resuming
+from mmhybrid.engine.data_check import check_before_building
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
-from mmhybrid.zoo import freezing
+from mmhybrid.guards import add_guards
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.ENOTDIR, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG)
 _LOG_ERROR = logging.Handler.handleError
+
+
+class _Debug(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        # Processes that this one starts are to know it, too.
+        os.environ[mistakes.DEBUG] = '1'
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
@@ -42,13 +56,25 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         default={},
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. train_dataloader.batch_size=4. data_root=DIR and '
         'backbone_checkpoint=FILE change every setting that follows from them',
     )
+    parser.add_argument(
+        '--allow-missing',
+        nargs='*',
+        metavar='NAME',
+        help='weights that a checkpoint need not have, by the beginnings of their names, or all of them',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument(
+        '--debug',
+        nargs=0,
+        action=_Debug,
+        help=f'show the traceback of a mistake, too, as {mistakes.DEBUG}=1 in the environment does',
+    )
     # torchrun sets the environment variable; torch.distributed.launch passes the option.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -58,22 +84,16 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read ``args.config`` and apply the command line to it.
 
     Raises:
-        InputError: If the file is missing or no valid config.
+        InputError: If the file is missing, an option leads nowhere or the launcher is another one.
+        Exception: Of any kind, if the config is not valid, which :func:`run` tells.
     """
+    check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise InputError(f'There is no config {args.config}; give the path of a .py file, e.g. one under configs/.')
-    try:
-        cfg = Config.fromfile(args.config)
-    except SyntaxError as error:
-        raise InputError(f'The config {args.config} is not valid Python: {error}.') from error
-    options = dict(args.cfg_options)
-    for name, change in _HANDLES.items():
-        if name in options:
-            if name not in cfg:
-                raise InputError(f'{args.config} has no {name}, so --cfg-options {name}=... cannot apply to it.')
-            change(cfg, options.pop(name))
-    cfg.merge_from_dict(options)
+    cfg = Config.fromfile(args.config)
+    apply_options(cfg, args.cfg_options, args.config)
+    add_guards(cfg, args.allow_missing, getattr(args, 'on_nonfinite', None))
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -83,63 +103,27 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _set_data_root(cfg: Config, root: str) -> None:
-    old, new = str(cfg.data_root), os.path.join(root, '')  # noqa: PTH118 (a path or a URL, with a closing slash)
-    cfg.data_root = new
-    for dataset in _datasets(cfg):
-        if dataset.get('data_root') == old:
-            dataset.data_root = new
-    for evaluator in _evaluators(cfg):
-        if str(evaluator.get('ann_file') or '').startswith(old):
-            evaluator.ann_file = new + evaluator.ann_file.removeprefix(old)
-
-
-def _set_backbone_checkpoint(cfg: Config, checkpoint: str | None) -> None:
-    # The same rule as in the configs, which have been evaluated by now.
-    cfg.backbone_checkpoint = checkpoint
-    cfg.model.backbone.update(freezing(checkpoint))
-
-
-# Variables at the top of a config that other settings were computed from when it was read.
-_HANDLES: dict[str, Callable[[Config, str], None]] = {
-    'data_root': _set_data_root,
-    'backbone_checkpoint': _set_backbone_checkpoint,
-}
-
-
-def _datasets(cfg: Config, loaders: tuple[str, ...] = ('train', 'val', 'test')) -> Iterator[ConfigDict]:
-    for loader in loaders:
-        todo = [(cfg.get(f'{loader}_dataloader') or {}).get('dataset')]
-        while todo:  # a data set may wrap another one, or several
-            dataset = todo.pop()
-            if isinstance(dataset, list):
-                todo += dataset
-            elif isinstance(dataset, dict):
-                yield dataset
-                todo += [dataset.get('dataset'), dataset.get('datasets')]
-
-
-def _evaluators(cfg: Config) -> Iterator[ConfigDict]:
-    for name in ('val_evaluator', 'test_evaluator'):
-        evaluator = cfg.get(name) or []
-        yield from evaluator if isinstance(evaluator, list) else [evaluator]
-
-
 def check_data(cfg: Config, *loaders: str) -> None:
     """Check that the annotation files and image folders of some data loaders ('train', 'val', 'test') exist.
 
+    What is to be trained with is also compared with the config, see :class:`~mmhybrid.engine.DataCheckHook`.
+
     Raises:
-        InputError: Naming the first path that does not.
+        InputError: Naming the first path that does not, or what is wrong.
     """
-    for dataset in _datasets(cfg, loaders):
-        root = dataset.get('data_root') or ''
-        for part in (dataset.get('ann_file'), *(dataset.get('data_prefix') or {}).values()):
-            path = str(Path(root, part)) if part else ''
-            if path and '://' not in root + part and not Path(path).exists():
+    for dataset in datasets(cfg, loaders):
+        root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix')
+        for part in (dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])):
+            if not part or not isinstance(part, str) or not isinstance(root, str) or '://' in root + part:
+                continue
+            path = Path(root, part)
+            if not path.exists():
                 raise InputError(
                     f'The data set is not where the config says: {path} does not exist (from {Path.cwd()}); put it '
                     'there or point to it with --cfg-options data_root=DIR.'
                 )
+    if 'train' in loaders:
+        check_before_building(cfg)
 
 
 def check_checkpoint(path: str) -> None:
@@ -160,19 +144,47 @@ def check_run(path: str) -> None:
         resuming.require_run(checkpoint, path)
 
 
+def build_runner(cfg: Config) -> Runner:
+    """Make MMEngine's runner, with the model, and check what can be checked before it runs.
+
+    Raises:
+        InputError: If there is no model, or if the channels of the model's neck are not those of its backbone.
+    """
+    if cfg.get('model') is None:
+        raise InputError('The config has no model = dict(...), so there is nothing to run.')
+    name_unreadable_images()
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    check_neck(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+    return runner
+
+
 def _adapt_to_cpu(cfg: Config) -> None:
     # MMEngine's launchers assume a GPU for each process; gloo and DDP without device ids are their CPU counterparts.
     if get_device() != 'cpu' or cfg.launcher == 'none':
         return
     if cfg.launcher != 'pytorch':
         raise InputError(f'--launcher {cfg.launcher} needs GPUs, and none was found; on CPUs use torchrun.')
-    torch.distributed.init_process_group('gloo')
-    cfg.env_cfg.dist_cfg = dict(backend='gloo')
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    env_cfg = cfg.get('env_cfg') or {}
+    settings = {**(env_cfg.get('dist_cfg') or {}), 'backend': 'gloo'}
+    cfg.env_cfg = {**env_cfg, 'dist_cfg': settings}
+    seconds = settings.get('timeout')
+    torch.distributed.init_process_group('gloo', timeout=seconds and timedelta(seconds=seconds))
+    cfg.model_wrapper_cfg = _cpu_wrapper(cfg)
+
+
+def _cpu_wrapper(cfg: Config) -> dict[str, Any]:
+    """The config's ``model_wrapper_cfg``, or what MMEngine does without one, for a model on a CPU."""
+    unused = cfg.get('find_unused_parameters', False)
+    wrapper = cfg.get('model_wrapper_cfg') or dict(broadcast_buffers=False, find_unused_parameters=unused)
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    kind = MODEL_WRAPPERS.get(wrapper['type']) if isinstance(wrapper['type'], str) else wrapper['type']
+    if isinstance(kind, type) and issubclass(kind, DistributedDataParallel):
+        wrapper['device_ids'] = None
+    return wrapper
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a tool's ``main``; a user's mistake, or a full disk, becomes one sentence and exit status 2.
+    """Run a tool's ``main``; a user's mistake becomes one sentence and exit status 2 (:mod:`mmhybrid.mistakes`).
 
     Checkpoints hold weights and plain data only: MMEngine reads them through ``mmhybrid.checkpoints.roads``, and what
     calls ``torch.load`` by itself is kept from running code that a file brings, too.
@@ -188,19 +200,12 @@ def run(main: Callable[[], None]) -> None:
     logging.Handler.handleError = _handle_log_error
     try:
         main()
-    except KeyboardInterrupt:
-        sys.exit(_say('ended by Ctrl-C.', 128 + signal.SIGINT))
-    except InputError as error:
-        sys.exit(_say(error))
-    except OSError as error:
-        if error.errno in _REFUSED and error.filename:
-            sys.exit(_say(f'{error.filename} cannot be used ({error.strerror}); choose another place.'))
-        if error.errno not in _FULL:
+        sys.stdout.flush()  # here, where a full disk can still be told
+    except (Exception, KeyboardInterrupt) as error:
+        status = mistakes.tell(error)
+        if status is None:
             raise
-        where = error.filename or 'of the work dir or of temporary files'
-        sys.exit(
-            _say(f'No space is left on the disk ({error.strerror}: {where}); free some, or choose another --work-dir.')
-        )
+        sys.exit(status)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
         logging.Handler.handleError = _LOG_ERROR
@@ -209,17 +214,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _handle_log_error(handler: logging.Handler, record: logging.LogRecord) -> None:
-    # A full disk is told once, by whoever cannot go on without writing, not by a traceback for each line of the log.
+    # A full disk is told once, by whoever cannot go on without writing, not by a traceback for each line of the log;
+    # and a run goes on when what reads its output has ended.
     error = sys.exc_info()[1]
-    if not (isinstance(error, OSError) and error.errno in _FULL):
+    if not (isinstance(error, OSError) and error.errno in (*mistakes.FULL, errno.EPIPE)):
         _LOG_ERROR(handler, record)
 
 
 def _end(signum: int, frame: object) -> None:
     sys.exit(128 + signum)
-
-
-def _say(error: object, status: int = 2) -> int:
-    with contextlib.suppress(OSError):  # at Ctrl-C its reader has ended, too
-        print(f'error: {error}', file=sys.stderr, flush=True)
-    return status

@@ -134,6 +134,8 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         hsresnet50=dict(depth=50),
         hsresnet50_d=dict(depth=50, **_D),
         hsresnet50_28w6s=dict(depth=50, base_width=28),
+        # The size that is said to be the paper's; unverified.
+        hsresnet50_d_24w4s=dict(depth=50, splits=4, base_width=24, **_D),
         hsresnet101=dict(depth=101),
         hsresnet101_d=dict(depth=101, **_D),
     )

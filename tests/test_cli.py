@@ -122,6 +122,15 @@ def test_models_prints_whole_lines_into_a_pipe_and_writes_json(tmp_path, capsys,
     assert model['multiply_adds'] == sum(model['operators'].values())
 
 
+def test_grey_images_are_counted(tiny):
+    text = tiny.read_text().replace('test_cfg=', 'backbone=dict(in_channels=1), data_preprocessor=GREY, test_cfg=')
+    tiny.write_text(text.replace('GREY', 'dict(mean=[114.5], std=[57.6], bgr_to_rgb=False)'))
+    counts = detector_flops.count_detector(str(tiny), (64, 96))
+    stem = detector_flops._build(detector_flops._load(str(tiny)), str(tiny)).backbone.conv1.weight
+    assert stem.shape[1:] == (1, 7, 7)
+    assert counts.total.modules['backbone.conv1'] == stem.numel() * 32 * 48
+
+
 def test_flops_prints_a_table_by_part(tiny, capsys):
     assert cli.main(['flops', str(tiny), '--shape', '64', '96']) == 0
     out, _ = capsys.readouterr()

@@ -22,6 +22,12 @@ def test_importing_the_package_imports_neither_torch_nor_mmdetection():
     assert done.stderr == ''
 
 
+def test_what_is_registered_is_imported_without_a_word():
+    words = [sys.executable, '-c', 'import mmhybrid.registry']
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ''
+
+
 def test_without_any_stack_one_sentence_says_what_to_install():
     # -S: an interpreter without any installed package.
     code = f'import sys; sys.path.insert(0, {str(REPO)!r}); import mmhybrid; print(mmhybrid.__version__)'

@@ -5,9 +5,11 @@ import logging
 import os
 import pickle
 import signal
+from datetime import timedelta
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmhybrid import launch
 from mmhybrid.errors import InputError
@@ -52,8 +54,8 @@ def test_a_full_disk_is_one_sentence(number, where, capsys):
     error = OSError(number, os.strerror(number), where)
     code, said = stopped(error, capsys)
     assert code == 2
-    assert said.startswith(f'error: No space is left on the disk ({os.strerror(number)}: {where or "of the work dir"}')
-    assert said.endswith('free some, or choose another --work-dir.\n')
+    assert said.startswith(f'error: No space is left on the disk ({os.strerror(number)}: {where or "of the output"}')
+    assert said.endswith('free some, or choose another place.\n')
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='of Linux')  # noqa: PTH110
@@ -68,15 +70,16 @@ def test_a_disk_that_is_really_full(capsys):
 
 
 def test_another_error_keeps_its_traceback(capsys):
-    with pytest.raises(PermissionError):
-        stopped(PermissionError(errno.EACCES, 'no'), capsys)
+    with pytest.raises(KeyError):
+        stopped(KeyError('a bug'), capsys)
+    assert capsys.readouterr().err == ''
 
 
 def test_a_log_on_a_full_disk_is_no_traceback_each_line(capsys):
     class Full(logging.Handler):
         def emit(self, record):
             try:
-                raise OSError(errno.ENOSPC if record.msg == 'full' else errno.EIO, 'no')
+                raise OSError(getattr(errno, record.msg), 'no')
             except OSError:
                 self.handleError(record)
 
@@ -84,9 +87,55 @@ def test_a_log_on_a_full_disk_is_no_traceback_each_line(capsys):
         logger = logging.getLogger('full disk')
         logger.propagate = False
         logger.addHandler(Full())
-        logger.warning('full')
+        logger.warning('ENOSPC')
+        logger.warning('EPIPE')  # what reads the output has ended, and the run goes on
         assert capsys.readouterr().err == ''
-        logger.warning('other')
+        logger.warning('EIO')
         assert 'Logging error' in capsys.readouterr().err
 
     launch.run(main)
+
+
+def test_debug_is_an_option_of_the_parser(monkeypatch, capsys):
+    monkeypatch.setenv('MMHYBRID_DEBUG', '')
+    parser = launch.make_parser('', '')
+    assert '--debug' in parser.format_help()
+    parser.parse_args(['config.py', '--debug'])
+    code, said = stopped(InputError('There is none.'), capsys)
+    assert code == 2
+    assert said.startswith('Traceback') and said.endswith('\nerror: There is none.\n')
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ({}, dict(broadcast_buffers=False, find_unused_parameters=False)),
+        (dict(find_unused_parameters=True), dict(broadcast_buffers=False, find_unused_parameters=True)),
+        (
+            dict(model_wrapper_cfg=dict(static_graph=True, device_ids=[0]), find_unused_parameters=True),
+            dict(static_graph=True),
+        ),
+    ],
+)
+def test_a_model_on_cpus_is_wrapped_as_the_config_says(given, expected):
+    wrapper = launch._cpu_wrapper(Config(given))
+    assert dict(wrapper) == dict(type='MMDistributedDataParallel', device_ids=None, **expected)
+
+
+def test_another_wrapper_on_cpus_is_left_as_it_is():
+    wrapper = dict(type='MMFullyShardedDataParallel', use_orig_params=True)
+    assert dict(launch._cpu_wrapper(Config(dict(model_wrapper_cfg=wrapper)))) == wrapper
+
+
+def test_settings_of_the_job_stay_on_cpus(monkeypatch):
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    called = []
+    monkeypatch.setattr(
+        torch.distributed, 'init_process_group', lambda *args, **options: called.append((args, options))
+    )
+    for env_cfg, seconds in (({}, None), (dict(dist_cfg=dict(backend='nccl', timeout=60)), 60)):
+        cfg = Config(dict(launcher='pytorch', **({'env_cfg': env_cfg} if env_cfg else {})))
+        launch._adapt_to_cpu(cfg)
+        assert cfg.env_cfg.dist_cfg == dict(env_cfg.get('dist_cfg', {}), backend='gloo')
+        assert called.pop() == (('gloo',), {'timeout': seconds and timedelta(seconds=seconds)})
+        assert cfg.model_wrapper_cfg.device_ids is None

@@ -5,13 +5,9 @@ import warnings
 import pytest
 import torch
 
-from .test_zoo import FEW, NAMES, awake, image, narrow, same
+from .test_zoo import FEW, awake, few_then_all, image, narrow, same
 
 FEW_TO_EXPORT = {'dsnet50', 'hcgnet_a1', 'resnet50_tiedse', 'sae_resnet18'}
-
-
-def few_then_all(few):
-    return [n if n in few else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 
 
 @pytest.mark.parametrize('name', few_then_all(FEW))

@@ -1,20 +1,15 @@
 """Test a trained detector: ``python tools/test.py CONFIG CHECKPOINT``."""
 
-from pathlib import Path
-
 from mmhybrid import _stack
 
 _stack.require_or_exit()
 
 from mmdet.evaluation import DumpDetResults  # noqa: E402
-from mmdet.registry import RUNNERS  # noqa: E402
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: E402
 from mmengine.config import Config  # noqa: E402
-from mmengine.runner import Runner  # noqa: E402
 
-from mmhybrid import launch  # noqa: E402
+from mmhybrid import launch, result_options  # noqa: E402
 from mmhybrid.engine import FuseNormsHook  # noqa: E402
-from mmhybrid.errors import InputError  # noqa: E402
 
 
 def parse_args():
@@ -42,13 +37,12 @@ def apply_options(cfg: Config, args) -> None:
     """Turn the options of testing into settings."""
     launch.check_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
-    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
-        raise InputError(f'--out {args.out} must end in .pkl.')
+    if args.out is not None:
+        result_options.set_out(args.out)
     if args.json_prefix is not None:
-        Path(args.json_prefix).parent.mkdir(parents=True, exist_ok=True)
-        cfg.test_evaluator.outfile_prefix = args.json_prefix
+        result_options.set_json_prefix(cfg, args.json_prefix)
     if args.show_dir is not None:
-        cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+        result_options.set_show_dir(cfg, args.show_dir)
 
 
 def main():
@@ -58,7 +52,7 @@ def main():
     cfg = launch.load_config(args)
     apply_options(cfg, args)
     launch.check_data(cfg, 'test')
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = launch.build_runner(cfg)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     if args.fuse:

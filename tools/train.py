@@ -4,11 +4,9 @@ from mmhybrid import _stack
 
 _stack.require_or_exit()
 
-from mmdet.registry import RUNNERS  # noqa: E402
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
-from mmengine.runner import Runner  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
 from mmhybrid.checkpoints import files  # noqa: E402
@@ -34,6 +32,11 @@ def parse_args():
         metavar='CHECKPOINT',
         help="continue from a checkpoint, or from the work dir's newest intact one if none is named",
     )
+    parser.add_argument(
+        '--on-nonfinite',
+        choices=['stop', 'skip'],
+        help='what to do with a batch whose loss is infinite or NaN (default: stop the run; the batch is kept)',
+    )
     return parser.parse_args()
 
 
@@ -42,10 +45,12 @@ def apply_options(cfg: Config, args) -> None:
     if args.amp:
         if get_device() == 'cpu':
             raise InputError('--amp needs a GPU, and none was found; leave the option out.')
+        if cfg.get('optim_wrapper') is None:
+            raise InputError(f'--amp needs an optim_wrapper, which {args.config} does not have.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} does not set.')
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
@@ -67,8 +72,7 @@ def main():
     cfg = launch.load_config(args)
     apply_options(cfg, args)
     launch.check_data(cfg, 'train', 'val')
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    launch.build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -86,7 +86,7 @@ def project(block: nn.Module, x: Tensor) -> Tensor:
 
 def checkpointed(block: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply ``function`` to ``x``; with the block's ``with_cp`` it is recomputed in the backward pass."""
-    if block.with_cp and x.requires_grad:
+    if block.with_cp and isinstance(x, Tensor) and x.requires_grad:  # no tensor is in a symbolic trace
         return torch.utils.checkpoint.checkpoint(function, x, use_reentrant=False)
     return function(x)
 

@@ -49,13 +49,15 @@ class DSBottle2neck(DenseBlock, Bottle2neck):
             self.inner = ModuleList([make_inner(self.width) for _ in self.convs])
 
     def _middle(self, x: Tensor) -> Tensor:
-        *parts, last = x.split(self.width, dim=1)
+        parts = x.split(self.width, dim=1)
         outs = []
-        for i, part in enumerate(parts):
+        for i in range(self.scales - 1):
+            part = parts[i]
             if outs and self.stage_type != 'stage':
                 part = part + outs[-1]
             out = self.bns[i](self.convs[i](part))
             outs.append(self.relu(out if self.inner is None else self.inner[i]([part], out)))
+        last = parts[self.scales - 1]
         return torch.cat([*outs, last if self.conv2_stride == 1 else self.pool(last)], dim=1)
 
 

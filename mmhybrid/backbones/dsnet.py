@@ -140,7 +140,6 @@ class DenseShortcuts(ResNetContract):
         shortcut_start: str = 'mean',
         **kwargs,
     ):
-        self.check_depth(depth)
         if shortcut not in SHORTCUTS:
             raise ValueError(f'shortcut must be one of {", ".join(SHORTCUTS)}, not {shortcut!r}.')
         if shortcut_start not in STARTS:

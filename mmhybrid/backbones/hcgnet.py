@@ -27,6 +27,8 @@ from mmhybrid.layers.smg import SMG
 from mmhybrid.layers.statistics import Statistics, can_share, joined, measure
 from mmhybrid.layers.tied import largest_divisor
 
+from .contract import check_stages
+
 # The stem, the number of SMG modules in each hybrid block, and the channels k that each of them adds.
 ARCHS: dict[str, dict[str, Any]] = {
     # ImageNet: channels (160, 368, 952, 1244) and (352, 848, 1720, 2428), strides (4, 8, 16, 32).
@@ -148,11 +150,9 @@ class HCGNet(BaseModule):
         blocks, growth_rates = arch['blocks'], arch['growth_rates']
         self.num_stages = len(blocks)
         self.norm_cfg = _checked_norm_cfg(dict(type='BN') if norm_cfg is None else norm_cfg)
-        self.out_indices = tuple(range(self.num_stages)) if out_indices is None else tuple(out_indices)
-        if not self.out_indices or not set(self.out_indices) <= set(range(self.num_stages)):
-            raise ValueError(f'out_indices must be among 0 to {self.num_stages - 1}, not {out_indices}.')
-        if frozen_stages not in range(-1, self.num_stages + 1):
-            raise ValueError(f'frozen_stages must be -1 to {self.num_stages}, not {frozen_stages}.')
+        out_indices = range(self.num_stages) if out_indices is None else out_indices
+        check_stages(type(self).__name__, self.num_stages, out_indices, frozen_stages)
+        self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -205,12 +205,12 @@ class HCGNet(BaseModule):
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each feature map, e.g. (160, 368, 952, 1244)."""
-        return tuple(self._widths[i] for i in sorted(set(self.out_indices)))
+        return tuple(self._widths[i] for i in sorted(self.out_indices))
 
     @property
     def out_strides(self) -> tuple[int, ...]:
         """Input pixels per feature map cell, e.g. (4, 8, 16, 32)."""
-        return tuple(self._stem_stride * 2**i for i in sorted(set(self.out_indices)))
+        return tuple(self._stem_stride * 2**i for i in sorted(self.out_indices))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of images ``x`` (N, 3, H, W)."""

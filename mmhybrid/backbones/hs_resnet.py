@@ -5,8 +5,10 @@ authors never released code; one of them describes the blocks of stride 2 in iss
 Deviations: none known.
 Our choices: the width w of a group doubles with each stage, as in Res2Net; w = 14 and s = 6 by default. The label on
 the authors' speed chart, 28w6s, is ``base_width=28``. The authors build on ResNet-D, which is ``deep_stem=True,
-avg_down=True``. As 1000-class classifiers, 14w6s has 23,246,964 parameters (23,266,196 on ResNet-D) and 28w6s has
-53,807,313 (53,826,545). See ``mmhybrid.layers.hierarchical_split`` for the choices inside the split.
+avg_down=True``. As 1000-class classifiers, 14w6s has 23,246,964 parameters (23,266,196 on ResNet-D), 28w6s has
+53,807,313 (53,826,545) and 24w4s on ResNet-D has 27,549,936, the size that an earlier text gives for the paper's
+network. We could not read it in the paper: whether the authors trained 24w4s is unverified. See
+``mmhybrid.layers.hierarchical_split`` for the choices inside the split.
 """
 
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from mmhybrid.layers.hierarchical_split import HierarchicalSplit
 
 from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
-from .contract import ResNetContract
+from .contract import ResNetContract, is_integer
 
 
 class HSBottleneck(Bottleneck):
@@ -103,9 +105,10 @@ class HSBottleneck(Bottleneck):
 class HSResNet(ResNetContract, ResNet):
     """ResNet with hierarchical splits.
 
-    ``HSResNet(50)`` is 14w6s, ``HSResNet(50, base_width=28)`` is 28w6s; ``deep_stem=True, avg_down=True`` puts them on
-    ResNet-D, as the authors do. With ``splits=1, base_width=64`` it computes what ResNet does. The convolutions of a
-    split have uneven widths, which GN's groups seldom divide: use BN, SyncBN or GN with ``num_groups=1``.
+    ``HSResNet(50)`` is 14w6s, ``HSResNet(50, base_width=28)`` is 28w6s, ``HSResNet(50, splits=4, base_width=24)`` is
+    24w4s; ``deep_stem=True, avg_down=True`` puts them on ResNet-D, as the authors do. With ``splits=1, base_width=64``
+    it computes what ResNet does. The convolutions of a split have uneven widths, which GN's groups seldom divide: use
+    BN, SyncBN or GN with ``num_groups=1``.
 
     Args:
         depth: 50, 101 or 152.
@@ -128,9 +131,8 @@ class HSResNet(ResNetContract, ResNet):
     }
 
     def __init__(self, depth: int, splits: int = 6, base_width: int = 14, **kwargs):
-        self.check_depth(depth)
         for name, value in (('splits', splits), ('base_width', base_width)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_integer(value) or value < 1:
                 raise ValueError(f'{name} must be a positive integer, not {value!r}.')
         check_block_options(kwargs)
         self.splits = splits

@@ -18,7 +18,7 @@ from mmdet.models.backbones.resnest import Bottleneck, ResNeSt, SplitAttentionCo
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from mmhybrid.layers import TiedBlockConv2d
+from mmhybrid.layers import TiedBlockConv2d, pooling
 
 from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
 from .contract import ResNetContract
@@ -30,6 +30,9 @@ class TiedSplitAttentionConv2d(SplitAttentionConv2d):
 
     The convolution makes R maps U_1 .. U_R of C channels; with a = softmax over r of fc2(ReLU(BN(fc1(mean over H, W of
     U_1 + .. + U_R)))) the output is a_1 U_1 + .. + a_R U_R. With R = 1 the softmax is a sigmoid.
+
+    BN sees one pixel per image; :func:`~mmhybrid.layers.pooling.normalise_pooled` says what happens with one image.
+    Where a group of GN would be one channel there is one group, since a single value, normalised, is zero.
 
     Args:
         channels: Channels C of the input and of the output.
@@ -58,6 +61,8 @@ class TiedSplitAttentionConv2d(SplitAttentionConv2d):
     ):
         super().__init__(channels, channels, 3, groups=groups, radix=radix, **kwargs)
         del self.rsoftmax  # its view of the batch fails on an empty one; forward() has its own
+        if isinstance(self.norm1, nn.GroupNorm) and self.norm1.num_groups == self.norm1.num_channels:
+            self.norm1.num_groups = 1
         shape = dict(stride=stride, padding=dilation, dilation=dilation, groups=groups * radix, bias=False)
         tied = TiedBlockConv2d(channels, channels * radix, 3, **shape, blocks=blocks)
         if dcn is None:
@@ -68,16 +73,20 @@ class TiedSplitAttentionConv2d(SplitAttentionConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` (N, C, H, W) and fuse the maps."""
-        maps = self.relu(self.norm0(self.conv(x))).unflatten(1, (self.radix, self.channels))
+        y = self.relu(self.norm0(self.conv(x)))
+        n, _, h, w = y.shape
+        maps = y.reshape(n, self.radix, self.channels, h, w)
         context = maps.mean((3, 4), keepdim=True).sum(dim=1)
-        logits = self.fc2(self.relu(self.norm1(self.fc1(context))))
+        logits = self.fc2(self.relu(pooling.normalise_pooled(self.norm1, self.fc1(context))))
         if self.radix == 1:
             return maps.squeeze(1) * logits.sigmoid()
         # fc2's channels are (cardinality, radix, -1), the maps' are (radix, cardinality, -1).
-        attention = logits.unflatten(1, (self.groups, self.radix, -1)).softmax(dim=2)
-        attention = attention.transpose(1, 2).flatten(2, 3)
+        width = self.channels // self.groups
+        attention = logits.reshape(n, self.groups, self.radix, width, 1, 1).softmax(dim=2)
+        attention = attention.transpose(1, 2).reshape(n, self.radix, self.channels, 1, 1)
         # Not (maps * attention).sum(dim=1), whose result is never channels_last.
-        return reduce(add, (u * a for u, a in zip(maps.unbind(1), attention.unbind(1), strict=True)))
+        maps, attention = maps.unbind(1), attention.unbind(1)
+        return reduce(add, (maps[r] * attention[r] for r in range(self.radix)))
 
 
 class TiedResNeStBottleneck(Bottleneck):
@@ -153,8 +162,9 @@ class TiedResNeSt(ResNetContract, ResNeSt):
     ``TiedResNeSt(depth=50)`` is TiedResNeSt-50; ``avd_first=True`` makes it TiedResNeSt-50-S. The ResNeSt authors'
     101 has ``depth=101, stem_channels=128``. With ``blocks=1, entry_blocks=1`` it is MMDetection's ``ResNeSt``.
 
-    As in ResNeSt, batch normalisation inside the split attention sees one pixel per image: a batch of one image can
-    train only with ``norm_eval``, which is on by default, or with GN.
+    Batch normalisation inside the split attention sees one pixel per image. With one image in training, as an epoch's
+    last batch may be, it uses its running statistics and leaves them as they are, where ResNeSt fails; with more images
+    it is ResNeSt's. ``nn.SyncBatchNorm`` over several processes normalises over the images of all of them.
 
     Args:
         depth: 50, 101, 152 or 200.
@@ -177,9 +187,9 @@ class TiedResNeSt(ResNetContract, ResNeSt):
     arch_settings = {  # noqa: RUF012 (MMDetection reads it from the class)
         depth: (TiedResNeStBottleneck, stage_blocks) for depth, (_, stage_blocks) in ResNeSt.arch_settings.items()
     }
+    initialised_convs = ('Conv2d', 'TiedBlockConv2d')
 
     def __init__(self, depth: int, blocks: int = 2, entry_blocks: int = 2, avd_first: bool = False, **kwargs):
-        self.check_depth(depth)
         if kwargs.get('conv_cfg') is not None:
             raise ValueError('conv_cfg cannot apply to TiedResNeSt; set blocks and entry_blocks instead.')
         check_block_options(kwargs)
@@ -191,9 +201,7 @@ class TiedResNeSt(ResNetContract, ResNeSt):
         self.blocks = blocks
         self.entry_blocks = entry_blocks
         self.avd_first = avd_first
-        super().__init__(depth=depth, **kwargs)
-        if isinstance(self.init_cfg, list):  # the default of ResNet, which names only Conv2d
-            self.init_cfg[0]['layer'] = ['Conv2d', 'TiedBlockConv2d']
+        super().__init__(depth, **kwargs)
 
     def make_res_layer(self, init_cfg: dict | None = None, **kwargs) -> nn.Module:
         """Build one stage."""

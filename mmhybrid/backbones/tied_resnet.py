@@ -13,6 +13,7 @@ added to each of them; where B does not divide a narrow split, its largest divis
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.fx
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmdet.models.backbones.resnet import Bottleneck, ResNet
 from mmdet.registry import MODELS
@@ -71,19 +72,35 @@ class TiedSplitConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve the splits of ``x`` (N, s w, H, W) and mix them."""
         parts = x.split(self.width, dim=1)
-        y = torch.cat([conv(part) for conv, part in zip(self.convs, parts, strict=True)], dim=1)
+        y = torch.cat([conv(parts[i]) for i, conv in enumerate(self.convs)], dim=1)
         y = self.relu(self.norm(y))
         if self.mixer is None:
             return y
-        if y.is_contiguous():
-            splits = y.unflatten(1, (-1, self.width))  # (N, s, w, H, W)
-            mixed = self.mixer(splits.sum(1) if self.mix_sum else y)
-            return (splits + mixed.unsqueeze(1)).flatten(1, 2)
-        # The same in the order of a channels_last map in memory: what a reduction returns is contiguous, here the sum
-        # and in the backward pass the gradient of what is broadcast.
-        splits = y.permute(0, 2, 3, 1).unflatten(-1, (-1, self.width))  # (N, H, W, s, w)
-        mixed = self.mixer(splits.sum(-2).permute(0, 3, 1, 2) if self.mix_sum else y)
-        return (splits + mixed.permute(0, 2, 3, 1).unsqueeze(-2)).flatten(-2).permute(0, 3, 1, 2)
+        splits = (len(self.convs), self.width)
+        mixed = self.mixer(_sum_of_splits(y, *splits) if self.mix_sum else y)
+        return _added_to_splits(y, mixed, *splits)
+
+
+# Each is one operation of a symbolic trace, since the order of computation depends on the memory format. In that of a
+# channels_last map it is another: what a reduction returns is contiguous, here the sum and in the backward pass the
+# gradient of what is broadcast.
+@torch.fx.wrap
+def _sum_of_splits(y: Tensor, splits: int, width: int) -> Tensor:
+    """Sum of the splits (N, w, H, W) of ``y`` (N, s w, H, W)."""
+    n, _, h, w = y.shape
+    if y.is_contiguous():
+        return y.reshape(n, splits, width, h, w).sum(1)
+    return y.permute(0, 2, 3, 1).reshape(n, h, w, splits, width).sum(-2).permute(0, 3, 1, 2)
+
+
+@torch.fx.wrap
+def _added_to_splits(y: Tensor, mixed: Tensor, splits: int, width: int) -> Tensor:
+    """``mixed`` (N, w, H, W), added to each of the splits of ``y`` (N, s w, H, W)."""
+    n, _, h, w = y.shape
+    if y.is_contiguous():
+        return (y.reshape(n, splits, width, h, w) + mixed.unsqueeze(1)).reshape(n, splits * width, h, w)
+    out = y.permute(0, 2, 3, 1).reshape(n, h, w, splits, width) + mixed.permute(0, 2, 3, 1).unsqueeze(-2)
+    return out.reshape(n, h, w, splits * width).permute(0, 3, 1, 2)
 
 
 class TiedBottleneck(Bottleneck):
@@ -187,6 +204,7 @@ class TiedResNet(ResNetContract, ResNet):
     arch_settings = {  # noqa: RUF012 (MMDetection reads it from the class)
         depth: (TiedBottleneck, ResNet.arch_settings[depth][1]) for depth in (50, 101, 152)
     }
+    initialised_convs = ('Conv2d', 'TiedBlockConv2d')
 
     def __init__(
         self,
@@ -199,7 +217,6 @@ class TiedResNet(ResNetContract, ResNet):
         **kwargs,
     ):
         name = type(self).__name__
-        self.check_depth(depth)
         if mixer is not None and mixer not in MIXERS:
             raise ValueError(f'mixer must be one of {", ".join(MIXERS)} or None, not {mixer!r}.')
         if base_width < 1:
@@ -217,8 +234,6 @@ class TiedResNet(ResNetContract, ResNet):
         self.entry_blocks = entry_blocks
         self.mixer = mixer
         super().__init__(depth, **kwargs)
-        if isinstance(self.init_cfg, list):  # the default of ResNet, which names only Conv2d
-            self.init_cfg[0]['layer'] = ['Conv2d', 'TiedBlockConv2d']
 
     def split_width(self, planes: int) -> int:
         """Channels of one split; ``planes`` doubles with each stage."""

@@ -41,8 +41,12 @@ class TiedGroupBlocks(TiedBlocks):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to each block of ``x`` (N, C, H, W)."""
         # Block b of every group makes one input of the layer, so channels (G, B, -1) are reordered to (B, G, -1).
-        y = super().forward(x.unflatten(1, (self.groups, self.blocks, -1)).transpose(1, 2).flatten(1, 3))
-        return y.unflatten(1, (self.blocks, self.groups, -1)).transpose(1, 2).flatten(1, 3)
+        return self._swapped(super().forward(self._swapped(x, self.groups, self.blocks)), self.blocks, self.groups)
+
+    @staticmethod
+    def _swapped(x: Tensor, outer: int, inner: int) -> Tensor:
+        n, c, h, w = x.shape
+        return x.reshape(n, outer, inner, c // (outer * inner), h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
 class TiedNeXtBottleneck(TiedBottleneck):

@@ -28,6 +28,7 @@ from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from mmhybrid.checkpoints import loading
 from mmhybrid.checkpoints.reading import MapLocation, read
 from mmhybrid.errors import InputError
 
@@ -37,9 +38,13 @@ _HASH = re.compile(r'-(?!20\d{6}\.)([0-9a-f]{8,64})\.')
 
 
 def install() -> None:
-    """Put this module's functions into MMEngine's table, in place of its own. Doing it again changes nothing."""
+    """Put this module's functions into MMEngine's table, in place of its own. Doing it again changes nothing.
+
+    What they read is then loaded through :mod:`mmhybrid.checkpoints.loading`.
+    """
     for prefixes, loader in _ROADS:
         CheckpointLoader.register_scheme(prefixes, loader, force=True)
+    loading.install()
 
 
 def load_from_local(filename: str, map_location: MapLocation = None) -> Mapping[str, Any]:

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 
-import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.model import BaseModule, is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 
+from mmhybrid.checkpoints.loading import loaded_names
 from mmhybrid.errors import InputError
-
-Shapes = dict[str, torch.Size]
 
 
 @HOOKS.register_module()
@@ -20,31 +18,24 @@ class FrozenStagesHook(Hook):
 
     MMDetection's base configs freeze the backbone's first stage and all its batch norms, which is right for a
     pretrained backbone and silently ruins a run from random weights. The hook looks at the backbone's parameters
-    without gradient and, if ``norm_eval`` is set, at its batch norms' statistics; each must have been in a
-    checkpoint, in the right shape: the one of ``init_cfg=dict(type='Pretrained', ...)`` of the backbone or the
-    detector, ``load_from``, or the one resumed from.
+    without gradient and, if ``norm_eval`` is set, at its batch norms' statistics. MMEngine must have loaded each, in
+    the right shape: by ``init_cfg`` of the detector, the backbone or a part of it, in whatever form that is written, by
+    ``load_from``, or by resuming. A backbone with an ``init_weights`` of its own, as MMDetection's Swin, loads in its
+    own way; where its ``init_cfg`` names a checkpoint, it is taken at its word.
 
     Raises:
-        InputError: In ``before_train``, if some of them were in none.
+        InputError: In ``before_train``, if some of them were not loaded.
     """
-
-    def __init__(self):
-        self._loaded: Shapes = {}
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note what ``load_from`` or ``resume`` brings."""
-        self._loaded.update(_shapes(checkpoint))
 
     def before_train(self, runner: Runner) -> None:
         """Compare what is frozen with what was loaded."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not hasattr(model, 'backbone'):
+        backbone = getattr(model, 'backbone', None)
+        if backbone is None or _loads_in_its_own_way(backbone):
             return
-        frozen = {f'backbone.{name}': tensor.shape for name, tensor in _frozen(model.backbone)}
-        if not frozen:
-            return
-        loaded = self._loaded | _pretrained(model, '') | _pretrained(model.backbone, 'backbone.')
-        missing = [name for name, shape in frozen.items() if loaded.get(name) != shape]
+        frozen = [f'backbone.{name}' for name in _frozen(backbone)]
+        loaded = loaded_names(model)
+        missing = [name for name in frozen if name not in loaded]
         if missing:
             raise InputError(
                 f'{len(missing)} of {len(frozen)} frozen tensors of the backbone were in no checkpoint (the first is '
@@ -53,30 +44,13 @@ class FrozenStagesHook(Hook):
             )
 
 
-def _frozen(backbone: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from ((name, p) for name, p in backbone.named_parameters() if not p.requires_grad)
+def _frozen(backbone: nn.Module) -> Iterator[str]:
+    yield from (name for name, p in backbone.named_parameters() if not p.requires_grad)
     if getattr(backbone, 'norm_eval', False):
-        yield from ((name, b) for name, b in backbone.named_buffers() if name.endswith('running_mean'))
+        yield from (name for name, _ in backbone.named_buffers() if name.endswith('running_mean'))
 
 
-def _pretrained(module: nn.Module, prefix: str) -> Shapes:
-    init_cfg = getattr(module, 'init_cfg', None)
-    if not isinstance(init_cfg, dict) or init_cfg.get('type') not in ('Pretrained', 'PretrainedInit'):
-        return {}
-    checkpoint = CheckpointLoader.load_checkpoint(init_cfg['checkpoint'], map_location='cpu')
-    inner = init_cfg.get('prefix') or ''
-    inner += '.' if inner and not inner.endswith('.') else ''
-    return {
-        prefix + name.removeprefix(inner): shape
-        for name, shape in _shapes(checkpoint).items()
-        if name.startswith(inner)
-    }
-
-
-def _shapes(checkpoint: dict) -> Shapes:
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    return {
-        name.removeprefix('module.'): value.shape
-        for name, value in state_dict.items()
-        if isinstance(value, torch.Tensor)
-    }
+def _loads_in_its_own_way(backbone: nn.Module) -> bool:
+    init_cfg = getattr(backbone, 'init_cfg', None) or ()
+    named = any('checkpoint' in cfg for cfg in ([init_cfg] if isinstance(init_cfg, dict) else init_cfg))
+    return named and getattr(type(backbone), 'init_weights', None) is not BaseModule.init_weights

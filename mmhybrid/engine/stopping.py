@@ -25,24 +25,57 @@ class Stopped(SystemExit):
         self.signum = signum
 
 
+class Agreement:
+    """What all processes are to do alike, on the CPU; every process has to call each of the methods."""
+
+    def __init__(self):
+        self._group: Any = None
+
+    def begin(self) -> None:
+        """Meet the other processes, if there are any."""
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            # NCCL would make every iteration wait for the GPU.
+            self._group = dist.new_group(backend='gloo')
+
+    def end(self) -> None:
+        """Leave them."""
+        if self._group is not None:
+            dist.destroy_process_group(self._group)
+            self._group = None
+
+    def largest(self, number: int) -> int:
+        """The largest number of all processes'."""
+        if self._group is None:
+            return number
+        numbers = torch.tensor([number])
+        dist.all_reduce(numbers, dist.ReduceOp.MAX, group=self._group)
+        return int(numbers)
+
+    def gathered(self, thing: Any) -> list[Any]:
+        """What each of the processes has, by rank."""
+        if self._group is None:
+            return [thing]
+        things = [None] * dist.get_world_size()
+        dist.all_gather_object(things, thing, group=self._group)
+        return things
+
+
 class StopRequests:
     """Notes the first SIGTERM or SIGINT; a second one ends the process at once.
 
-    In several processes all have to stop after the same iteration: :meth:`agreed` asks the others, on the CPU.
+    In several processes all have to stop after the same iteration: :meth:`agreed` asks the others.
     """
 
     def __init__(self):
         self.signum: int | None = None
         self._when = 0.0
         self._before: dict[int, Any] = {}
-        self._group: Any = None
+        self._agreement = Agreement()
 
     def begin(self) -> None:
         """Handle the signals from here on; only a process's main thread can."""
         self.signum = None
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            # NCCL would make every iteration wait for the GPU.
-            self._group = dist.new_group(backend='gloo')
+        self._agreement.begin()
         if threading.current_thread() is threading.main_thread():
             self._before = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
 
@@ -51,25 +84,15 @@ class StopRequests:
         for signum, handler in self._before.items():
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
         self._before = {}
-        if self._group is not None:
-            dist.destroy_process_group(self._group)
-            self._group = None
+        self._agreement.end()
 
     def agreed(self) -> int | None:
         """The signal by which any of the processes was asked to stop; every process has to call this."""
-        if self._group is None:
-            return self.signum
-        asked = torch.tensor([self.signum or 0])
-        dist.all_reduce(asked, dist.ReduceOp.MAX, group=self._group)
-        return int(asked) or None
+        return self._agreement.largest(self.signum or 0) or None
 
     def gathered(self, thing: Any) -> list[Any]:
         """What each of the processes has, by rank; every process has to call this."""
-        if self._group is None:
-            return [thing]
-        things = [None] * dist.get_world_size()
-        dist.all_gather_object(things, thing, group=self._group)
-        return things
+        return self._agreement.gathered(thing)
 
     def _note(self, signum: int, frame: Any) -> None:
         now = time.monotonic()

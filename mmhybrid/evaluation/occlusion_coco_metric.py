@@ -3,14 +3,17 @@
 import tempfile
 from pathlib import Path
 
-from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.fileio import get_local_path, load
 from mmengine.logging import MMLogger
 
+from mmhybrid import _stack
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import OcclusionResult, Selection, evaluate, format_table
 from mmhybrid.occlusion.ground_truth import load_ground_truth
+
+with _stack.quiet():
+    from mmdet.evaluation import CocoMetric
 
 # MMDetection's names of COCO's metrics.
 SCALARS = {'mAP': 'ap', 'mAP_50': 'ap50', 'mAP_75': 'ap75', 'AR': 'ar'}

@@ -149,8 +149,8 @@ class DenseShortcut(nn.Module):
         weight, shift = self.weight.to(dtype)[:, :, None, None], self.bias.sum(0).to(dtype)[:, None, None]
         total = shift if base is None else base + shift
         # One term at a time: all of them together would be as many maps in memory.
-        for x, w in zip(sources, weight, strict=True):
-            total = torch.addcmul(total, x, w)
+        for i, x in enumerate(sources):
+            total = torch.addcmul(total, x, weight[i])
         return total
 
     def extra_repr(self) -> str:

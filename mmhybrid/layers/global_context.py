@@ -11,7 +11,7 @@ convolution, which has one output channel, and the layer norm are not. Parameter
 
 from torch import Tensor, nn
 
-from .pooling import weighted_sum
+from . import pooling
 from .tied import TiedBlockConv2d
 
 
@@ -67,7 +67,7 @@ class GlobalContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add the transformed global context to every position of ``x`` (N, C, H, W)."""
         attention = self.conv_mask(x).flatten(2).softmax(dim=2)  # (N, 1, HW)
-        return x + self.channel_add_conv(weighted_sum(x, attention).unsqueeze(3))
+        return x + self.channel_add_conv(pooling.weighted_sum(x, attention).unsqueeze(3))
 
 
 class TiedGCB(GlobalContext):

@@ -94,7 +94,9 @@ class HierarchicalSplit(nn.Module):
         """Transform ``x`` (N, s w, H, W)."""
         if self.splits == 1:
             return self._conv(0, x)
-        first, *rest = x.split(self.width, dim=1)
+        groups = x.split(self.width, dim=1)
+        # By number, since a symbolic trace cannot unpack what it does not know the length of.
+        first, rest = groups[0], [groups[i] for i in range(1, self.splits)]
         if self.pool is not None:
             return torch.cat([self.pool(first), *(self._conv(i, part) for i, part in enumerate(rest))], dim=1)
         outs = [first]

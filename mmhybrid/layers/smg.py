@@ -5,42 +5,16 @@ arXiv 1908.09699, section "SMG module".
 Deviations: none from the authors' code. From the text, as their code does: the bias b of the update gate lies inside
 its batch normalisation, BN(W z + b), where the text writes BN(W z) + b.
 Our choices: inputs need not be square; with a batch of one image in training, the gates' batch normalisation uses its
-running statistics (see :func:`normalise_gate`); which normalisation layers are used is an argument.
+running statistics (see ``mmhybrid.layers.pooling``); which normalisation layers are used is an argument.
 """
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from .pooling import weighted_sum
+from . import pooling
 from .preact import MakeNorm, PreActConv2d
 from .statistics import Statistics, can_share, measure
-
-
-def normalise_gate(norm: nn.Module, x: Tensor) -> Tensor:
-    """Apply a gate's normalisation, also if it is a batch normalisation and the batch is one image.
-
-    A gate's map has one value per channel and image. Of one image, batch statistics would be those of one value: its
-    variance is zero, and PyTorch raises "Expected more than 1 value per channel". Batch normalisation in training then
-    uses its running statistics, as in evaluation, and leaves them as they are. With several processes (DDP) each one
-    decides by its own batch. Only ``nn.SyncBatchNorm`` over several processes is never bypassed: it normalises over
-    the images of all of them, and a process that left it out would keep the others waiting.
-
-    Args:
-        norm: Normalisation layer of C channels.
-        x: Map of a gate (N, C, 1, 1); so is the output.
-    """
-    # `training` stands first: in evaluation nobody may look at the number of images, or an export would fix it.
-    if norm.training and isinstance(norm, _BatchNorm) and x.shape[0] == 1 and not _is_synchronised(norm):
-        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    return norm(x)
-
-
-def _is_synchronised(norm: nn.Module) -> bool:
-    several = isinstance(norm, nn.SyncBatchNorm) and dist.is_available() and dist.is_initialized()
-    return several and dist.get_world_size(norm.process_group) > 1
 
 
 def _pointwise(conv: nn.Conv2d, z: Tensor) -> Tensor:
@@ -132,7 +106,7 @@ class GlobalAttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` (N, C, H, W) to z (N, C, 1, 1)."""
         s = self.score(x).flatten(2).softmax(dim=2)  # (N, 1, HW)
-        return weighted_sum(x, s).unsqueeze(3)
+        return pooling.weighted_sum(x, s).unsqueeze(3)
 
 
 class UpdateGate(nn.Module):
@@ -167,7 +141,7 @@ class UpdateGate(nn.Module):
     def forward(self, x3x3: Tensor, x5x5: Tensor) -> Tensor:
         """Return v (N, C, 1, 1) of the two branches (N, C, H, W)."""
         z3x3, z5x5 = self.pool3x3(x3x3), self.pool5x5(x5x5)
-        h = torch.tanh(normalise_gate(self.norm, _pointwise(self.fc, torch.cat((z3x3, z5x5), dim=1))))
+        h = torch.tanh(pooling.normalise_pooled(self.norm, _pointwise(self.fc, torch.cat((z3x3, z5x5), dim=1))))
         # A softmax over two is the sigmoid of their difference, which autocast does not turn into float32.
         u3x3 = torch.sigmoid(_pointwise(self.fc3x3, h) - _pointwise(self.fc5x5, h))
         return torch.lerp(z5x5, z3x3, u3x3)
@@ -199,7 +173,7 @@ class ForgetGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return f (N, C, 1, 1) of X' ``x`` (N, C, H, W)."""
-        h = torch.tanh(normalise_gate(self.norm, _pointwise(self.fc1, self.pool(x))))
+        h = torch.tanh(pooling.normalise_pooled(self.norm, _pointwise(self.fc1, self.pool(x))))
         return torch.sigmoid(_pointwise(self.fc2, h))
 
 

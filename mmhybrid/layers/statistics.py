@@ -51,8 +51,9 @@ def can_share(x: Tensor, *norms: nn.Module) -> bool:
 
 def is_fixed(x: Tensor, norm: nn.Module) -> bool:
     """Whether a norm scales and shifts ``x`` by its running statistics, whatever the map."""
-    plain = _is_plain(norm, nn.BatchNorm2d, nn.SyncBatchNorm)
-    return plain and not norm.training and norm.track_running_stats and _is_ordinary(x)
+    if not _is_ordinary(x) or norm.training:  # first, since in a symbolic trace nobody may look into the norm
+        return False
+    return _is_plain(norm, nn.BatchNorm2d, nn.SyncBatchNorm) and norm.track_running_stats
 
 
 def _is_ordinary(x: Tensor) -> bool:
@@ -61,7 +62,7 @@ def _is_ordinary(x: Tensor) -> bool:
     Compilers and tracers take the plain layers: they find what to fuse and what to compute again themselves. So do
     functorch's transforms and forward-mode differentiation.
     """
-    if not isinstance(x, Tensor) or not x.numel() or _is_compiling():
+    if not isinstance(x, Tensor) or _is_compiling() or not x.numel():
         return False
     transformed = getattr(torch._C, '_are_functorch_transforms_active', bool)()
     return not transformed and torch.autograd.forward_ad._current_level < 0

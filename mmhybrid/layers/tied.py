@@ -9,6 +9,7 @@ Our choices: the bias is part of the filter, so it is tied too; how each memory 
 import math
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
@@ -115,43 +116,14 @@ class TiedBlockConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` (N, c_i, H, W); no activation is copied for a contiguous or a channels_last input."""
+        options = (self.stride, self.padding, self.dilation, self.groups)
         if self.blocks == 1:
-            return self._conv(x, self.weight, self.bias, self.groups)
-        # stride(1) == 1 also holds for a channel slice of a channels_last map, which no is_contiguous() reports.
-        channels_last = x.stride(1) == 1 and not x.is_contiguous()
-        if self.groups == 1 and not channels_last:
-            return self._fold_blocks_into_batch(x)
-        if self.groups == 1 and self._is_pointwise():
-            return self._fold_blocks_into_pixels(x)
-        return self._repeat_filter(x)
-
-    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
+            return F.conv2d(x, self.weight, self.bias, *options)
+        thin = (self.in_channels // self.blocks, self.out_channels // self.blocks)
+        return _tied_conv2d(x, self.weight, self.bias, *options, self.blocks, thin, self._is_pointwise())
 
     def _is_pointwise(self) -> bool:
         return self.kernel_size == (1, 1) and self.stride == (1, 1) and self.padding in ((0, 0), 'valid', 'same')
-
-    def _fold_blocks_into_batch(self, x: Tensor) -> Tensor:
-        # In NCHW the blocks of an image lie one behind the other, exactly like images: a view.
-        n, c, h, w = x.shape
-        y = self._conv(x.reshape(n * self.blocks, c // self.blocks, h, w), self.weight, self.bias, 1)
-        return y.reshape(n, self.out_channels, y.shape[2], y.shape[3])
-
-    def _fold_blocks_into_pixels(self, x: Tensor) -> Tensor:
-        # In NHWC the blocks of a pixel lie one behind the other, exactly like pixels: a view, for a 1x1 convolution.
-        n, c, h, w = x.shape
-        y = x.permute(0, 2, 3, 1).reshape(n, h, w * self.blocks, c // self.blocks).permute(0, 3, 1, 2)
-        y = F.conv2d(y, self.weight, self.bias).permute(0, 2, 3, 1)
-        return y.reshape(n, h, w, self.out_channels).permute(0, 3, 1, 2)
-
-    def _repeat_filter(self, x: Tensor) -> Tensor:
-        # Blocks are groups with equal filters. Repeating the (small) filter costs less than reordering activations.
-        def repeat(p: Tensor) -> Tensor:
-            p = p.unflatten(0, (self.groups, 1, -1))
-            return p.expand(-1, self.blocks, *p.shape[2:]).flatten(0, 2)
-
-        bias = None if self.bias is None else repeat(self.bias)
-        return self._conv(x, repeat(self.weight), bias, self.blocks * self.groups)
 
     def extra_repr(self) -> str:
         """Describe the layer in ``print(module)``."""
@@ -166,6 +138,46 @@ class TiedBlockConv2d(nn.Module):
         if self.groups != 1:
             text += f', groups={self.groups}'
         return text if self.bias is not None else text + ', bias=False'
+
+
+Pair = tuple[int, int]
+
+
+@torch.fx.wrap  # one operation of a symbolic trace, since the way of computing it depends on the memory format
+def _tied_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: Pair | str,
+    dilation: Pair,
+    groups: int,
+    blocks: int,
+    thin: Pair,
+    pointwise: bool,
+) -> Tensor:
+    """Tied convolution; ``thin`` are the channels of a block, which an export must not take from the tensors."""
+    # stride(1) == 1 also holds for a channel slice of a channels_last map, which no is_contiguous() reports.
+    channels_last = x.stride(1) == 1 and not x.is_contiguous()
+    n, _, h, w = x.shape
+    c_i, c_o = thin
+    if groups == 1 and not channels_last:
+        # In NCHW the blocks of an image lie one behind the other, exactly like images: a view.
+        y = F.conv2d(x.reshape(n * blocks, c_i, h, w), weight, bias, stride, padding, dilation)
+        return y.reshape(n, c_o * blocks, y.shape[2], y.shape[3])
+    if groups == 1 and pointwise:
+        # In NHWC the blocks of a pixel lie one behind the other, exactly like pixels: a view, for a 1x1 convolution.
+        y = x.permute(0, 2, 3, 1).reshape(n, h, w * blocks, c_i).permute(0, 3, 1, 2)
+        y = F.conv2d(y, weight, bias).permute(0, 2, 3, 1)
+        return y.reshape(n, h, w, c_o * blocks).permute(0, 3, 1, 2)
+
+    # Blocks are groups with equal filters. Repeating the (small) filter costs less than reordering activations.
+    def repeat(p: Tensor) -> Tensor:
+        p = p.reshape(groups, 1, c_o // groups, *p.shape[1:])
+        return p.expand(-1, blocks, *p.shape[2:]).flatten(0, 2)
+
+    bias = None if bias is None else repeat(bias)
+    return F.conv2d(x, repeat(weight), bias, stride, padding, dilation, blocks * groups)
 
 
 class TiedLinear(nn.Module):
@@ -207,7 +219,9 @@ class TiedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` of shape (*, in_features) to (*, out_features)."""
-        return F.linear(x.unflatten(-1, (self.blocks, -1)), self.weight, self.bias).flatten(-2)
+        shape = x.shape[:-1]  # added to below, not unpacked, which a symbolic trace cannot
+        x = x.reshape(shape + (self.blocks, self.in_features // self.blocks))  # noqa: RUF005
+        return F.linear(x, self.weight, self.bias).reshape(shape + (self.out_features,))  # noqa: RUF005
 
     def extra_repr(self) -> str:
         """Describe the layer in ``print(module)``."""

@@ -215,6 +215,27 @@ def test_onnx_export_of_split_attention_has_dynamic_batch_and_size(tmp_path):
         assert torch.allclose(torch.from_numpy(y), layer(x), atol=1e-4)
 
 
+def test_one_image_is_attended_to_by_running_statistics():
+    layer = TiedSplitAttentionConv2d(8, 2, stride=1, dilation=1, groups=1, radix=2, dcn=None).double()
+    nn.init.uniform_(layer.norm1.running_var, 1, 2)
+    x = torch.randn(1, 8, 6, 5, dtype=torch.float64)
+    with pytest.raises(ValueError, match='more than 1 value per channel'):  # as without the exception
+        layer.norm1(layer.fc1(x.mean((2, 3), keepdim=True)))
+    before = [b.clone() for b in layer.norm1.buffers()]
+    out = layer(x)
+    assert all(map(torch.equal, before, layer.norm1.buffers()))
+    layer.norm1.eval()
+    assert torch.equal(out, layer(x))
+
+
+def test_group_norm_sees_more_than_one_value_of_one_image():
+    norm_cfg = dict(type='GN', num_groups=32)  # as many as the attention has channels
+    layer = TiedSplitAttentionConv2d(64, 2, 1, 1, groups=1, radix=2, dcn=None, norm_cfg=norm_cfg)
+    assert (layer.norm0.num_groups, layer.norm1.num_groups) == (32, 1)
+    x = torch.randn(2, 64, 5, 4)
+    assert torch.allclose(layer(x)[:1], layer(x[:1]), atol=1e-5)
+
+
 def test_the_shortcut_is_resnests():
     backbone = TiedResNeSt(50, **SMALL).eval()
     block = backbone.layer2[0]

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -16,7 +15,6 @@ from mmhybrid.layers.smg import (
     PreActConv2d,
     SqueezeCell,
     UpdateGate,
-    normalise_gate,
 )
 
 
@@ -152,13 +150,6 @@ def test_parameters():
     assert sum(p.numel() for p in smg.parameters()) == count
 
 
-def test_a_gates_batch_norm_is_the_one_dimensional_one():
-    norm, flat = nn.BatchNorm2d(5), nn.BatchNorm1d(5)
-    z = torch.randn(4, 5)
-    assert torch.allclose(normalise_gate(norm, z[..., None, None]).flatten(1), flat(z), atol=1e-6)
-    assert torch.equal(norm.running_var, flat.running_var)
-
-
 def test_one_image_in_training_uses_the_gates_running_statistics():
     smg = double(SMG(8, 8, 16))
     x = maps(1, 8, 6, 5)
@@ -181,20 +172,6 @@ def test_two_images_use_their_own_statistics_and_move_the_running_ones():
     before = smg.forget.norm.running_mean.clone()
     smg(maps(2, 8, 6, 5))
     assert not torch.equal(before, smg.forget.norm.running_mean)
-
-
-def test_synchronised_batch_norm_is_bypassed_in_a_single_process_only(monkeypatch):
-    class Synchronised(nn.SyncBatchNorm):
-        def forward(self, x):
-            return 'normalised over all processes'
-
-    z = torch.randn(1, 5, 1, 1)
-    norm = Synchronised(5)
-    assert torch.allclose(normalise_gate(norm, z), z / math.sqrt(1 + norm.eps))
-    monkeypatch.setattr(dist, 'is_initialized', lambda: True)
-    monkeypatch.setattr(dist, 'get_world_size', lambda group: 2)
-    assert normalise_gate(norm, z) == 'normalised over all processes'
-    assert torch.allclose(normalise_gate(nn.BatchNorm2d(5), z), z / math.sqrt(1 + norm.eps))
 
 
 def test_other_normalisation_of_the_gates_needs_no_exception():

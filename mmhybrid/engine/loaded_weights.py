@@ -1,0 +1,92 @@
+"""Refuse to train or test a model whose weights were not all where they were expected."""
+
+from collections.abc import Sequence
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmhybrid.checkpoints import loading
+from mmhybrid.errors import InputError
+
+# What a detector keeps when it is trained for other classes; its heads' last layers begin anew.
+_KEPT = ('backbone.', 'neck.')
+
+
+@HOOKS.register_module()
+class LoadedWeightsHook(Hook):
+    """Look, before the first iteration, whether the weights that were to be loaded were.
+
+    MMEngine loads what fits and goes on with random numbers in the rest, so that another model's checkpoint gives a
+    table of AP, of nothing. The weights here are those of ``load_from`` and of each ``init_cfg=dict(type='Pretrained',
+    ...)``; for a resumed run, see :class:`~mmhybrid.engine.resumable_checkpoint.ResumableCheckpointHook`.
+
+    A training may begin with a detector of other classes: outside of backbone and neck, tensors that differ in their
+    first dimension alone are told and begin anew.
+
+    Args:
+        allow_missing: Beginnings of the names of tensors that may be missing, or True for all.
+
+    Raises:
+        InputError: In ``before_train`` and ``before_test``, if some are missing or have another shape.
+    """
+
+    def __init__(self, allow_missing: bool | Sequence[str] = False):
+        self._allowed = ('',) if allow_missing is True else tuple(allow_missing or ())
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at what the training begins with."""
+        model = _unwrapped(runner.model)
+        left = self._left(model)
+        anew = {name for name, (there, here) in left.items() if there and _only_first_differs(name, there, here)}
+        if anew:
+            runner.logger.warning(
+                f'{len(anew)} tensors have another size in the weights, as with other classes, and begin anew: '
+                f'{loading.shortened(sorted(anew))}.'
+            )
+        self._refuse(model, {name: left[name] for name in left if name not in anew}, 'train')
+
+    def before_test(self, runner: Runner) -> None:
+        """Look at what is tested."""
+        model = _unwrapped(runner.model)
+        self._refuse(model, self._left(model), 'test')
+
+    def _left(self, model: nn.Module) -> dict[str, tuple]:
+        """Shapes, there (None if missing) and here, of the tensors that no loading brought and that may not lack."""
+        loaded, here, left = loading.loaded_names(model), dict(model.state_dict()), {}
+        for part, made in loading.loadings(model):
+            for name in (*made.missing, *made.misshapen):
+                whole = f'{part}.{name}' if part else name
+                if whole not in loaded and not whole.startswith(self._allowed or ('\0',)):
+                    left[whole] = made.misshapen[name] if name in made.misshapen else (None, tuple(here[whole].shape))
+        return left
+
+    def _refuse(self, model: nn.Module, left: dict[str, tuple], what: str) -> None:
+        if not left:
+            return
+        made = next(m for part, m in loading.loadings(model) if any(_belongs(name, part, m) for name in left))
+        missing = [name for name, (there, _) in left.items() if there is None]
+        misshapen = {name: both for name, both in left.items() if both[0] is not None}
+        reasons = [f'not among the weights: {loading.shortened(missing)}'] if missing else []
+        reasons += [f'of another shape: {loading.shortened(loading.shapes(misshapen))}'] if misshapen else []
+        reasons += [made.hint] if made.hint else []
+        raise InputError(
+            f'The weights do not fit the model, so to {what} it is to {what} random numbers: {len(left)} of its '
+            f'{len(model.state_dict())} tensors were not loaded ({"; ".join(reasons)}). Give the weights of this '
+            'model, or name what may be missing with --allow-missing (allow_missing of LoadedWeightsHook).'
+        )
+
+
+def _belongs(name: str, part: str, made: loading.Loading) -> bool:
+    inner = name.removeprefix(f'{part}.') if part else name
+    return inner in made.missing or inner in made.misshapen
+
+
+def _only_first_differs(name: str, there: tuple, here: tuple) -> bool:
+    return not name.startswith(_KEPT) and len(there) == len(here) > 0 and there[1:] == here[1:]
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
