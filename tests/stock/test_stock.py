@@ -48,7 +48,7 @@ def test_every_config_is_read():
         assert Config.fromfile(path).model.backbone
 
 
-@pytest.mark.parametrize('name', FEW)
+@pytest.mark.parametrize('name', sorted(FEW))
 def test_one_backbone_of_each_class_learns(name):
     backbone = awake(narrow(name))
     outs = backbone(image())
