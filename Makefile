@@ -33,11 +33,14 @@ setup:
 demo: setup
 	@$(RUN) tools/demo.py
 
+# A file's tests stay in one process, with what they share; each process has one thread, and 1 to 2 GB.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
 test: setup
-	@$(RUN) -m pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 test-all: setup
-	@$(RUN) -m pytest -m "" $(TESTS)
+	@$(PYTEST) -m "" $(TESTS)
 
 test-stock:
 	@$(PYTHON) tools/setup_env.py --line stock --venv "$(STOCK_VENV)" --wheels "$(WHEELS)" --device $(DEVICE)

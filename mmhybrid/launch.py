@@ -30,7 +30,6 @@ from mmhybrid.checkpoints.reading import glance
 from mmhybrid.config_options import OptionsAction, apply_options, datasets
 from mmhybrid.early_checks import check_launcher, check_neck, name_unreadable_images
 from mmhybrid.engine import resuming
-from mmhybrid.engine.data_check import check_before_building
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.guards import add_guards
@@ -106,10 +105,8 @@ def load_config(args: argparse.Namespace) -> Config:
 def check_data(cfg: Config, *loaders: str) -> None:
     """Check that the annotation files and image folders of some data loaders ('train', 'val', 'test') exist.
 
-    What is to be trained with is also compared with the config, see :class:`~mmhybrid.engine.DataCheckHook`.
-
     Raises:
-        InputError: Naming the first path that does not, or what is wrong.
+        InputError: Naming the first path that does not.
     """
     for dataset in datasets(cfg, loaders):
         root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix')
@@ -122,8 +119,6 @@ def check_data(cfg: Config, *loaders: str) -> None:
                     f'The data set is not where the config says: {path} does not exist (from {Path.cwd()}); put it '
                     'there or point to it with --cfg-options data_root=DIR.'
                 )
-    if 'train' in loaders:
-        check_before_building(cfg)
 
 
 def check_checkpoint(path: str) -> None:

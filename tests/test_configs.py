@@ -80,7 +80,9 @@ def read(path):
 
 def load(path, **options):
     return launch.load_config(
-        Namespace(config=str(path), local_rank=0, cfg_options=options, launcher='none', work_dir=None)
+        Namespace(
+            config=str(path), local_rank=0, cfg_options=options, launcher='none', work_dir=None, allow_missing=None
+        )
     )
 
 

@@ -10,6 +10,7 @@ from mmengine.device import get_device  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
 from mmhybrid.checkpoints import files  # noqa: E402
+from mmhybrid.engine.data_check import check_before_building  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
 
 
@@ -72,6 +73,7 @@ def main():
     cfg = launch.load_config(args)
     apply_options(cfg, args)
     launch.check_data(cfg, 'train', 'val')
+    check_before_building(cfg)
     launch.build_runner(cfg).train()
 
 

@@ -15,7 +15,7 @@ from mmhybrid.layers import DenseShortcut, TiedBlockConv2d
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, WrappedConv2d, ModulatedDeformConv2dPack, TiedBlockConv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 # The methods that hold what the classes of this package, of MMDetection and of torch compute.
-METHODS = ('forward', '_conv_forward', '_branch', '_middle', '_conv')
+METHODS = ('forward', '_conv_forward', '_branch', '_middle')
 
 
 def computes_as(module: nn.Module, cls: type) -> bool:

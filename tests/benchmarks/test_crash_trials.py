@@ -32,6 +32,7 @@ def shared(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_and_a_loss_is_noticed(shared, tmp_path):
     whole = whole_run(tmp_path / 'whole', CASE, shared)
     with_workers = dataclasses.replace(CASE, workers=2)

@@ -101,8 +101,9 @@ def one_thread():
 
 
 def test_processor_time_leaves_waiting_out():
-    sample = timing.CpuClock().measure(lambda: time.sleep(0.05), 2)
-    assert sample.seconds < sample.wall
+    # Threads that other tests left may work for a moment.
+    samples = [timing.CpuClock().measure(lambda: time.sleep(0.05), 2) for _ in range(5)]
+    assert any(sample.seconds < sample.wall / 2 for sample in samples)
 
 
 def test_a_gpu_is_timed_between_events(monkeypatch):

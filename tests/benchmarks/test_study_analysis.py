@@ -18,6 +18,7 @@ RATIOS = (0.0, 0.15, 0.45, 0.75)
 PER_BIN = 12
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     rows = coverage.numbers(seeds=4, trials=1000, resamples=100)
     for row in rows:

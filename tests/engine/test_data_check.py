@@ -261,10 +261,13 @@ def test_a_run_is_refused_in_every_process_and_read_in_one(processes, ann_file, 
     assert len(list(tmp_path.glob('read_by_*'))) == 1
 
 
-def test_every_config_passes_and_names_the_hooks(ann_file):
+@pytest.mark.parametrize(
+    'paths', [[DEMO, *CONFIGS[::20]], pytest.param(CONFIGS, marks=pytest.mark.slow)], ids=['few', 'all']
+)
+def test_every_config_passes_and_names_the_hooks(ann_file, paths):
     names = {False: CocoDataset.METAINFO['classes'], True: SHAPES}
     files = {demo: ann_file(faulty.sound(categories=tuple(classes)), f'{demo}.json') for demo, classes in names.items()}
-    for path in CONFIGS:
+    for path in paths:
         cfg = copy.deepcopy(read(path))
         types = [hook.type for hook in cfg.custom_hooks]
         assert types.index('DataCheckHook') < types.index('NumClassCheckHook')

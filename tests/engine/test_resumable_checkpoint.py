@@ -18,7 +18,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize('case', CASES)
+SLOW = pytest.mark.slow
+FEW = ('epochs, workers', 'iterations without end, workers')
+
+
+@pytest.mark.parametrize('case', [c if c in FEW else pytest.param(c, marks=SLOW) for c in CASES])
 def test_stopped_anywhere_it_goes_on_to_the_bit(case, tmp_path):
     whole = run(config(tmp_path / 'whole', **CASES[case]))
     assert sorted(whole) == list(range(15))
@@ -39,8 +43,10 @@ def whole(tmp_path_factory):
     return {by_epoch: run(config(root / str(by_epoch), by_epoch=by_epoch)) for by_epoch in (True, False)}
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize(
+    ('by_epoch', 'workers'),
+    [(True, 2), (False, 0), pytest.param(True, 0, marks=SLOW), pytest.param(False, 2, marks=SLOW)],
+)
 def test_killed_anywhere_it_goes_on_from_the_last_checkpoint(by_epoch, workers, whole, tmp_path):
     interval = 5 if by_epoch else 4
     for after in (6, 9, 10, 14):
@@ -95,7 +101,7 @@ def test_stopped_in_a_validation_that_is_done_again(signum, status, whole, tmp_p
         assert before == means(tmp_path / str(at))[: len(before)]
 
 
-@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('by_epoch', [True, pytest.param(False, marks=SLOW)])
 def test_two_processes_stop_together_and_go_on_to_the_bit(by_epoch, tmp_path):
     options = dict(by_epoch=by_epoch, workers=1, val=by_epoch)
     last = 9 if by_epoch else 15

@@ -1,9 +1,12 @@
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmhybrid.datasets.occluded_shapes import generate
 
@@ -34,6 +37,33 @@ def tool(tmp_path_factory):
         return subprocess.Popen(words, start_new_session=True, **both, **options)
 
     return run
+
+
+@pytest.fixture(scope='session')
+def forked_tool(tmp_path_factory):
+    """Run one of the tools in a process forked from one that has imported MMDetection, which takes most of the time."""
+    elsewhere = tmp_path_factory.mktemp('forked')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['mmdet.models', 'mmdet.evaluation'])
+
+    def run(name, *args):
+        words = [str(word) for word in (REPO / 'tools' / name, *args)]
+        out, err = elsewhere / 'stdout', elsewhere / 'stderr'
+        process = context.Process(target=_run, args=(words, elsewhere, out, err))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(words, process.exitcode, out.read_text(), err.read_text())
+
+    return run
+
+
+def _run(words, folder, out, err):
+    for path, descriptor in ((out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
+    runpy.run_path(words[0], run_name='__main__')
 
 
 def small(root, **options):

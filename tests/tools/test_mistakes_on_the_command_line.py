@@ -37,9 +37,9 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_a_config_that_fails(tool, tmp_path):
+def test_a_config_that_fails(forked_tool, tmp_path):
     (tmp_path / 'config.py').write_text('a = undefined')
-    done = tool('train.py', tmp_path / 'config.py', '--debug')
+    done = forked_tool('train.py', tmp_path / 'config.py', '--debug')
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert 'Traceback (most recent call last):' in lines
@@ -49,18 +49,18 @@ def test_a_config_that_fails(tool, tmp_path):
     )
 
 
-def test_an_image_that_a_worker_cannot_read(tool, broken, tmp_path):
+def test_an_image_that_a_worker_cannot_read(forked_tool, broken, tmp_path):
     root, image = broken
     options = small(root, train_dataloader__num_workers=1, train_dataloader__persistent_workers=True)
     refused(
-        tool('train.py', DEMO, '--work-dir', tmp_path, *options),
+        forked_tool('train.py', DEMO, '--work-dir', tmp_path, *options),
         f'The image {image} cannot be read (No such file or directory); replace it, or remove its annotations.',
     )
 
 
-def test_a_place_for_predictions_is_tried_before_they_are_made(tool, shapes, tmp_path):
+def test_a_place_for_predictions_is_tried_before_they_are_made(forked_tool, shapes, tmp_path):
     (tmp_path / 'weights.pth').touch()  # would be told next
-    done = tool('test.py', DEMO, tmp_path / 'weights.pth', '--out', '/proc/x.pkl', *small(shapes))
+    done = forked_tool('test.py', DEMO, tmp_path / 'weights.pth', '--out', '/proc/x.pkl', *small(shapes))
     refused(done, '--out: /proc/x.pkl cannot be written')
 
 
@@ -94,8 +94,8 @@ def test_one_process_of_two_fails(tool, broken, tmp_path):
         ({'load_from': 'http://127.0.0.1:9/x.pth'}, 'http://127.0.0.1:9/x.pth cannot be downloaded'),
     ],
 )
-def test_settings(tool, shapes, options, sentence):
-    refused(tool('train.py', DEMO, *small(shapes, **options)), sentence)
+def test_settings(forked_tool, shapes, options, sentence):
+    refused(forked_tool('train.py', DEMO, *small(shapes, **options)), sentence)
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_an_output_on_a_full_disk(tool, shapes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_list_of_evaluators_and_drawings_without_a_hook(tool, shapes, checkpoint, tmp_path):
+def test_a_list_of_evaluators_and_drawings_without_a_hook(forked_tool, shapes, checkpoint, tmp_path):
     (tmp_path / 'config.py').write_text(
         f"_base_ = '{DEMO}'\n"
         'default_hooks = dict(visualization=None)\n'
@@ -120,7 +120,7 @@ def test_a_list_of_evaluators_and_drawings_without_a_hook(tool, shapes, checkpoi
         f"coco = dict(type='CocoMetric', metric='bbox', ann_file='{shapes}/annotations/instances_val.json')\n"
         f"test_evaluator = [coco, dict(type='DumpDetResults', out_file_path='{tmp_path}/dump.pkl')]\n"
     )
-    done = tool(
+    done = forked_tool(
         'test.py', tmp_path / 'config.py', checkpoint, '--work-dir', tmp_path,
         '--json-prefix', tmp_path / 'val', '--show-dir', 'drawn', '--out', tmp_path / 'out.pkl', *small(shapes),
     )  # fmt: skip

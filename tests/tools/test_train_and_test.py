@@ -36,9 +36,9 @@ def run_test(tool, trained, shapes, prefix, *options, **launch):
 
 
 @pytest.fixture(scope='module')
-def scalars(tool, trained, shapes, tmp_path_factory):
+def scalars(forked_tool, trained, shapes, tmp_path_factory):
     prefix = tmp_path_factory.mktemp('one') / 'val'
-    return prefix, run_test(tool, trained, shapes, prefix)
+    return prefix, run_test(forked_tool, trained, shapes, prefix)
 
 
 def test_training_writes_a_checkpoint_that_holds_only_data(trained):
@@ -70,8 +70,8 @@ def test_two_processes_give_the_same_numbers_as_one(tool, trained, shapes, scala
         assert two == one
 
 
-def test_folded_batch_norms_give_the_same_numbers(tool, trained, shapes, scalars, tmp_path):
-    values = run_test(tool, trained, shapes, tmp_path / 'val', '--fuse')
+def test_folded_batch_norms_give_the_same_numbers(forked_tool, trained, shapes, scalars, tmp_path):
+    values = run_test(forked_tool, trained, shapes, tmp_path / 'val', '--fuse')
     assert values == pytest.approx(scalars[1], abs=1e-4)
     log = next((tmp_path / 'test').rglob('*.log')).read_text()
     assert len(re.findall(r'Folded (\d+) of \1 batch norms for this test; 0 remain', log)) == 1
@@ -95,17 +95,17 @@ def test_two_processes_train(tool, shapes, tmp_path):
     assert (tmp_path / 'epoch_1.pth').exists()
 
 
-def test_resume_goes_on_from_the_checkpoint(tool, trained, shapes, tmp_path):
+def test_resume_goes_on_from_the_checkpoint(forked_tool, trained, shapes, tmp_path):
     options = small(shapes, train_cfg__max_epochs=2)
-    resumed = tool('train.py', DEMO, '--work-dir', tmp_path, '--resume', trained / 'epoch_1.pth', *options)
+    resumed = forked_tool('train.py', DEMO, '--work-dir', tmp_path, '--resume', trained / 'epoch_1.pth', *options)
     assert resumed.returncode == 0, resumed.stderr
     assert 'Epoch(train) [1]' not in resumed.stdout
     assert (tmp_path / 'epoch_2.pth').exists()
 
 
-def test_weights_are_not_resumed(tool, trained, shapes, tmp_path):
+def test_weights_are_not_resumed(forked_tool, trained, shapes, tmp_path):
     torch.save({'state_dict': torch.load(trained / 'epoch_1.pth')['state_dict']}, tmp_path / 'weights.pth')
-    done = tool('train.py', DEMO, '--work-dir', tmp_path, '--resume', tmp_path / 'weights.pth', *small(shapes))
+    done = forked_tool('train.py', DEMO, '--work-dir', tmp_path, '--resume', tmp_path / 'weights.pth', *small(shapes))
     assert done.returncode == 2
     assert 'weights.pth holds weights and no run to resume' in done.stderr.strip().splitlines()[-1]
 
@@ -132,9 +132,9 @@ def scalars_of(work_dir):
     return [line for line in path.read_text().splitlines() if '"loss"' in line]
 
 
-def test_an_earlier_run_is_not_overwritten(tool, trained, shapes):
+def test_an_earlier_run_is_not_overwritten(forked_tool, trained, shapes):
     before = (trained / 'epoch_1.pth').stat().st_mtime_ns
-    done = tool('train.py', DEMO, '--work-dir', trained, *small(shapes, train_cfg__max_epochs=1))
+    done = forked_tool('train.py', DEMO, '--work-dir', trained, *small(shapes, train_cfg__max_epochs=1))
     assert done.returncode == 2
     assert 'holds an earlier run (epoch_1.pth)' in done.stderr
     assert (trained / 'epoch_1.pth').stat().st_mtime_ns == before
@@ -165,8 +165,8 @@ def test_a_checkpoint_that_would_run_code_is_not_read(tool, shapes, tmp_path):
         ('test.py', [DEMO, 'nowhere.pth'], 'There is no checkpoint nowhere.pth'),
     ],
 )
-def test_mistakes_get_one_sentence(tool, name, args, sentence):
-    done = tool(name, *args)
+def test_mistakes_get_one_sentence(forked_tool, name, args, sentence):
+    done = forked_tool(name, *args)
     assert done.returncode == 2
     error = done.stderr.strip().splitlines()[-1]
     assert error.startswith('error: ')
@@ -175,7 +175,7 @@ def test_mistakes_get_one_sentence(tool, name, args, sentence):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU makes --amp valid')
-def test_amp_needs_a_gpu(tool, shapes):
-    done = tool('train.py', DEMO, '--amp', *small(shapes))
+def test_amp_needs_a_gpu(forked_tool, shapes):
+    done = forked_tool('train.py', DEMO, '--amp', *small(shapes))
     assert done.returncode == 2
     assert '--amp needs a GPU' in done.stderr
