@@ -69,12 +69,13 @@ class LoadedWeightsHook(Hook):
         made = next(m for part, m in loading.loadings(model) if any(_belongs(name, part, m) for name in left))
         missing = [name for name, (there, _) in left.items() if there is None]
         misshapen = {name: both for name, both in left.items() if both[0] is not None}
-        reasons = [f'not among the weights: {loading.shortened(missing)}'] if missing else []
-        reasons += [f'of another shape: {loading.shortened(loading.shapes(misshapen))}'] if misshapen else []
+        reasons = [f'{len(missing)} are not among the weights, as {missing[0]}'] if missing else []
+        reasons += [f'{len(misshapen)} have another shape, as {loading.shapes(misshapen)[0]}'] if misshapen else []
         reasons += [made.hint] if made.hint else []
+        whole = sum(not name.endswith('num_batches_tracked') for name in model.state_dict())
         raise InputError(
             f'The weights do not fit the model, so to {what} it is to {what} random numbers: {len(left)} of its '
-            f'{len(model.state_dict())} tensors were not loaded ({"; ".join(reasons)}). Give the weights of this '
+            f'{whole} tensors were not loaded ({"; ".join(reasons)}). Give the weights of this '
             'model, or name what may be missing with --allow-missing (allow_missing of LoadedWeightsHook).'
         )
 

@@ -52,11 +52,11 @@ def test_all_weights_are_there(tmp_path):
 @pytest.mark.parametrize(
     ('stored', 'words'),
     [
-        (weights(width=5), r'another shape: backbone.layer.1.weight \(\(5, 3\) there, \(3, 3\) here\)'),
-        (without(weights(), 'head'), 'not among the weights: head.weight, head.bias'),
+        (weights(width=5), r'another shape, as backbone.layer.1.weight \(\(5, 3\) there, \(3, 3\) here\)'),
+        (without(weights(), 'head'), '2 are not among the weights, as head.weight'),
         ({f'model.{k}': v for k, v in weights().items()}, r"prefix 'model\.'"),
         ({k[9:]: v for k, v in weights().items()}, "fit the model's backbone"),
-        ({'conv.weight': torch.zeros(3)}, 'not among the weights: backbone.layer.1.weight'),
+        ({'conv.weight': torch.zeros(3)}, '4 are not among the weights, as backbone.layer.1.weight'),
     ],
 )
 def test_another_models_weights(tmp_path, what, stored, words):
@@ -85,14 +85,14 @@ def test_what_may_be_missing(tmp_path, allow):
 
 
 def test_only_that_may_be_missing(tmp_path):
-    with pytest.raises(InputError, match=r'1 of its 4 .*: head.weight\)'):
+    with pytest.raises(InputError, match=r'1 of its 4 .*as head.weight\)'):
         runner(tmp_path, ['head.bias'], model=dict(type='InParts'), weights=without(weights(), 'head')).test()
 
 
 def test_a_backbones_own_weights(tmp_path):
     torch.save({'layer.1.bias': torch.zeros(3)}, tmp_path / 'backbone.pth')
     model = dict(type='InParts', init_cfg=[dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))])
-    with pytest.raises(InputError, match=r'1 of its 4 .*: backbone.layer.1.weight'):
+    with pytest.raises(InputError, match=r'1 of its 4 .*as backbone.layer.1.weight'):
         runner(tmp_path, model=model).train()
     runner(tmp_path, ['backbone.layer.1.w'], model=model).train()
     # What the detector's file brings afterwards is not missing.
