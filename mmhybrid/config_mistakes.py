@@ -16,6 +16,8 @@ from pathlib import Path
 from mmhybrid.origins import Frame, file_read, message, named, short
 
 WHERE = 'MMHYBRID_DEBUG=1 shows where'
+# Functions of ours that only hand on what MMEngine would have called itself.
+_PASSING = {('mmhybrid.engine.nonfinite_loss', '_update'), ('mmhybrid.engine.nonfinite_loss', '_parse')}
 _READ = ('fromfile', 'fromstring', 'merge_from_dict')
 _READ_ONE = ('_file2dict', '_parse_lazy_import')
 _KEYWORD = re.compile(r"got an unexpected keyword argument '(\w+)'")
@@ -78,7 +80,7 @@ def while_making(error: Exception, calls: list[Frame]) -> str | None:
 def while_running(error: Exception, calls: list[Frame]) -> str | None:
     """What OpenMMLab or torch checks, where nothing of this package stands between it and MMEngine's runner."""
     tail = calls[_course(calls) :] if _course(calls) >= 0 else []
-    if not tail or any(call.is_ours for call in tail):
+    if not tail or any(call.is_ours and (call.module, call.function) not in _PASSING for call in tail):
         return None
     channels = _CHANNELS.search(message(error))
     necks = [call for call in tail if call.module.startswith('mmdet.models.necks')]

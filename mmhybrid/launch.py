@@ -109,6 +109,8 @@ def check_data(cfg: Config, *loaders: str) -> None:
         InputError: Naming the first path that does not.
     """
     for dataset in datasets(cfg, loaders):
+        if (dataset.get('backend_args') or {}).get('backend', 'local') not in ('local', 'disk'):
+            continue
         root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix')
         for part in (dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])):
             if not part or not isinstance(part, str) or not isinstance(root, str) or '://' in root + part:

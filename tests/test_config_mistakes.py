@@ -13,6 +13,7 @@ from mmengine.runner import Runner, TestLoop
 
 import mmhybrid.registry
 from mmhybrid import launch, mistakes
+from mmhybrid.engine import NonFiniteLossHook
 
 from .telling import told
 
@@ -215,3 +216,14 @@ def test_what_the_libraries_check_in_a_run(module_of_ours):
 def test_an_option_of_a_data_loader():
     loader = dict(dataset=[1], sampler=dict(type='DefaultSampler', shuffle=False), batchsize=2)
     assert "got an unexpected keyword argument 'batchsize'" in told(Runner.build_dataloader, loader)
+
+
+def test_what_a_hook_of_ours_hands_on_is_told():
+    parameter = torch.nn.Parameter(torch.ones(1))
+    parameter.grad = torch.full((1,), float('nan'))
+    hook, runner = NonFiniteLossHook(), SimpleNamespace(iter=0)
+
+    def update(loss):
+        torch.nn.utils.clip_grad_norm_([parameter], 1, error_if_nonfinite=True)
+
+    assert 'non-finite' in told(lambda: in_a_run(lambda: hook._update(runner, update, torch.ones(()))))

@@ -295,6 +295,12 @@ def test_an_option_that_cannot_apply_is_refused():
         load(demo, backbone_checkpoint='weights.pth')
 
 
+def test_data_elsewhere_is_not_looked_for(tmp_path):
+    cfg = load(MAIN, data_root=str(tmp_path))
+    cfg.train_dataloader.dataset.backend_args = dict(backend='petrel', path_mapping={str(tmp_path): 's3://coco'})
+    launch.check_data(cfg, 'train')
+
+
 def test_missing_data_names_the_path_and_the_way_out(tmp_path):
     cfg = load(MAIN, data_root=str(tmp_path))
     with pytest.raises(InputError, match=rf'{tmp_path}/annotations/instances_train2017\.json .*data_root=DIR'):

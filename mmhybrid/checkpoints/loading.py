@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
@@ -72,6 +72,8 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
     Raises:
         RuntimeError: If ``strict`` and not everything fits.
     """
+    while is_model_wrapper(module) or isinstance(module, BaseTTAModel):
+        module = module.module  # as MMEngine does, whose names are those within
     tensors = _tensors(module)
     before = {name: _version(tensor) for name, tensor in tensors.items()}
     try:
@@ -134,9 +136,8 @@ def _loading(
     left = [name for name in tensors if name not in loaded]
     misshapen = {name: (stored[name], here[name]) for name in left if stored.get(name, here[name]) != here[name]}
     known = {*here, *(n for n in stored if n.endswith('num_batches_tracked'))}
-    inner = module.module if is_model_wrapper(module) else module
     return Loading(
-        type(inner).__name__,
+        type(module).__name__,
         frozenset(loaded),
         tuple(name for name in left if name not in misshapen),
         misshapen,

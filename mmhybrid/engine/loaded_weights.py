@@ -23,8 +23,10 @@ class LoadedWeightsHook(Hook):
     table of AP, of nothing. The weights here are those of ``load_from`` and of each ``init_cfg=dict(type='Pretrained',
     ...)``; for a resumed run, see :class:`~mmhybrid.engine.resumable_checkpoint.ResumableCheckpointHook`.
 
-    A training may begin with a detector of other classes: outside of backbone and neck, tensors that differ in their
-    first dimension alone are told and begin anew.
+    A training may begin with a detector of other classes: outside of backbone and neck, tensors that differ in one
+    dimension alone are told and begin anew. So do parts that a pretrained backbone is given in addition, as deformable
+    convolutions or attention: parameters that can be learned and are missing from an ``init_cfg``'s weights, if most of
+    that backbone is there.
 
     Args:
         allow_missing: Beginnings of the names of tensors that may be missing, or True for all.
@@ -33,25 +35,39 @@ class LoadedWeightsHook(Hook):
         InputError: In ``before_train`` and ``before_test``, if some are missing or have another shape.
     """
 
+    priority = 'HIGH'  # before hooks that change the model
+
     def __init__(self, allow_missing: bool | Sequence[str] = False):
         self._allowed = ('',) if allow_missing is True else tuple(allow_missing or ())
+        self._is_trained = False
 
     def before_train(self, runner: Runner) -> None:
         """Look at what the training begins with."""
         model = _unwrapped(runner.model)
         left = self._left(model)
-        anew = {name for name, (there, here) in left.items() if there and _only_first_differs(name, there, here)}
+        anew = {name for name, (there, here) in left.items() if there and _one_size_differs(name, there, here)}
         if anew:
             runner.logger.warning(
                 f'{len(anew)} tensors have another size in the weights, as with other classes, and begin anew: '
                 f'{loading.shortened(sorted(anew))}.'
             )
+        if added := _added(model, left):
+            runner.logger.warning(
+                f'{len(added)} tensors are not among the weights, as parts that were added to a pretrained model, and '
+                f'begin anew: {loading.shortened(sorted(added))}.'
+            )
+            anew |= added
         self._refuse(model, {name: left[name] for name in left if name not in anew}, 'train')
 
     def before_test(self, runner: Runner) -> None:
         """Look at what is tested."""
         model = _unwrapped(runner.model)
-        self._refuse(model, self._left(model), 'test')
+        if not self._is_trained:
+            self._refuse(model, self._left(model), 'test')
+
+    def after_train(self, runner: Runner) -> None:
+        """Note that what began anew was learned."""
+        self._is_trained = True
 
     def _left(self, model: nn.Module) -> dict[str, tuple]:
         """Shapes, there (None if missing) and here, of the tensors that no loading brought and that may not lack."""
@@ -85,8 +101,20 @@ def _belongs(name: str, part: str, made: loading.Loading) -> bool:
     return inner in made.missing or inner in made.misshapen
 
 
-def _only_first_differs(name: str, there: tuple, here: tuple) -> bool:
-    return not name.startswith(_KEPT) and len(there) == len(here) > 0 and there[1:] == here[1:]
+def _one_size_differs(name: str, there: tuple, here: tuple) -> bool:
+    alike = not name.startswith(_KEPT) and len(there) == len(here)
+    return alike and sum(a != b for a, b in zip(there, here, strict=True)) == 1
+
+
+def _added(model: nn.Module, left: dict[str, tuple]) -> set[str]:
+    learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name
+        for part, made in loading.loadings(model)
+        if part and not made.hint and len(made.loaded) > len(made.missing) + len(made.misshapen)
+        for name in (f'{part}.{inner}' for inner in made.missing)
+        if name in left and name in learned
+    }
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -89,7 +89,8 @@ class NonFiniteLossHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep weights that are not finite from replacing good ones."""
-        bad = [name for name, value in checkpoint.get('state_dict', {}).items() if not _is_finite(value)]
+        weights = {**checkpoint.get('ema_state_dict', {}), **checkpoint.get('state_dict', {})}
+        bad = [name for name, value in weights.items() if not _is_finite(value)]
         if bad:
             raise InputError(
                 f'{len(bad)} tensors of the model are not finite after iteration {checkpoint["meta"]["iter"]} '
@@ -132,8 +133,18 @@ class NonFiniteLossHook(Hook):
             runner.logger.warning(f'{self._what(runner)} Skipped; {count} so far.')
 
     def _stop(self, runner: Runner, bad: bool, so: str) -> None:
-        if not bad:  # another process tells
+        if not bad:  # another process tells, and this one's end might end it
+            self._agreement.largest(0)
             raise SystemExit(2)
+        try:
+            said = self._kept(runner, so)
+            if _several():  # the end of another one may end this one before it tells
+                runner.logger.error(said)
+        finally:
+            self._agreement.largest(0)
+        raise InputError(said)
+
+    def _kept(self, runner: Runner, so: str) -> str:
         name = f'nonfinite_iter_{runner.iter + 1}{f"_rank{get_rank()}" if get_rank() else ""}.pth'
         path = Path(runner.work_dir, name)
         try:
@@ -141,7 +152,7 @@ class NonFiniteLossHook(Hook):
             kept = f'the batch is in {path}'
         except OSError as error:
             kept = f'the batch could not be kept in {path} ({error.strerror or error})'
-        raise InputError(
+        return (
             f'{self._what(runner)} The run is stopped: {so}, the checkpoints are those before, and {kept}. Look at '
             'these images (mmhybrid data check), lower the learning rate or clip gradients (optim_wrapper.clip_grad), '
             'or go on without such batches (--on-nonfinite skip).'
@@ -150,17 +161,20 @@ class NonFiniteLossHook(Hook):
     def _what(self, runner: Runner) -> str:
         losses = ', '.join(f'{name} {_number(value)}' for name, value in self._losses.items())
         images = ', '.join(images_of(self._batch)) or 'that tell no id'
-        rank = f' of process {get_rank()}' if dist.is_initialized() and dist.get_world_size() > 1 else ''
+        rank = f' of process {get_rank()}' if _several() else ''
         return f'The loss of iteration {runner.iter + 1}{rank} is not finite ({losses}) with the images {images}.'
 
 
 def _leave_out_of_means(runner: Runner, outputs: Mapping[str, Any]) -> None:
-    """Give a skipped batch no weight in the log, whose means it would make NaN for many iterations."""
+    """Put the value before a skipped batch's into the log, whose means it would make NaN for many iterations."""
     for name in outputs:
         history = runner.message_hub.log_scalars.get(f'train/{name}')
-        if history is not None and len(history.data[0]):
-            for numbers in history.data:
-                numbers[-1] = 0
+        if history is not None and len(history.data[0]) > 1:
+            history.data[0][-1] = history.data[0][-2]
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _is_finite(value: Any) -> bool:

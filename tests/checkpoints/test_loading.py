@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, BaseTTAModel
 from mmengine.runner import load_checkpoint
 from torch import nn
 
@@ -127,6 +127,24 @@ def test_parts_of_a_model(tmp_path):
     model.init_weights()
     names = {f'backbone.{end}' for end in ('conv.weight', 'conv.bias', 'norm.weight', 'norm.bias')}
     assert loading.loaded_names(model) == names | {'backbone.norm.running_mean', 'backbone.norm.running_var'}
+
+
+class Augmented(BaseTTAModel):
+    """A model within another one, whose names MMEngine's are not."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.module = Net()
+
+    def merge_preds(self, data_samples_list):
+        return data_samples_list
+
+
+def test_a_model_within_another(tmp_path, told):
+    model = Augmented()
+    load_checkpoint(model, saved(tmp_path, Net().state_dict()), map_location='cpu', strict=True)
+    assert told == ['Weights of Net: 8 of 8 tensors were loaded.']
+    assert len(loading.loaded_names(model)) == 8
 
 
 def test_strictly(tmp_path):

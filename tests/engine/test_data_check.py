@@ -142,6 +142,19 @@ def test_heads_for_other_classes(model, words, ann_file):
     assert f'{words}, train_dataloader.dataset has 3' in sentence
 
 
+def test_heads_for_other_things_than_the_classes(ann_file):
+    semantic = dict(
+        roi_head=dict(bbox_head=dict(num_classes=3), semantic_head=dict(type='SCNetSemanticHead', num_classes=183))
+    )
+    assert data_check.check_config_data(config(dataset(ann_file()), semantic))
+    texts = dict(language_model=dict(type='BertModel'), bbox_head=dict(num_classes=256))
+    assert data_check.check_config_data(config(dataset(ann_file()), texts))
+    panoptic = dict(type='CocoPanopticDataset', ann_file='panoptic.json', pipeline=BOXES)
+    assert (
+        'was not looked at' in data_check.check_config_data(config(panoptic, dict(bbox_head=dict(num_classes=80))))[0]
+    )
+
+
 def test_heads_that_are_built_count_too(ann_file):
     # FCNMaskHead's default of 80 stands in no config.
     sentence = refusal(config(dataset(ann_file())), heads={'roi_head.mask_head': 80})

@@ -89,6 +89,27 @@ def test_only_that_may_be_missing(tmp_path):
         runner(tmp_path, ['head.bias'], model=dict(type='InParts'), weights=without(weights(), 'head')).test()
 
 
+def test_what_was_learned_is_tested(tmp_path):
+    made = runner(tmp_path, model=dict(type='InParts'), weights=weights(classes=4))
+    made.train()
+    assert 'mean' in made.test()
+
+
+def test_parts_that_are_added_to_a_pretrained_backbone_begin_anew(tmp_path, monkeypatch):
+    torch.save(toy_run.Dropped(width=3).state_dict(), tmp_path / 'backbone.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))
+    made, told = runner(tmp_path, model=dict(type='InParts', init_cfg=init_cfg)), []
+    made.model.backbone.register_parameter('gate', nn.Parameter(torch.ones(1)))
+    monkeypatch.setattr(made.logger, 'warning', told.append)
+    made.train()
+    assert any('1 tensors are not among the weights, as parts that were added' in words for words in told)
+
+    made = runner(tmp_path, model=dict(type='InParts', init_cfg=init_cfg))
+    made.model.backbone.register_buffer('statistics', torch.ones(1))  # which nothing learns
+    with pytest.raises(InputError, match=r'as backbone\.statistics'):
+        made.train()
+
+
 def test_a_backbones_own_weights(tmp_path):
     torch.save({'layer.1.bias': torch.zeros(3)}, tmp_path / 'backbone.pth')
     model = dict(type='InParts', init_cfg=[dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmdet.registry import DATASETS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 from mmengine.utils import is_abs
@@ -40,6 +40,8 @@ class DataSet:
         remote: Whether they are elsewhere than in files.
         loads_masks: Whether the pipeline loads masks; None where it loads no annotations in a known way.
         need_masks: Whether something dies without segmentations.
+        one_output_a_class: Whether the model's heads count these classes: not where they are things and stuff, nor
+            where the classes are given to the model as text.
     """
 
     loader: str
@@ -51,6 +53,7 @@ class DataSet:
     remote: bool
     loads_masks: bool | None
     need_masks: bool
+    one_output_a_class: bool
 
 
 def data_sets(cfg: Mapping[str, Any], loaders: Sequence[str] = LOADERS) -> Iterator[DataSet]:
@@ -85,7 +88,7 @@ def _data_set(cfg: Mapping, loader: str, where: str, dataset: Mapping, kind: typ
             raise InputError(f'{where}.{name} is {dataset[name]!r}; give dict({example}).')
     metainfo = dataset.get('metainfo')
     try:
-        classes = kind._load_metainfo(copy.deepcopy(metainfo)).get('classes')
+        metainfo = kind._load_metainfo(copy.deepcopy(metainfo))
     except OSError as error:
         raise InputError(f'{where}.metainfo names a file that cannot be read ({error}).') from None
     root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
@@ -98,7 +101,7 @@ def _data_set(cfg: Mapping, loader: str, where: str, dataset: Mapping, kind: typ
     return DataSet(
         loader=loader,
         where=where,
-        classes=classes,
+        classes=metainfo.get('classes'),
         numbered=issubclass(kind, CocoDataset)
         and kind.load_data_list is CocoDataset.load_data_list
         and kind.COCOAPI is CocoDataset.COCOAPI,
@@ -107,6 +110,7 @@ def _data_set(cfg: Mapping, loader: str, where: str, dataset: Mapping, kind: typ
         remote=backend not in ('local', 'disk') or '://' in root + ann_file,
         loads_masks=loads_masks,
         need_masks=bool(loads_masks) or (loader == 'val' and _evaluates_masks(cfg)),
+        one_output_a_class='thing_classes' not in metainfo and 'language_model' not in (cfg.get('model') or {}),
     )
 
 
@@ -140,8 +144,8 @@ def heads_of_config(model: Any, name: str = '') -> dict[str, int]:
     heads: dict[str, int] = {}
     if isinstance(model, Mapping):
         number, kind = model.get('num_classes'), model.get('type')
-        kind = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-        if isinstance(number, int) and kind.rpartition('.')[2] not in _OTHER_HEADS:
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(number, int) and not _is_other_head(kind):
             heads[name or 'model'] = number
         parts = [(key, part) for key, part in model.items() if not key.endswith(('rpn_head', '_cfg'))]
     else:
@@ -158,8 +162,12 @@ def heads_of_model(model: nn.Module) -> dict[str, int]:
         for name, module in model.named_modules()
         if isinstance(getattr(module, 'num_classes', None), int)
         and not name.endswith('rpn_head')
-        and not {kind.__name__ for kind in type(module).__mro__} & set(_OTHER_HEADS)
+        and not _is_other_head(type(module))
     }
+
+
+def _is_other_head(kind: Any) -> bool:
+    return bool({base.__name__ for base in getattr(kind, '__mro__', ())} & set(_OTHER_HEADS))
 
 
 def has_mask_head(model: Any) -> bool:
@@ -182,7 +190,7 @@ def check_settings(cfg: Mapping[str, Any], parts: Sequence[DataSet], heads: Mapp
         parts: Its data sets.
         heads: Number of classes of each head.
     """
-    known = [part for part in parts if isinstance(part.classes, list | tuple) and part.classes]
+    known = [p for p in parts if isinstance(p.classes, list | tuple) and p.classes and p.one_output_a_class]
     wrong = [
         f'{name} has {number}, {part.where} has {len(part.classes)}'
         for part in known
