@@ -7,9 +7,9 @@ import torch
 
 from .test_zoo import awake, few_then_all, image, narrow, same
 
-# One that measures statistics of its own and one of tied convolutions; the layers' tests have the other constructs.
-FEW_TO_COMPILE = {'dsnet50', 'tiedsenet50'}
-FEW_TO_EXPORT = {'dsnet50', 'sae_resnet18'}
+# The tests of layers and backbones have what is peculiar to each.
+FEW_TO_COMPILE = {'dsnet50'}
+FEW_TO_EXPORT = {'sae_resnet18'}
 
 
 @pytest.mark.parametrize('name', few_then_all(FEW_TO_COMPILE))

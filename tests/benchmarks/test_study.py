@@ -14,7 +14,7 @@ import occlusion_study  # isort: skip
 from study import plan, runs  # isort: skip
 
 
-@pytest.mark.parametrize('size', ['cpu', 'gpu'])
+@pytest.mark.parametrize('size', ['cpu', pytest.param('gpu', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('model', plan.MODELS)
 def test_a_runs_config_builds_the_planned_network(model, size, tmp_path):
     from mmengine.config import Config

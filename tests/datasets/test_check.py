@@ -202,7 +202,7 @@ def test_whatever_the_file_holds_is_one_sentence_or_a_finding(data):
         section = data.draw(st.sampled_from(['images', 'categories', 'annotations']))
         if not isinstance(document[section], list):
             continue
-        index, junk = data.draw(st.integers(-1, 3)), data.draw(st.sampled_from(JUNK))
+        index, junk = data.draw(st.integers(-1, 3)), copy.deepcopy(data.draw(st.sampled_from(JUNK)))
         if index < 0 or index >= len(document[section]):
             document[section] = junk
             continue

@@ -158,7 +158,7 @@ def test_compare(files, capsys):
     assert len(rows('out/occlusion_differences.csv')) == len(comparison['differences'])
 
 
-@pytest.mark.parametrize('engine', ['pycocotools', None])
+@pytest.mark.parametrize('engine', [pytest.param('pycocotools', marks=pytest.mark.slow), None])
 def test_report(files, capsys, engine):
     from PIL import Image
 
