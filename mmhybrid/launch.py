@@ -19,7 +19,6 @@ import torch
 from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
@@ -30,6 +29,7 @@ from mmhybrid.checkpoints.reading import glance
 from mmhybrid.config_options import OptionsAction, apply_options, datasets
 from mmhybrid.early_checks import check_launcher, check_neck, name_unreadable_images
 from mmhybrid.engine import resuming
+from mmhybrid.engine.unwrapping import unwrapped
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.guards import add_guards
@@ -151,7 +151,7 @@ def build_runner(cfg: Config) -> Runner:
         raise InputError('The config has no model = dict(...), so there is nothing to run.')
     name_unreadable_images()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    check_neck(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+    check_neck(unwrapped(runner.model))
     return runner
 
 

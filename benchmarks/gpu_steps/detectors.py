@@ -169,8 +169,6 @@ class _Run:
         options |= {'log_processor.by_epoch': False, 'log_processor.window_size': 1}
         options |= {'default_hooks.logger.interval': 1, 'default_hooks.checkpoint.by_epoch': False}
         options |= {'default_hooks.checkpoint.interval': max(iterations, 1), 'randomness.seed': 0}
-        # A loss that is not finite ends the run.
-        options |= {'default_hooks.nan_guard.type': 'CheckInvalidLossHook', 'default_hooks.nan_guard.interval': 1}
         if self.job.precision == 'bf16':
             options |= _BF16 if self._amp() else {k: v for k, v in _BF16.items() if not k.startswith('optim')}
         if self.context.small:

@@ -40,10 +40,10 @@ class Loading:
 
     module: str
     loaded: frozenset[str]
-    missing: tuple[str, ...] = ()
-    misshapen: Mapping[str, tuple[Shape, Shape]] = ()
-    unknown: tuple[str, ...] = ()
-    hint: str = ''
+    missing: tuple[str, ...]
+    misshapen: Mapping[str, tuple[Shape, Shape]]
+    unknown: tuple[str, ...]
+    hint: str
 
     def __str__(self) -> str:
         whole = len(self.loaded) + len(self.missing) + len(self.misshapen)
@@ -70,7 +70,7 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
     """MMEngine's function of this name; says in one sentence what was loaded, and notes it for :func:`loadings`.
 
     Raises:
-        RuntimeError: If ``strict`` and not everything fits.
+        RuntimeError: If ``strict`` and not everything fits, as MMEngine does in the first process.
     """
     while is_model_wrapper(module) or isinstance(module, BaseTTAModel):
         module = module.module  # as MMEngine does, whose names are those within
@@ -83,8 +83,6 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
             raise
         raise RuntimeError(str(_loading(module, tensors, before, state_dict))) from None
     made = _loading(module, tensors, before, state_dict)
-    if strict and (made.missing or made.misshapen or made.unknown):  # MMEngine raises in the first process only
-        raise RuntimeError(str(made))
     _LOADINGS.setdefault(module, []).append(made)
     partly = made.missing or made.misshapen
     print_log(f'Weights of {made}', logger='current', level=logging.WARNING if partly else logging.INFO)
@@ -165,12 +163,8 @@ def _hint(stored: Mapping[str, Shape], here: Mapping[str, Shape], loaded: int) -
             )
     prefix = next(prefix for prefix, count in on.items() if count == best)
     part = prefix[:-1]
-    return (
-        f"{best} would fit the model's {part}, whose weights they seem to be "
-        f"(model.{part}.init_cfg=dict(type='Pretrained', checkpoint=FILE), or backbone_checkpoint=FILE)"
-        if part == 'backbone'
-        else f"{best} would fit the model's {part}, whose weights they seem to be"
-    )
+    how = ' (give them as backbone_checkpoint=FILE)' if part == 'backbone' else ''
+    return f"{best} would fit the model's {part}, whose weights they seem to be{how}"
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:

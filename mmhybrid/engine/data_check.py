@@ -9,12 +9,13 @@ from typing import Any
 from mmdet.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmhybrid.datasets.check import KINDS, Report, check_annotations, configs
 from mmhybrid.datasets.check.findings import ERROR, Finding
 from mmhybrid.errors import InputError
+
+from .unwrapping import unwrapped
 
 # Of a data set whose labels are made in training.
 _UNLABELLED = ('no-instances', 'image-empty', 'class-empty')
@@ -45,7 +46,7 @@ class DataCheckHook(Hook):
         outcome: list[Any] = [None, None]
         bug = None
         if is_main_process():
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = unwrapped(runner.model)
             try:
                 outcome[0] = check_config_data(runner.cfg, heads=configs.heads_of_model(model), allow=self.allow)
             except InputError as error:

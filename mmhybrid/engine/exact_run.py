@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_rank, get_world_size
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
@@ -16,6 +15,7 @@ from . import resume_checks, resuming
 from .exact_data import EndlessBatches, NumberedBatches, begin_anew, with_numbered_batches
 from .random_states import random_states, restore_random_states
 from .saving import histories
+from .unwrapping import unwrapped
 from .workers import tend_workers
 
 
@@ -178,7 +178,7 @@ class ExactRun:
 
 def _check(runner: Runner, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     meta = checkpoint['meta']
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     refused = resume_checks.model_problems(model, checkpoint.get('state_dict', {}))
     dataset = getattr(runner.train_dataloader, 'dataset', None)
     if problem := resume_checks.classes_problem(meta.get('dataset_meta'), getattr(dataset, 'metainfo', None)):

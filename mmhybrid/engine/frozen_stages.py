@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import BaseModule, is_model_wrapper
+from mmengine.model import BaseModule
 from mmengine.runner import Runner
 from torch import nn
 
 from mmhybrid.checkpoints.loading import loaded_names
 from mmhybrid.errors import InputError
+
+from .unwrapping import unwrapped
 
 
 @HOOKS.register_module()
@@ -29,7 +31,7 @@ class FrozenStagesHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compare what is frozen with what was loaded."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         backbone = getattr(model, 'backbone', None)
         if backbone is None or _loads_in_its_own_way(backbone):
             return

@@ -2,11 +2,12 @@
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmhybrid.errors import InputError
 from mmhybrid.fusing import fuse_in_place
+
+from .unwrapping import unwrapped
 
 
 @HOOKS.register_module()
@@ -26,6 +27,6 @@ class FuseNormsHook(Hook):
                 'Folding batch norms cannot be combined with an EMAHook, which exchanges the weights; take it out of '
                 'custom_hooks: the weights of a checkpoint are the averaged ones already.'
             )
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         folded, remaining = fuse_in_place(model)
         runner.logger.info(f'Folded {folded} of {folded + remaining} batch norms for this test; {remaining} remain.')

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from mmhybrid.checkpoints import loading
 from mmhybrid.errors import InputError
+
+from .unwrapping import unwrapped
 
 # What a detector keeps when it is trained for other classes; its heads' last layers begin anew.
 _KEPT = ('backbone.', 'neck.')
@@ -43,7 +44,7 @@ class LoadedWeightsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at what the training begins with."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         left = self._left(model)
         anew = {name for name, (there, here) in left.items() if there and _one_size_differs(name, there, here)}
         if anew:
@@ -61,7 +62,7 @@ class LoadedWeightsHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Look at what is tested."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         if not self._is_trained:
             self._refuse(model, self._left(model), 'test')
 
@@ -115,7 +116,3 @@ def _added(model: nn.Module, left: dict[str, tuple]) -> set[str]:
         for name in (f'{part}.{inner}' for inner in made.missing)
         if name in left and name in learned
     }
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

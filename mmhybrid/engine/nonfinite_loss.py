@@ -10,16 +10,16 @@ import torch.distributed as dist
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmhybrid.checkpoints import loading
 from mmhybrid.errors import InputError
 
 from .snapshot import images_of, save_batch
 from .stopping import Agreement
+from .unwrapping import unwrapped
 
 STOP, SKIP = 'stop', 'skip'
 
@@ -62,7 +62,7 @@ class NonFiniteLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Look at losses from here on."""
         self._agreement.begin()
-        model, optim = _unwrapped(runner.model), runner.optim_wrapper
+        model, optim = unwrapped(runner.model), runner.optim_wrapper
         if isinstance(optim, OptimWrapper) and hasattr(model, 'parse_losses'):
             # What lies between the losses and the weights; MMEngine has no hook there.
             update, parse = optim.update_params, model.parse_losses
@@ -185,7 +185,3 @@ def _is_finite(value: Any) -> bool:
 
 def _number(value: Any) -> str:
     return f'{value.item():.4g}' if isinstance(value, Tensor) and value.numel() == 1 else str(value)
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

@@ -13,9 +13,10 @@ from numbers import Integral, Real
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
+
+from .unwrapping import unwrapped
 
 REFUSED, IGNORED, INEXACT, NO_MATTER = 'refused', 'ignored', 'inexact', None
 
@@ -220,7 +221,7 @@ def model_problems(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[s
 
     MMEngine only logs this. The model may be wrapped, and names may begin with ``module.``.
     """
-    inner = model.module if is_model_wrapper(model) else model
+    inner = unwrapped(model)
     here = dict(inner.state_dict())
     stored = state_dict.items() if isinstance(state_dict, Mapping) else ()
     there = {name.removeprefix('module.'): value for name, value in stored if isinstance(name, str)}

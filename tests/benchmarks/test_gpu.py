@@ -173,8 +173,7 @@ def test_the_options_fit_the_configs(tmp_path, name, small):
     cfg = launch.load_config(without_launcher(parser.parse_args(words[words.index('tools/train.py') + 1 :])))
     assert cfg.train_cfg.to_dict() == dict(type='IterBasedTrainLoop', max_iters=7)
     assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
-    assert dict(type='FrozenStagesHook') in cfg.custom_hooks
-    assert cfg.default_hooks.nan_guard.to_dict() == dict(type='CheckInvalidLossHook', interval=1)
+    assert {'FrozenStagesHook', 'NonFiniteLossHook'} <= {hook.type for hook in cfg.custom_hooks}
     assert (cfg.default_hooks.checkpoint.interval, cfg.default_hooks.checkpoint.by_epoch) == (7, False)
     resize = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Resize')
     assert tuple(resize.scale) == ((160, 96) if small else (1333, 800))

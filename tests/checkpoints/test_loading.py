@@ -112,6 +112,7 @@ def test_what_modules_rename_is_loaded(tmp_path):
     made = load(model, stored, tmp_path)
     assert len(made.loaded) == 6
     assert not made.missing
+    load(Renamed(), stored, tmp_path, strict=True)
     assert torch.equal(model.conv.weight, source.conv.weight)
 
 
