@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,14 @@ from mmhybrid.zoo import FAMILIES
 
 _MODELS_EXAMPLE = 'example:\n  mmhybrid models --family tbc --shape 224 224 --json models.json'
 _FLOPS_EXAMPLE = 'example:\n  mmhybrid flops configs/mask_rcnn_tiedresnet50_fpn_2x.py --shape 1280 800'
+# Commands whose arguments are read by the `main` of a module of theirs: it is imported when its command runs.
+_OWN_PARSERS = {
+    'occlusion': ('mmhybrid.occlusion.cli', 'evaluate COCO results by occlusion: ratio, eval, compare, report'),
+    'data': ('mmhybrid.datasets.check.cli', 'look at a data set before it is trained on: check'),
+    'publish': ('mmhybrid.checkpoints.publish_cli', "make a backbone's file, with a card, of a checkpoint"),
+    'convert': ('mmhybrid.checkpoints.convert.cli', "make a backbone's file of published weights of a related network"),
+    'export': ('mmhybrid.exporting.cli', 'write a detector as ONNX, checked in onnxruntime'),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,9 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_shape(flops, 'image to count for, padded as the detector pads (default: 1280 800)')
     flops.set_defaults(run=_flops, shape=(1280, 800))
 
-    # Its commands and arguments are read by its own parser, see main(): this one must not import NumPy.
-    commands.add_parser('occlusion', help='evaluate COCO results by occlusion: ratio, eval, compare, report')
-    commands.add_parser('data', help='look at a data set before it is trained on: check')
+    for name, (_, text) in _OWN_PARSERS.items():
+        commands.add_parser(name, help=text)
     return parser
 
 
@@ -67,14 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: list[str]) -> int | None:
-    if argv[:1] == ['occlusion']:
-        from mmhybrid.occlusion import cli
-
-        return cli.main(argv[1:])
-    if argv[:1] == ['data']:
-        from mmhybrid.datasets.check import cli
-
-        return cli.main(argv[1:])
+    if argv and argv[0] in _OWN_PARSERS:
+        return importlib.import_module(_OWN_PARSERS[argv[0]][0]).main(argv[1:])
     args = build_parser().parse_args(argv)
     return args.run(args)
 
