@@ -36,7 +36,12 @@ SHRINKING_LOSS = 'a loss that shrinks'
 
 
 def analyse(
-    root: Path, size: str, content: Mapping[str, Any], say: Callable[[str], None] = lambda text: None, **draws: int
+    root: Path,
+    size: str,
+    content: Mapping[str, Any],
+    say: Callable[[str], None] = lambda text: None,
+    of: plan.Plan = plan.STUDY,
+    **draws: int,
 ) -> dict[str, Any]:
     """Evaluate the finished runs of a size and compare each model with the baseline.
 
@@ -47,6 +52,7 @@ def analyse(
         size: Key of ``plan.SIZES``.
         content: The loaded annotations of the validation images.
         say: Called with a sentence for each run.
+        of: What is compared.
         draws: ``resamples`` and ``seed`` of :class:`Images`.
 
     Returns:
@@ -56,22 +62,22 @@ def analyse(
         InputError: No run of the baseline is finished, or a file cannot be used.
     """
     images = Images(content, **draws)
-    records = {model: _finished(root, size, model) for model in plan.MODELS}
+    records = {model: _finished(root, size, model) for model in of.models}
     records = {model: made for model, made in records.items() if made}
-    if plan.BASELINE not in records:
-        raise InputError(f'no {size} run of {plan.BASELINE} is finished under {root}; see the command "left".')
+    if of.baseline not in records:
+        raise InputError(f'no {size} run of {of.baseline} is finished under {root}; see the command "left".')
     measured: dict[str, dict[int, dict[str, np.ndarray]]] = {}
     for model, made in records.items():
         measured[model] = {}
         for seed in made:
             say(f'{model} seed {seed}: evaluating')
             measured[model][seed] = images.measure(runs.Run(size, model, seed).folder(root) / runs.DETECTIONS)
-    baseline = measured[plan.BASELINE]
+    baseline = measured[of.baseline]
     every = [made for each in records.values() for made in each.values()]
     return dict(
         size=size,
         settings=plan.described(size),
-        baseline=plan.BASELINE,
+        baseline=of.baseline,
         confidence=CONFIDENCE,
         resamples=images.resamples,
         draws_seed=images.seed,
@@ -90,8 +96,8 @@ def analyse(
             for part, n, m in zip(images.groups, images.group_images, images.group_instances, strict=True)
         ],
         models={
-            model: _described(model, made, measured[model])
-            | ({} if model == plan.BASELINE else dict(against=_compared(images, measured[model], baseline)))
+            model: _described(of.models[model], made, measured[model])
+            | ({} if model == of.baseline else dict(against=_compared(images, measured[model], baseline)))
             for model, made in records.items()
         },
     )
@@ -103,15 +109,17 @@ def _finished(root: Path, size: str, model: str) -> dict[int, dict[str, Any]]:
     return {seed: made for seed, made in records.items() if made is not None}
 
 
-def _described(model: str, made: Mapping[int, Mapping[str, Any]], measured: Mapping[int, Mapping]) -> dict[str, Any]:
+def _described(
+    model: plan.Model, made: Mapping[int, Mapping[str, Any]], measured: Mapping[int, Mapping]
+) -> dict[str, Any]:
     """What the runs of a model are, and its values: a list over seeds, and means over them."""
     any_run = next(iter(made.values()))
     values = {
         name: [[_rounded(x) for x in measured[seed][name][0]] for seed in made] for name in ('ap', 'recall50', 'recall')
     }
     return dict(
-        title=plan.MODELS[model].title,
-        tied=plan.MODELS[model].backbone['type'].startswith('Tied'),
+        title=model.title,
+        tied=model.backbone['type'].startswith('Tied'),
         parameters=any_run['parameters'],
         seeds=list(made),
         train_seconds=[each['seconds']['train'] for each in made.values()],

@@ -28,6 +28,7 @@ class Model:
         narrow: What makes it a quarter as wide.
         narrow_channels: Channels of the narrow one's last three feature maps.
         note: What "a quarter as wide" means where it does not divide.
+        weights: File of the weights that the backbone starts from; None for random values.
     """
 
     title: str
@@ -36,6 +37,11 @@ class Model:
     channels: Sequence[int] = (512, 1024, 2048)
     narrow_channels: Sequence[int] = (128, 256, 512)
     note: str = ''
+    weights: Path | None = None
+
+    def config(self, narrow: bool) -> dict[str, Any]:
+        """Config of the backbone, full or narrow."""
+        return {**self.backbone, **(self.narrow if narrow else {})}
 
 
 # In order of worth: the question is about tying, so the two tied networks and their baseline come first.
@@ -67,6 +73,22 @@ MODELS: dict[str, Model] = {
     ),
     'sae_resnet50': Model('SaE-ResNet-50', dict(type='SaEResNet', depth=50)),
 }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which models are compared.
+
+    Attributes:
+        models: By the name of their folders, in order of worth.
+        baseline: Name of the one with which the others are compared.
+    """
+
+    models: Mapping[str, Model]
+    baseline: str
+
+
+STUDY = Plan(MODELS, BASELINE)
 
 
 @dataclass(frozen=True)
@@ -104,10 +126,12 @@ SIZES: dict[str, Size] = {
 }
 
 
-def config_text(model: str, size: str, data_root: Path, seed: int) -> str:
+def config_text(model: Model, size: str, data_root: Path, seed: int) -> str:
     """The config of one run, as Python."""
-    m, s = MODELS[model], SIZES[size]
-    backbone = {**m.backbone, **(m.narrow if s.narrow else {}), 'out_indices': (1, 2, 3), 'norm_eval': False}
+    m, s = model, SIZES[size]
+    backbone = {**m.config(s.narrow), 'out_indices': (1, 2, 3), 'norm_eval': False}
+    if m.weights:  # nothing is frozen, so that all models train alike
+        backbone['init_cfg'] = dict(type='Pretrained', checkpoint=str(m.weights))
     settings = {
         '_base_': str(DEMO),
         'model': dict(
@@ -123,7 +147,7 @@ def config_text(model: str, size: str, data_root: Path, seed: int) -> str:
         # same images in the same order.
         'randomness': dict(seed=seed),
     }
-    lines = [f'# One run of the study: {m.title}, size {size}, seed {seed}.']
+    lines = [f'# One run: {m.title}, size {size}, seed {seed}.']
     return '\n'.join([*lines, *(f'{key} = {pformat(value, sort_dicts=False)}' for key, value in settings.items()), ''])
 
 

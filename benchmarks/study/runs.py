@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,22 +37,28 @@ class Run:
 
     Attributes:
         size: Key of ``plan.SIZES``.
-        model: Key of ``plan.MODELS``.
+        model: Key of the plan's models.
         seed: Seed of the training.
+        of: What is compared.
     """
 
     size: str
     model: str
     seed: int
+    of: plan.Plan = field(default=plan.STUDY, compare=False, repr=False)
+
+    def what(self) -> plan.Model:
+        """The model."""
+        return self.of.models[self.model]
 
     def folder(self, root: Path) -> Path:
         """Where the run's files are under ``root``."""
         return root / self.size / self.model / f'seed{self.seed}'
 
 
-def planned(size: str, models: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+def planned(size: str, models: Sequence[str], seeds: Sequence[int], of: plan.Plan = plan.STUDY) -> list[Run]:
     """All runs, seed by seed, so that an interrupted study has whole pairs of models."""
-    return [Run(size, model, seed) for seed in seeds for model in models]
+    return [Run(size, model, seed, of) for seed in seeds for model in models]
 
 
 def record(root: Path, run: Run) -> dict[str, Any] | None:
@@ -138,7 +144,7 @@ def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any
     folder, work = run.folder(root), run.folder(work_dir)
     work.mkdir(parents=True, exist_ok=True)
     config = work / 'config.py'
-    config.write_text(plan.config_text(run.model, run.size, data_root(work_dir, run.size).resolve(), run.seed))
+    config.write_text(plan.config_text(run.what(), run.size, data_root(work_dir, run.size).resolve(), run.seed))
     s = plan.SIZES[run.size]
     tools = plan.REPO / 'tools'
     options = ['--work-dir', work]
@@ -154,7 +160,7 @@ def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any
     kept, num_detections = keep(work / 'val.bbox.json')
     made = dict(
         model=run.model,
-        title=plan.MODELS[run.model].title,
+        title=run.what().title,
         seed=run.seed,
         size=run.size,
         settings=plan.described(run.size),
@@ -208,8 +214,9 @@ def _call(command: Sequence[str | Path], work: Path, name: str, threads: int) ->
 
 
 def _backbone(run: Run) -> dict[str, Any]:
-    m = plan.MODELS[run.model]
-    return json.loads(json.dumps({**m.backbone, **(m.narrow if plan.SIZES[run.size].narrow else {})}))
+    model = run.what()
+    weights = {'weights': model.weights.name} if model.weights else {}
+    return json.loads(json.dumps({**model.config(plan.SIZES[run.size].narrow), **weights}))
 
 
 def _parameters(checkpoint: Path) -> int:

@@ -24,7 +24,7 @@ def test_a_runs_config_builds_the_planned_network(model, size, tmp_path):
 
     init_default_scope('mmdet')
     path = tmp_path / 'config.py'
-    path.write_text(plan.config_text(model, size, tmp_path, seed=3))
+    path.write_text(plan.config_text(plan.MODELS[model], size, tmp_path, seed=3))
     cfg = Config.fromfile(path)
     with torch.device('meta'):
         backbone = MODELS.build(cfg.model.backbone)
