@@ -1,4 +1,4 @@
-# The demo: a small Mask R-CNN on a narrow TiedResNet, trained from scratch on a CPU in minutes.
+# The demo: a small Mask R-CNN on a narrow TiedResNet, trained on a CPU in minutes.
 _base_ = [
     '_base_/models/mask_rcnn_narrow_fpn.py',
     '_base_/backbones/tiedresnet50.py',
@@ -6,11 +6,22 @@ _base_ = [
     '_base_/runtime.py',
 ]
 
+import importlib
+
+# Weights of the backbone, a path or a URL. Nothing is frozen, with them or without: what small pictures of other things
+# taught so narrow a backbone is a start, and no end.
+backbone_checkpoint = None
+freeze_backbone = False
+
 num_classes = len(_base_.classes)
 model = dict(
     # A quarter of the channels; images of 256x256 have no use for stride 4.
     backbone=dict(
-        _delete_=True, **{**_base_.backbone, 'out_indices': (1, 2, 3)}, base_channels=16, base_width=8, norm_eval=False
+        _delete_=True,
+        **{**_base_.backbone, 'out_indices': (1, 2, 3)},
+        base_channels=16,
+        base_width=8,
+        **importlib.import_module('mmhybrid.zoo').freezing(backbone_checkpoint, freeze_backbone),
     ),
     roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)),
 )

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmhybrid.config_mistakes import did_you_mean
 from mmhybrid.errors import InputError
+from mmhybrid.pretraining import variables
 from mmhybrid.zoo import freezing
 
 
@@ -112,6 +113,10 @@ def apply_options(cfg: Config, options: dict[str, Any], name: str) -> None:
                     'has, e.g. train_dataloader.dataset.data_root=DIR or model.backbone.init_cfg.checkpoint=FILE.'
                 )
             change(cfg, options.pop(handle))
+    if variables.concerns(cfg):
+        for name_of, change in variables.VARIABLES.items():
+            if name_of in options and name_of in cfg:
+                change(cfg, options.pop(name_of))
     for key, value in options.items():
         _check_key(cfg, key, value, name)
     cfg.merge_from_dict(options)
@@ -191,7 +196,7 @@ def _set_backbone_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     if not isinstance((cfg.get('model') or {}).get('backbone'), dict):
         raise InputError('--cfg-options backbone_checkpoint=FILE needs a config with a model.backbone.')
     cfg.backbone_checkpoint = checkpoint
-    cfg.model.backbone.update(freezing(checkpoint))
+    cfg.model.backbone.update(freezing(checkpoint, cfg.get('freeze_backbone', True)))
 
 
 # Variables at the top of a config that other settings were computed from when it was read.

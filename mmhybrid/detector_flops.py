@@ -91,10 +91,15 @@ def flops_table(counts: DetectorCounts, name: str) -> tuple[str, Table, str]:
 def _load(path: str) -> Config:
     from mmengine.config import Config
 
+    from mmhybrid import config_bases
+
     if not Path(path).is_file():
         raise InputError(f'There is no config {path}; give the path of a .py file, e.g. one under configs/.')
+    config_bases.install()
     try:
         cfg = Config.fromfile(path)
+    except InputError:
+        raise
     except ImportError as error:
         raise InputError(f'{path} imports what is not found ({error}); put its folder on PYTHONPATH.') from error
     except Exception as error:  # a config is code

@@ -11,8 +11,13 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from mmdet.models.backbones import Res2Net, ResNeSt, ResNet, ResNetV1d, ResNeXt
 from mmdet.models.necks import FPN, ChannelMapper
+from mmengine.config import Config
 from torch import nn
 
+from mmhybrid import backbones
+from mmhybrid.checkpoints import loading
+from mmhybrid.checkpoints.backbone_files import check_backbone
+from mmhybrid.checkpoints.fitting import is_ours
 from mmhybrid.errors import InputError
 from mmhybrid.origins import named
 
@@ -104,6 +109,38 @@ def _out_channels(backbone: Any) -> tuple[int, ...] | None:
         return tuple(backbone.base_channels * 2**i * expansion for i in sorted(set(backbone.out_indices)))
     channels = getattr(backbone, 'out_channels', None)
     return channels if isinstance(channels, tuple) else None
+
+
+def check_backbone_weights(cfg: Config) -> None:
+    """Compare a backbone of this package with the file that it is to begin with, before data and model are made.
+
+    The file is the ``checkpoint`` of ``model.backbone.init_cfg``, which ``backbone_checkpoint=FILE`` stands for. What
+    cannot be made or compared so is left to the run.
+
+    Raises:
+        InputError: If the file is missing or damaged, or has another backbone's weights.
+    """
+    options = (cfg.get('model') or {}).get('backbone') or {}
+    init_cfg = options.get('init_cfg') or {}
+    kind = options.get('type')
+    kind = getattr(backbones, kind.rpartition('.')[2], None) if isinstance(kind, str) else kind
+    if not isinstance(kind, type) or not is_ours(kind) or not isinstance(init_cfg, dict):
+        return
+    file = init_cfg.get('checkpoint')
+    pretrained = str(init_cfg.get('type')).rpartition('.')[2] in ('Pretrained', 'PretrainedInit')
+    if not pretrained or init_cfg.get('prefix') or not isinstance(file, str) or '://' in file:
+        return
+    try:
+        with torch.device('meta'):
+            made = kind(**{key: value for key, value in options.items() if key not in ('type', 'init_cfg')})
+    except Exception:  # is told where the model is made
+        return
+    hooks = [hook for hook in cfg.get('custom_hooks') or () if str(hook.get('type')).endswith('LoadedWeightsHook')]
+    allowed = hooks[0].get('allow_missing') if hooks else None
+    holder = nn.Module()
+    holder.backbone = made
+    loading.tolerate(holder, ('',) if allowed is True else tuple(allowed or ()))
+    check_backbone(made, file)
 
 
 def name_unreadable_images() -> None:

@@ -23,7 +23,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
-from mmhybrid import mistakes
+from mmhybrid import config_bases, mistakes
 from mmhybrid.checkpoints import roads
 from mmhybrid.checkpoints.reading import glance
 from mmhybrid.config_options import OptionsAction, apply_options, datasets
@@ -52,6 +52,15 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and results go (default: work_dirs/CONFIG)')
+    add_config_options(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torchrun sets the environment variable; torch.distributed.launch passes the option.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every tool has that reads a config: ``--cfg-options``, ``--allow-missing`` and ``--debug``."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -67,16 +76,12 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
         metavar='NAME',
         help='weights that a checkpoint need not have, by the beginnings of their names, or all of them',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument(
         '--debug',
         nargs=0,
         action=_Debug,
         help=f'show the traceback of a mistake, too, as {mistakes.DEBUG}=1 in the environment does',
     )
-    # torchrun sets the environment variable; torch.distributed.launch passes the option.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -90,6 +95,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise InputError(f'There is no config {args.config}; give the path of a .py file, e.g. one under configs/.')
+    config_bases.install()
     cfg = Config.fromfile(args.config)
     apply_options(cfg, args.cfg_options, args.config)
     add_guards(cfg, args.allow_missing, getattr(args, 'on_nonfinite', None))

@@ -27,6 +27,26 @@ def config_path(name: str) -> Path:
     return folder / f'{stem}.py'
 
 
+def base_config(name: str) -> Path:
+    """Path of what ``_base_ = 'mmhybrid::NAME'`` stands for: a config, or a part of one below ``_base_``.
+
+    Args:
+        name: As in the folder of configs, e.g. ``'retinanet_dsnet50_fpn_1x.py'`` or ``'_base_/runtime.py'``.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    folder = _configs()
+    if '/' not in name:
+        return config_path(name)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.py'))
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=3)
+        hint = f'did you mean {" or ".join(close)}?' if close else f'{folder} holds all of them.'
+        raise InputError(f'There is no config mmhybrid::{name}; {hint}')
+    return folder / name
+
+
 def _configs() -> Path:
     for folder in (_PACKAGE / 'configs', _PACKAGE.parent / 'configs'):
         if (folder / '_base_' / 'runtime.py').is_file():

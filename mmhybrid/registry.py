@@ -12,7 +12,7 @@ _stack.require()
 
 from mmengine.registry import MODELS  # noqa: E402
 
-from mmhybrid import backbones, engine, evaluation  # noqa: E402, F401
+from mmhybrid import backbones, config_bases, engine, evaluation  # noqa: E402, F401
 from mmhybrid.layers import (  # noqa: E402
     GlobalContext,
     SqueezeAggregatedExcite,
@@ -22,6 +22,12 @@ from mmhybrid.layers import (  # noqa: E402
     TiedSE,
 )
 
+# Configs may inherit from this package.
+config_bases.install()
+# MMEngine looks into its root registry last: what MMPretrain or MMSegmentation call by such a name stays theirs, the
+# rest is found from their configs, too. In MMDetection's own registry each class has registered itself.
+for name in backbones.__all__:
+    MODELS.register_module(module=getattr(backbones, name))
 # The layers know only torch, so they are registered here. mmcv looks them up in mmengine's root registry.
 MODELS.register_module('TiedBlockConv', module=TiedBlockConv2d)
 # Plug-in layers: `plugins=[dict(cfg=dict(type='TiedSE', ...), position='after_conv3')]` in any ResNet.

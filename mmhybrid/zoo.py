@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from mmhybrid.errors import InputError
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from torch import nn
 
 
@@ -177,11 +179,13 @@ def backbone_config(name: str) -> dict[str, Any]:
     return dict(type=variant.type, **options)
 
 
-def create_backbone(name: str, **overrides: Any) -> nn.Module:
+def create_backbone(name: str, checkpoint: str | PathLike | None = None, **overrides: Any) -> nn.Module:
     """Make a variant as an ``nn.Module``, initialised, in training mode.
 
     Args:
         name: One of :func:`list_backbones`.
+        checkpoint: Weights to begin with, a path or a URL: a backbone's file, .safetensors or .pth, or the checkpoint
+            of a classifier or a detector with this backbone. One sentence in the log tells what was loaded.
         **overrides: Arguments of its class that differ, e.g. ``out_indices=(1, 2, 3)``. Batch norms learn their
             statistics unless ``norm_eval=True`` is given, which is MMDetection's default for pretrained weights.
 
@@ -189,7 +193,7 @@ def create_backbone(name: str, **overrides: Any) -> nn.Module:
         A module that maps (N, 3, H, W) to a tuple of feature maps, with ``out_channels`` and ``out_strides``.
 
     Raises:
-        InputError: If there is no such variant.
+        InputError: If there is no such variant, or if the weights are another's: with the first tensor that differs.
         ImportError: If MMDetection is not installed.
         TypeError, ValueError: If an override is unknown or cannot apply.
     """
@@ -200,6 +204,10 @@ def create_backbone(name: str, **overrides: Any) -> nn.Module:
     with _quiet():
         backbone = getattr(backbones, config.pop('type'))(**config)
         backbone.init_weights()
+    if checkpoint is not None:
+        from mmhybrid.checkpoints.backbone_files import load_backbone
+
+        load_backbone(backbone, checkpoint)
     return backbone
 
 
@@ -208,7 +216,7 @@ def detector_parts(name: str, checkpoint: str | None = None) -> dict[str, Any]:
 
     Args:
         name: One of :func:`list_backbones`.
-        checkpoint: ImageNet weights of the backbone, a path or a URL. With them, stage 1 and the batch norms are
+        checkpoint: Weights of the backbone, as of :func:`create_backbone`. With them, stage 1 and the batch norms are
             frozen, as the papers trained; with None, nothing is, since frozen random layers would ruin a run.
 
     Returns:
@@ -224,11 +232,11 @@ def detector_parts(name: str, checkpoint: str | None = None) -> dict[str, Any]:
     )
 
 
-def freezing(checkpoint: str | None) -> dict[str, Any]:
-    """Arguments of a backbone that follow from whether it starts from a checkpoint."""
+def freezing(checkpoint: str | None, freeze: bool = True) -> dict[str, Any]:
+    """Arguments of a backbone that follow from whether it starts from a checkpoint, and is to be frozen then."""
     return dict(
-        frozen_stages=1 if checkpoint else -1,
-        norm_eval=bool(checkpoint),
+        frozen_stages=1 if checkpoint and freeze else -1,
+        norm_eval=bool(checkpoint and freeze),
         init_cfg=dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None,
     )
 
@@ -251,9 +259,13 @@ def _plain(plugin: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _quiet():
     """Without the line that MMEngine logs for each parameter it initialises."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    from mmengine.logging import MMLogger
+
+    # Not logging.disable(): what MMEngine's logger then remembers of a level outlasts it.
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(before)
+        logger.setLevel(before)

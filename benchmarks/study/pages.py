@@ -143,9 +143,9 @@ def _results(size: str, document: Document | None) -> str:
         'log(AP / baseline\'s AP). AP is the mean over all seeds of a model; a difference is over those that the '
         'baseline has too.',
         '**Box AP in %, mean over seeds**',
-        _means(document),
+        means(document),
         '**Difference in box AP, in points**',
-        _differences(document, 'strata', 'strata'),
+        differences(document, 'strata', 'strata'),
         'An asterisk marks p < 0.05 after Holm\'s adjustment for the strata of one model.',
         '**Recall at IoU .5 in %, by the hidden share h of each instance, and differences in points**',
         _recalls(document, 'recall50'),
@@ -183,7 +183,8 @@ def _facts(model: Document) -> list[str]:
     return [f'{model["parameters"]:,}', str(len(model['seeds'])), f'{100 * model["mean"]["ap"][0]:.1f}']
 
 
-def _means(document: Document) -> str:
+def means(document: Document) -> str:
+    """Table of the mean AP of each model, over all images and in each stratum."""
     models = list(document['models'].values())
     names = [('all', sum(row['images'] for row in document['strata'])),
              *((row['name'], row['images']) for row in document['strata'])]  # fmt: skip
@@ -194,7 +195,8 @@ def _means(document: Document) -> str:
     return table(['stratum', 'images', *(model['title'] for model in models)], rows)
 
 
-def _differences(document: Document, names: str, key: str) -> str:
+def differences(document: Document, names: str, key: str) -> str:
+    """Table of each model's differences, one row for each of ``document[names]``."""
     models = _others(document)
     rows = [
         [row['name'], *(change(model['against'][key][i]) + _mark(model['against'][key][i]) for model in models)]

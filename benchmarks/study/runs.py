@@ -152,10 +152,10 @@ def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any
     checkpoint = work / f'epoch_{s.epochs}.pth'
     if not checkpoint.exists():
         # --resume: an interrupted run goes on where it was.
-        _call([tools / 'train.py', config, '--resume', *options, *(['--amp'] if s.amp else [])], work, 'train', threads)
+        call([tools / 'train.py', config, '--resume', *options, *(['--amp'] if s.amp else [])], work, 'train', threads)
     trained = time.perf_counter()
     test = [tools / 'test.py', config, checkpoint, '--json-prefix', work / 'val', *options]
-    _call(test, work, 'test', threads)
+    call(test, work, 'test', threads)
     tested = time.perf_counter()
     kept, num_detections = keep(work / 'val.bbox.json')
     made = dict(
@@ -170,9 +170,7 @@ def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any
         losses=list(_losses(work)),
         overall=_overall(work),
         detections=num_detections,
-        hardware=_hardware(threads),
-        versions={name: _version(name) for name in ('torch', 'mmengine', 'mmcv', 'mmdet')},
-        commit=_commit(),
+        **made_with(threads),
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DETECTIONS).write_bytes(kept)
@@ -204,7 +202,12 @@ def keep(results: Path) -> tuple[bytes, int]:
     return gzip.compress(text.encode(), 9, mtime=0), len(rows)
 
 
-def _call(command: Sequence[str | Path], work: Path, name: str, threads: int) -> None:
+def call(command: Sequence[str | Path], work: Path, name: str, threads: int) -> None:
+    """Run a Python command, whose output is added to ``work/NAME.log``.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails; its output is the log's path.
+    """
     log = work / f'{name}.log'
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'PYTHONPATH': str(plan.REPO)}
     with log.open('a') as out:
@@ -243,6 +246,12 @@ def _overall(work: Path) -> dict[str, float]:
     *_, newest = _rows(work.glob('*/*.json'))
     wanted = ('coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP', 'coco/segm_mAP_50')
     return {key: newest[key] for key in wanted}
+
+
+def made_with(threads: int) -> dict[str, Any]:
+    """Hardware, versions and commit of a run that this process begins."""
+    versions = {name: _version(name) for name in ('torch', 'mmengine', 'mmcv', 'mmdet')}
+    return dict(hardware=_hardware(threads), versions=versions, commit=_commit())
 
 
 def _hardware(threads: int) -> str:

@@ -2,12 +2,14 @@
 
 MMEngine loads whatever fits and lists the rest in one line, however long; a model without weights then trains or is
 tested like any other. Here each loading is told in one sentence, and noted, so that
-:class:`~mmhybrid.engine.loaded_weights.LoadedWeightsHook` can refuse what does not fit.
+:class:`~mmhybrid.engine.loaded_weights.LoadedWeightsHook` can refuse what does not fit. A backbone finds its weights in
+whatever layout, and one of this package refuses another's (:mod:`mmhybrid.checkpoints.fitting`).
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,11 +18,16 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
+from mmhybrid.checkpoints.fitting import Fitted, fit
+
 _MMENGINES_LOADER = mmengine_checkpoint.load_state_dict
 # The beginning of MMEngine's list of names, in place of which there is a sentence here.
 _LIST = 'The model and loaded state dict do not match'
 _SHOWN = 3
 _PREFIX_DEPTH = 3
+# MMEngine hands on this attribute of a state dict, a dict of modules' names, and nothing else of a file. No module can
+# be called so.
+_ATTRIBUTE, _ORIGIN = '_metadata', 'mmhybrid: origin'
 
 Shape = tuple[int, ...]
 
@@ -36,6 +43,8 @@ class Loading:
         misshapen: Those that have another shape there: there and here.
         unknown: Names that only the weights have.
         hint: What would make more of them fit, a phrase, or ''.
+        notes: What else is to be said, as phrases.
+        anew: Names of those that are to begin anew, and of which that was told.
     """
 
     module: str
@@ -44,6 +53,8 @@ class Loading:
     misshapen: Mapping[str, tuple[Shape, Shape]]
     unknown: tuple[str, ...]
     hint: str
+    notes: tuple[str, ...] = ()
+    anew: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         whole = len(self.loaded) + len(self.missing) + len(self.misshapen)
@@ -54,10 +65,11 @@ class Loading:
             parts.append(f'of another shape: {shortened(shapes(self.misshapen))}')
         if self.unknown:
             parts.append(f'not in the model: {shortened(self.unknown)}')
-        return '; '.join([*parts, *filter(None, [self.hint])]) + '.'
+        return '; '.join([*parts, *self.notes, *filter(None, [self.hint])]) + '.'
 
 
 _LOADINGS: WeakKeyDictionary[nn.Module, list[Loading]] = WeakKeyDictionary()
+_TOLERATED: WeakKeyDictionary[nn.Module, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def install() -> None:
@@ -70,10 +82,13 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
     """MMEngine's function of this name; says in one sentence what was loaded, and notes it for :func:`loadings`.
 
     Raises:
+        InputError: If a backbone of this package is given another one's weights.
         RuntimeError: If ``strict`` and not everything fits, as MMEngine does in the first process.
     """
     while is_model_wrapper(module) or isinstance(module, BaseTTAModel):
         module = module.module  # as MMEngine does, whose names are those within
+    given = fitted(module, state_dict)
+    state_dict = given.state
     tensors = _tensors(module)
     before = {name: _version(tensor) for name, tensor in tensors.items()}
     try:
@@ -82,10 +97,44 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
         if not str(error).startswith(_LIST):
             raise
         raise RuntimeError(str(_loading(module, tensors, before, state_dict))) from None
-    made = _loading(module, tensors, before, state_dict)
+    made = replace(_loading(module, tensors, before, state_dict), notes=given.notes, anew=given.anew)
     _LOADINGS.setdefault(module, []).append(made)
     partly = made.missing or made.misshapen
     print_log(f'Weights of {made}', logger='current', level=logging.WARNING if partly else logging.INFO)
+
+
+def fitted(module: nn.Module, state_dict: Mapping[str, Any]) -> Fitted:
+    """Weights as a module is to be given them, see :func:`mmhybrid.checkpoints.fitting.fit`.
+
+    Raises:
+        InputError: If a backbone of this package is given another one's weights.
+    """
+    file, facts = origin(state_dict)
+    return fit(module, state_dict, file, facts, _TOLERATED.get(module, ()))
+
+
+def with_origin(state_dict: Mapping[str, Any], file: str, facts: Mapping[str, Any] | None) -> OrderedDict[str, Any]:
+    """A state dict that knows, on its way through MMEngine, its file's name and what the file tells of itself."""
+    ordered = OrderedDict(state_dict)
+    versions = getattr(state_dict, _ATTRIBUTE, None) or {}
+    setattr(ordered, _ATTRIBUTE, OrderedDict(versions, **{_ORIGIN: dict(file=file, facts=facts or {})}))
+    return ordered
+
+
+def origin(state_dict: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The file and the facts of :func:`with_origin`, or nothing."""
+    told = (getattr(state_dict, _ATTRIBUTE, None) or {}).get(_ORIGIN) or {}
+    return told.get('file', ''), told.get('facts') or {}
+
+
+def tolerate(model: nn.Module, beginnings: Sequence[str]) -> None:
+    """Let weights of a model's parts lack, or have in another shape, what these beginnings of names in it name."""
+    for part, module in model.named_modules():
+        path = f'{part}.' if part else ''
+        whole = [''] if any(path.startswith(beginning) for beginning in beginnings) else []
+        inner = [beginning[len(path) :] for beginning in beginnings if beginning.startswith(path)]
+        if whole or inner:
+            _TOLERATED[module] = tuple(whole or inner)
 
 
 def loadings(model: nn.Module) -> Iterator[tuple[str, Loading]]:

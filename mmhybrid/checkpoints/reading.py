@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from mmhybrid.checkpoints import tensor_files
 from mmhybrid.checkpoints.integrity import damage
 from mmhybrid.checkpoints.safe import only_data
 from mmhybrid.errors import InputError
@@ -28,6 +29,8 @@ _GLOBAL = re.compile(r'GLOBAL (\S+) (?:was not|whose module)|Unsupported class (
 
 def read(file: str | Path | BinaryIO, map_location: MapLocation = 'cpu', mmap: bool = False) -> Any:
     """Read what ``torch.save`` or a training run of MMEngine wrote, without running anything that the file brings.
+
+    A ``.safetensors`` file is read, too, as a dict with its tensors under 'state_dict' and its texts under 'meta'.
 
     The file is first compared with its checksums (:func:`~mmhybrid.checkpoints.integrity.damage`). There is no
     fallback: what is refused stays refused. Besides tensors and plain data, the log histories, NumPy arrays and NumPy
@@ -51,6 +54,8 @@ def read(file: str | Path | BinaryIO, map_location: MapLocation = 'cpu', mmap: b
         if not source.exists():
             raise InputError(f'There is no checkpoint {source} (from {Path.cwd()}); give the path of a .pth file.')
     try:
+        if tensors := _tensor_file(source):
+            return _tensors(tensors, name, map_location)
         reason = damage(source)
     except OSError as error:
         raise InputError(f'{name} cannot be read ({error.strerror}); see to it, or give another.') from error
@@ -76,11 +81,40 @@ def read(file: str | Path | BinaryIO, map_location: MapLocation = 'cpu', mmap: b
         raise InputError(f'{name} is not read, because it is damaged ({reason}): {_ANOTHER}.') from error
 
 
+def _tensor_file(source: Path | BinaryIO) -> bytes | None:
+    """The bytes of a file that is, or is called, of the ``safetensors`` format; None for another."""
+    if isinstance(source, Path):
+        if not source.is_file():
+            return None
+        with source.open('rb') as opened:
+            return opened.read() if source.suffix == tensor_files.SUFFIX or _begins(opened) else None
+    return source.read() if _begins(source) else None
+
+
+def _begins(file: BinaryIO) -> bool:
+    file.seek(0)
+    start = file.read(9)
+    file.seek(0)
+    return tensor_files.looks_like(start)
+
+
+def _tensors(data: bytes, name: str, map_location: MapLocation) -> dict[str, Any]:
+    try:
+        content = tensor_files.parse(data)
+    except tensor_files.TensorFileError as error:
+        raise InputError(f'{name} is not read, because it {error}: {_ANOTHER}.') from None
+    if isinstance(map_location, str | torch.device) and str(map_location) != 'cpu':
+        content['state_dict'] = {key: value.to(map_location) for key, value in content['state_dict'].items()}
+    return content
+
+
 def glance(path: Path) -> Any:
     """What :func:`read` gives, with tensors that are not read and nothing compared with its checksum.
 
     For what a checkpoint tells of itself, in a moment. What is wrong with the file is any exception.
     """
+    if path.suffix == tensor_files.SUFFIX:
+        return read(path)
     options = {'mmap': True} if zipfile.is_zipfile(path) and torch.__version__ >= (2, 1) else {}
     with only_data():
         return torch.load(path, map_location='cpu', weights_only=True, **options)

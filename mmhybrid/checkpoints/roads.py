@@ -28,7 +28,7 @@ from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from mmhybrid.checkpoints import loading
+from mmhybrid.checkpoints import cards, loading
 from mmhybrid.checkpoints.reading import MapLocation, read
 from mmhybrid.errors import InputError
 
@@ -175,6 +175,10 @@ def _without_programs(checkpoint: Any, name: str) -> Mapping[str, Any]:
     for part in (meta, runtime_info):
         for key in ('config', 'cfg'):
             (part or {}).pop(key, None)
+    facts = cards.facts(checkpoint, None if '://' in name else Path(name).expanduser())
+    if state_dict is None:
+        return loading.with_origin(checkpoint, name, facts)
+    checkpoint['state_dict'] = loading.with_origin(state_dict, name, facts)
     return checkpoint
 
 

@@ -42,6 +42,10 @@ class LoadedWeightsHook(Hook):
         self._allowed = ('',) if allow_missing is True else tuple(allow_missing or ())
         self._is_trained = False
 
+    def before_run(self, runner: Runner) -> None:
+        """Let backbones know, before they load their weights, what these may lack."""
+        loading.tolerate(unwrapped(runner.model), self._allowed)
+
     def before_train(self, runner: Runner) -> None:
         """Look at what the training begins with."""
         model = unwrapped(runner.model)
@@ -62,9 +66,16 @@ class LoadedWeightsHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Look at what is tested."""
-        model = unwrapped(runner.model)
         if not self._is_trained:
-            self._refuse(model, self._left(model), 'test')
+            self.check(unwrapped(runner.model))
+
+    def check(self, model: nn.Module) -> None:
+        """Look at a model that is to detect, with or without a runner.
+
+        Raises:
+            InputError: If some of the weights that were to be loaded into it are missing or have another shape.
+        """
+        self._refuse(model, self._left(model), 'test')
 
     def after_train(self, runner: Runner) -> None:
         """Note that what began anew was learned."""
@@ -76,7 +87,7 @@ class LoadedWeightsHook(Hook):
         for part, made in loading.loadings(model):
             for name in (*made.missing, *made.misshapen):
                 whole = f'{part}.{name}' if part else name
-                if whole not in loaded and not whole.startswith(self._allowed or ('\0',)):
+                if name not in made.anew and whole not in loaded and not whole.startswith(self._allowed or ('\0',)):
                     left[whole] = made.misshapen[name] if name in made.misshapen else (None, tuple(here[whole].shape))
         return left
 

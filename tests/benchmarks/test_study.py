@@ -98,7 +98,7 @@ def test_an_interrupted_run_goes_on_where_it_was(trained, tmp_path, monkeypatch)
             keys = ('coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP', 'coco/segm_mAP_50')
             (work / 'then' / 'then.json').write_text(json.dumps(dict.fromkeys(keys, 0.25)))
 
-    monkeypatch.setattr(runs, '_call', call)
+    monkeypatch.setattr(runs, 'call', call)
     work.mkdir(parents=True)
     if trained:
         torch.save({'state_dict': weights}, checkpoint)

@@ -1,0 +1,106 @@
+"""ONNX files in onnxruntime against MMDetection's own detection, at sizes other than the traced one."""
+
+import json
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+
+from mmhybrid.errors import InputError
+from mmhybrid.exporting.parts import Part
+
+from .models import CONFIGS, build
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+
+from mmhybrid.exporting.checking import compare, generated_image  # noqa: E402
+from mmhybrid.exporting.onnx_file import to_onnx  # noqa: E402
+
+SIZES = ((128, 160), (200, 121), (64, 64))
+
+
+def export(part, opset=17):
+    image = torch.from_numpy(generated_image(*SIZES[0], 0).transpose(2, 0, 1)[None]).float()
+    return to_onnx(part, image, opset, ['a', 'b', 'c'])
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_whole_detector_gives_what_mmdetection_gives(name):
+    part = Part(build(name), 'detector').eval()
+    file = export(part, 16 if name == 'mask_rcnn' else 17)
+    for seed, size in enumerate(SIZES):
+        difference = compare(part, file, generated_image(*size, seed))
+        assert difference.is_small, difference
+        assert difference.compared >= 10
+        assert difference.box < 1e-2 and difference.score < 1e-4
+    assert ('masks' in [out.name for out in onnx.load_from_string(file).graph.output]) == ('mask' in name)
+
+
+def test_where_nothing_is_detected_nothing_comes_out():
+    part = Part(build('mask_rcnn', score_thr=0.999999), 'detector').eval()
+    difference = compare(part, export(part), generated_image(*SIZES[1], 1))
+    assert (difference.compared, difference.unmatched, difference.is_small) == (0, 0, True)
+
+
+def test_boxes_of_all_classes_suppress_each_other_where_the_config_says_so():
+    part = Part(build('faster_rcnn', nms=dict(type='nms', iou_threshold=0.4, class_agnostic=True)), 'detector').eval()
+    file = export(part)
+    agnostic = compare(part, file, generated_image(*SIZES[1], 1))
+    assert agnostic.is_small, agnostic
+    apart = Part(build('faster_rcnn', nms=dict(type='nms', iou_threshold=0.4)), 'detector').eval()
+    assert not compare(apart, file, generated_image(*SIZES[1], 1)).is_small
+
+
+@pytest.mark.parametrize(('what', 'by'), [('roi_head.bbox_head.fc_reg', 0.1), ('roi_head.mask_head.conv_logits', 0.5)])
+def test_a_file_of_other_weights_differs(what, by):
+    part = Part(build('mask_rcnn'), 'detector').eval()
+    file = export(part)
+    with torch.no_grad():
+        part.detector.get_submodule(what).bias.add_(by)
+    assert not compare(part, file, generated_image(*SIZES[1], 1)).is_small
+
+
+@pytest.mark.parametrize(('name', 'maps'), [('neck', 5), ('backbone', 4)])
+def test_features_of_any_detector(name, maps):
+    part = Part(build('retinanet'), name).eval()
+    file = export(part)
+    difference = compare(part, file, generated_image(*SIZES[1], 1))
+    assert difference.is_small and difference.compared == maps
+    with torch.no_grad():
+        part.detector.backbone.conv1.weight.mul_(1.1)
+    assert not compare(part, file, generated_image(*SIZES[1], 1)).is_small
+
+
+def test_a_file_tells_its_classes_and_what_it_takes():
+    meta = {
+        p.key: p.value for p in onnx.load_from_string(export(Part(build('retinanet'), 'neck').eval())).metadata_props
+    }
+    assert json.loads(meta['classes']) == ['a', 'b', 'c']
+    assert meta['image'].startswith('BGR, 0 to 255')
+    assert meta['part'] == 'neck'
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'what'),
+    [
+        ('faster_rcnn', dict(test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms', iou_threshold=0.5)))), 'soft_nms'),
+        ('mask_rcnn', dict(roi_head=dict(mask_head=dict(type='CoarseMaskHead', downsample_factor=2))), 'Its mask head'),
+        ('retinanet', dict(bbox_head=dict(type='RetinaSepBNHead', num_ins=5)), 'RetinaSepBNHead'),
+    ],
+)
+def test_what_is_not_written_here_is_refused(name, change, what):
+    cfg = ConfigDict(CONFIGS[name]).copy()
+    merged = merge(cfg.to_dict(), change)
+    if what == 'soft_nms':
+        merged['test_cfg']['rcnn']['nms'] = change['test_cfg']['rcnn']['nms']
+    with pytest.raises(InputError, match=rf'{what}.*cannot be exported as a whole detector: --part neck'):
+        Part(MODELS.build(ConfigDict(merged)).eval(), 'detector')
+
+
+def merge(old, new):
+    return old | {
+        key: merge(old[key], value) if isinstance(value, dict) and isinstance(old.get(key), dict) else value
+        for key, value in new.items()
+    }
