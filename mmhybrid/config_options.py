@@ -196,6 +196,7 @@ def _set_backbone_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     if not isinstance((cfg.get('model') or {}).get('backbone'), dict):
         raise InputError('--cfg-options backbone_checkpoint=FILE needs a config with a model.backbone.')
     cfg.backbone_checkpoint = checkpoint
+    cfg.model.backbone.pop('init_cfg', None)
     cfg.model.backbone.update(freezing(checkpoint, cfg.get('freeze_backbone', True)))
 
 

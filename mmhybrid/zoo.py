@@ -234,11 +234,10 @@ def detector_parts(name: str, checkpoint: str | None = None) -> dict[str, Any]:
 
 def freezing(checkpoint: str | None, freeze: bool = True) -> dict[str, Any]:
     """Arguments of a backbone that follow from whether it starts from a checkpoint, and is to be frozen then."""
-    return dict(
-        frozen_stages=1 if checkpoint and freeze else -1,
-        norm_eval=bool(checkpoint and freeze),
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None,
-    )
+    # Without one there is no init_cfg, not None: a config that inherits may give a dict then.
+    init_cfg = dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)) if checkpoint else {}
+    freeze = bool(checkpoint and freeze)
+    return dict(frozen_stages=1 if freeze else -1, norm_eval=freeze, **init_cfg)
 
 
 def _out_channels(config: Mapping[str, Any]) -> tuple[int, ...]:

@@ -289,10 +289,18 @@ def test_a_backbone_checkpoint_freezes_as_the_paper_trained(tmp_path):
     assert by_option.model.backbone == by_hand.model.backbone
 
 
-def test_an_option_that_cannot_apply_is_refused():
+def test_the_demo_freezes_nothing():
     demo = next(path for path in CONFIGS if path.name.startswith('demo_'))
+    for checkpoint in (None, 'weights.pth'):
+        backbone = load(demo, backbone_checkpoint=checkpoint).model.backbone
+        assert (backbone.frozen_stages, backbone.norm_eval) == (-1, False)
+        assert backbone.get('init_cfg') == (checkpoint and dict(type='Pretrained', checkpoint=checkpoint))
+
+
+def test_an_option_that_cannot_apply_is_refused(tmp_path):
+    (tmp_path / 'own.py').write_text("model = dict(backbone=dict(type='ResNet', depth=50))")
     with pytest.raises(InputError, match='has no backbone_checkpoint'):
-        load(demo, backbone_checkpoint='weights.pth')
+        load(tmp_path / 'own.py', backbone_checkpoint='weights.pth')
 
 
 def test_data_elsewhere_is_not_looked_for(tmp_path):

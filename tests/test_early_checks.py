@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 import mmhybrid.registry  # noqa: F401
-from mmhybrid import early_checks, result_options
+from mmhybrid import backbones, early_checks, result_options
 from mmhybrid.errors import InputError
 
 VARIABLES = {name for _, names in early_checks._LAUNCHERS.values() for name in names}
@@ -150,3 +150,50 @@ def test_predictions_are_a_pickle(tmp_path):
     result_options.set_out(str(tmp_path / 'a.pkl'))
     with pytest.raises(InputError, match=r'must end in \.pkl'):
         result_options.set_out(str(tmp_path / 'a.json'))
+
+
+ONE_STAGE = dict(depth=50, base_channels=16, base_width=8, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
+
+
+class TestBackboneWeights:
+    """Looked at before data and model are made."""
+
+    def config(self, tmp_path, kind='TiedResNet', allow=None, changes=None, init_cfg=None):
+        file = tmp_path / 'weights.pth'
+        if not file.exists():
+            torch.save(backbones.TiedResNet(**ONE_STAGE).state_dict(), file)
+        init_cfg = dict(type='Pretrained', checkpoint=str(file), **(init_cfg or {}))
+        backbone = dict(type=kind, **{**ONE_STAGE, **(changes or {})}, init_cfg=init_cfg)
+        hook = dict(type='mmdet.LoadedWeightsHook', allow_missing=allow or False)
+        return Config(dict(model=dict(backbone=backbone), custom_hooks=[hook]))
+
+    @pytest.mark.parametrize('kind', ['TiedResNet', 'mmdet.TiedResNet', backbones.TiedResNet])
+    def test_another_ones_are_refused(self, tmp_path, kind):
+        early_checks.check_backbone_weights(self.config(tmp_path, kind))
+        with pytest.raises(InputError, match=r'weights\.pth are not those .*layer1\.0\.conv1\.weight has the shape'):
+            early_checks.check_backbone_weights(self.config(tmp_path, kind, changes=dict(base_width=4)))
+
+    @pytest.mark.parametrize('allow', [True, ['backbone.layer1'], ['back']])
+    def test_but_what_may_be_missing(self, tmp_path, allow):
+        early_checks.check_backbone_weights(self.config(tmp_path, allow=allow, changes=dict(base_width=4)))
+
+    def test_files_that_cannot_be_read(self, tmp_path):
+        (tmp_path / 'weights.pth').write_bytes(b'')
+        with pytest.raises(InputError, match='is empty'):
+            early_checks.check_backbone_weights(self.config(tmp_path))
+
+    @pytest.mark.parametrize(
+        'options',
+        [
+            dict(kind='ResNet', changes=dict(base_width=4)),
+            dict(changes=dict(no_option=4)),  # is told where it is made
+            dict(init_cfg=dict(prefix='net.'), changes=dict(base_width=4)),
+            dict(init_cfg=dict(checkpoint='https://host/x.pth')),
+            dict(init_cfg=dict(type='Kaiming')),
+        ],
+    )
+    def test_what_is_left_to_the_run(self, tmp_path, options):
+        cfg = self.config(tmp_path, **{key: value for key, value in options.items() if key != 'init_cfg'})
+        cfg.model.backbone.init_cfg.update(options.get('init_cfg', {}))
+        early_checks.check_backbone_weights(cfg)
+        early_checks.check_backbone_weights(Config({}))

@@ -1,11 +1,17 @@
 """The layers and backbones in MMDetection's and mmcv's own hands."""
 
+import importlib
+
+import mmdet.registry
 import pytest
 import torch
 from mmcv.cnn import ConvModule, fuse_conv_bn
 from mmengine.analysis import FlopAnalyzer
+from mmengine.registry import MODELS, DefaultScope, Registry
+from torch import nn
 
 import mmhybrid.registry  # noqa: F401
+from mmhybrid import backbones
 from mmhybrid.backbones import TiedResNet
 from mmhybrid.layers import TiedBlockConv2d
 
@@ -50,3 +56,72 @@ def test_multiply_adds_are_those_inferred_from_the_paper(base_width, multiply_ad
     backbone = TiedResNet(50, base_width=base_width).eval()
     counted = FlopAnalyzer(backbone, (torch.rand(1, 3, 224, 224),)).by_operator()['conv']
     assert counted + 2048 * 1000 == multiply_adds
+
+
+@pytest.fixture
+def elsewhere():
+    """A registry as MMPretrain's and MMSegmentation's: a child of MMEngine's, beside MMDetection's."""
+    registry = Registry('model', parent=MODELS, scope='elsewhere')
+    yield registry
+    del MODELS._children['elsewhere']
+
+
+@pytest.mark.parametrize('name', backbones.__all__)
+def test_backbones_are_known_by_plain_name_in_every_scope(elsewhere, name):
+    ours = getattr(backbones, name)
+    assert elsewhere.get(name) is elsewhere.get(f'mmdet.{name}') is elsewhere.get(f'mmengine.{name}') is ours
+    assert mmdet.registry.MODELS.get(name) is mmdet.registry.MODELS.get(f'mmdet.{name}') is ours
+    assert MODELS.get(name) is ours
+
+
+def test_what_another_library_calls_so_stays_its_own(elsewhere):
+    @elsewhere.register_module()
+    class SEResNet(nn.Module):
+        """As MMPretrain has one."""
+
+    assert elsewhere.get('SEResNet') is SEResNet
+    assert elsewhere.get('mmdet.SEResNet') is backbones.SEResNet
+    assert mmdet.registry.MODELS.get('SEResNet') is backbones.SEResNet
+
+
+def test_nothing_of_mmdetections_is_shadowed():
+    theirs = {name: kind for name, kind in mmdet.registry.MODELS.module_dict.items() if 'mmdet' in kind.__module__}
+    assert {'ResNet', 'ResNeSt', 'Res2Net', 'ResNeXt'} <= set(theirs)
+    assert not set(theirs) & {*backbones.__all__, 'TiedBlockConv', 'TiedSE'}
+    assert all(mmdet.registry.MODELS.get(name) is kind for name, kind in theirs.items())
+
+
+def test_a_model_of_another_scope_is_built_with_one(elsewhere):
+    @elsewhere.register_module()
+    class Classifier(nn.Module):
+        def __init__(self, backbone):
+            super().__init__()
+            self.backbone = elsewhere.build(backbone)
+
+    options = dict(
+        depth=50,
+        base_channels=16,
+        base_width=8,
+        plugins=[dict(cfg=dict(type='TiedSE', blocks=2), position='after_conv3')],
+    )
+    try:
+        with DefaultScope.overwrite_default_scope('elsewhere'):
+            model = elsewhere.build(dict(type='Classifier', backbone=dict(type='TiedResNet', **options)))
+    finally:
+        DefaultScope._instance_dict.clear()
+    assert isinstance(model.backbone, TiedResNet)
+    assert model.backbone(torch.randn(1, 3, 64, 64))[-1].shape == (1, 512, 2, 2)
+
+
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmseg'])
+def test_where_the_libraries_are_installed(library):
+    try:
+        importlib.import_module(f'{library}.models')
+    except Exception as error:  # also of what it needs, as torchvision beside another torch
+        pytest.skip(f'{library} cannot be imported: {error}')
+    registry = importlib.import_module(f'{library}.registry').MODELS
+    for name in backbones.__all__:
+        own = registry.module_dict.get(name)
+        assert registry.get(name) is (own or getattr(backbones, name))
+        assert registry.get(f'mmdet.{name}') is getattr(backbones, name)
+    assert isinstance(registry.build(dict(type='TiedResNet', depth=50, base_channels=16, base_width=8)), TiedResNet)

@@ -9,14 +9,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=5, by_epoch=True, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=5,
-        end=max_epochs,
-        T_max=max_epochs - 5,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(type='CosineAnnealingLR', begin=5, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
 ]
 custom_hooks = [
     *_base_.custom_hooks,

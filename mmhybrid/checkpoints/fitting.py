@@ -94,7 +94,7 @@ def first_difference(here: Mapping[str, Shape], there: Mapping[str, Shape], only
         there: Shapes in the file.
         only: Names to look at; all by default.
     """
-    names = [*here, *(name for name in there if name not in here)] if only is None else list(only)
+    names = [*here, *sorted(name for name in there if name not in here)] if only is None else list(only)
     different = [name for name in names if here.get(name) != there.get(name)]
     if not different:
         return ''
@@ -115,7 +115,7 @@ def other_variant(module: nn.Module, facts: Mapping[str, Any]) -> str:
     for option in dict.fromkeys([*there, *(o for v in VARIANTS.values() if v.type == variant.type for o in v.options)]):
         mine = getattr(module, option, None)
         value = there.get(option, default_of(type(module), option))
-        if isinstance(mine, bool | int | str) and isinstance(value, bool | int | str) and mine != value:
+        if isinstance(mine, bool | str) and isinstance(value, bool | str) and mine != value:  # numbers make shapes
             return f'{option} is {value!r} there and {mine!r} here'
     return ''
 
@@ -138,7 +138,7 @@ def _fit_ours(
     tolerated: tuple[str, ...],
 ) -> Fitted:
     there, notes = shapes(part.state), [*_told(facts), *_found(part)]
-    differing = [name for name in (*here, *there) if here.get(name) != there.get(name)]
+    differing = [name for name in (*here, *sorted(there)) if here.get(name) != there.get(name)]
     added = _added(module, [name for name in differing if name not in there], there)
     # Whole stages more are no difference: a detector may use the first three alone.
     children = {name.partition('.')[0] for name in here}
@@ -149,8 +149,8 @@ def _fit_ours(
         wrong = []
     if reason := first_difference(here, there, wrong) or other_variant(module, facts):
         raise InputError(
-            f'The weights{file}{_whose(facts)} are not those of this {type(module).__name__}: {reason}; give the weights of this '
-            'backbone, or set its options to those of the weights.'
+            f'The weights{file}{_whose(facts)} are not those of this {type(module).__name__}: {reason}; give the '
+            'weights of this backbone, or set its options to those of the weights.'
         )
     stem = [name for name in differing if _is_stem(name)]
     if not stem:

@@ -27,8 +27,8 @@ _FACTS = {
 _EXAMPLE = """example:
   mmhybrid publish work_dirs/hcgnet_a1/epoch_20.pth --to weights --data cifar10 --licence Apache-2.0
 
-The file is weights/hcgnet_a1_cifar10-HASH.safetensors, HASH the beginning of its SHA-256, and a card of facts is beside
-it, HASH.json. A config takes it as backbone_checkpoint=FILE, Python as mmhybrid.create_backbone(NAME, checkpoint=FILE)."""
+The file is weights/hcgnet_a1_cifar10-HASH.safetensors, HASH the beginning of its SHA-256, and the card of facts beside
+it ends with .json. A config takes it as backbone_checkpoint=FILE, Python as create_backbone(NAME, checkpoint=FILE)."""
 
 
 def build_parser(prog: str = 'mmhybrid publish') -> Parser:
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid publish') -> i
     if found.ema:
         print(f'weights: {found.ema} (the checkpoint has both; --ema and --no-ema choose)')
     if args.half:
-        print('weights of convolutions and linear layers are rounded to float16; loading makes them float32 again')
+        print('convolutions and linear layers are rounded to float16 (loading makes them float32); top-1 is of before')
     if found.left_out:
         print(f'left out, as no part of the backbone: {_some(found.left_out)}')
     if left_out:
@@ -127,8 +127,8 @@ def _variant(args: argparse.Namespace, found: Any) -> tuple[str, dict[str, Any]]
     fitting = publishing.fitting_variants(found, _report)
     if len(fitting) > 1:
         raise InputError(
-            f'The checkpoint does not tell its backbone, and its weights fit {", ".join(fitting)}: say which it is with '
-            '--backbone.'
+            f'The checkpoint does not tell its backbone, and its weights fit {", ".join(fitting)}: say which it is '
+            'with --backbone.'
         )
     _report(f'the checkpoint does not tell its backbone; of all known ones its weights fit {fitting[0]} alone')
     return fitting[0], {}

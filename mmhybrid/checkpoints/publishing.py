@@ -166,6 +166,8 @@ def made(variant: str, options: Mapping[str, Any]) -> nn.Module:
         InputError: If there is no such variant, or it cannot have these options.
     """
     config = {**known.backbone_config(variant), **options}
+    if isinstance(config.get('num_stages'), int):  # fewer than the default's outputs ask for
+        config.setdefault('out_indices', tuple(range(config['num_stages'])))
     try:
         with torch.device('meta'):
             return MODELS.get(config.pop('type'))(**config)
@@ -206,7 +208,7 @@ def compared(found: Found, variant: str, options: Mapping[str, Any]) -> tuple[di
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of convolutions and linear layers in float16; biases and norms, some of whose numbers are tiny, as they are.
+    """Weights of convolutions and linear layers in float16; biases and norms, whose numbers may be tiny, as they are.
 
     Raises:
         InputError: If a number is too large for it.

@@ -36,7 +36,7 @@ def parse(data: bytes) -> dict[str, Any]:
     """
     library = _library()
     try:
-        state = library.load(data)
+        state = dict(sorted(library.load(data).items()))  # in the file the order is the sizes of the types
         length = int.from_bytes(data[:_LENGTH], 'little')
         texts = dict(json.loads(data[_LENGTH : _LENGTH + length]).get('__metadata__') or {})
     except Exception as error:  # the library's own, which tells what, and torch's for a type of number it lacks

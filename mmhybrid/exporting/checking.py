@@ -10,13 +10,16 @@ import onnxruntime
 import torch
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, nn
 
 from .parts import Part
 
 # Convolutions round differently in onnxruntime: boxes in pixels, scores, and of a mask's pixels the share.
 BOX_TOLERANCE, SCORE_TOLERANCE, MASK_TOLERANCE, FEATURE_TOLERANCE = 0.1, 1e-3, 0.01, 1e-3
+# Pixels by which two boxes may differ and be taken for the same detection, computed otherwise.
+_SAME = 5.0
+# Masks are computed on a grid of 28x28: of a smaller one in the image, a pixel says nothing.
+_SMALLEST_MASK = 28 * 28
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Difference:
         unmatched: How many detections only one of the two has, where no rounding explains it.
         box: The largest difference of a box's edge in pixels.
         score: The largest difference of scores.
-        mask: The largest share of a mask's pixels that differ, of the pixels in either; None without masks.
+        mask: The largest share of a mask's pixels that differ, of those in either, 28x28 at least; None without masks.
         features: The largest difference of features, of each map's largest value; None of a detector.
     """
 
@@ -108,14 +111,17 @@ def _inputs(detector: nn.Module, image: np.ndarray) -> tuple[Tensor, DetDataSamp
 
 def _detections(part: Part, outputs: list[Tensor], expected, size: tuple[int, int]) -> Difference:
     boxes, scores, labels = outputs[:3]
-    overlaps = bbox_overlaps(expected.bboxes, boxes)
-    overlaps = overlaps.masked_fill(expected.labels[:, None] != labels[None], -1.0)
+    # By distance and not by overlap, which boxes without an area lack.
+    apart = (expected.bboxes[:, None] - boxes[None]).abs().amax(-1)
+    apart = apart.masked_fill(expected.labels[:, None] != labels[None], torch.inf)
+    # Of boxes at one place, the one with the score.
+    order = (apart / BOX_TOLERANCE + (expected.scores[:, None] - scores[None]).abs() / SCORE_TOLERANCE).argsort(1)
     pairs, taken = [], set()
-    for i in range(len(expected)):
-        free = [j for j in overlaps[i].argsort(descending=True).tolist()[:5] if j not in taken]
-        if free and overlaps[i, free[0]] > 0.5:
-            pairs.append((i, free[0]))
-            taken.add(free[0])
+    for i, nearest in enumerate(order.tolist()):
+        j = next((j for j in nearest if j not in taken), None)
+        if j is not None and apart[i, j] <= _SAME:
+            pairs.append((i, j))
+            taken.add(j)
     rows, columns = ([pair[k] for pair in pairs] for k in (0, 1))
     alone = [*expected.scores[[i for i in range(len(expected)) if i not in set(rows)]].tolist()]
     alone += scores[[j for j in range(len(scores)) if j not in taken]].tolist()
@@ -143,7 +149,10 @@ def _edge(part: Part, scores: Tensor) -> float:
 def _mask_difference(part: Part, masks: Tensor, boxes: Tensor, expected: Tensor, size: tuple[int, int]) -> float:
     if not len(masks):
         return 0.0
-    pasted, _ = _do_paste_mask(masks[:, None], boxes, *size, skip_empty=False)
-    ours = pasted >= part.detector.roi_head.test_cfg.mask_thr_binary
-    either = (ours | expected).flatten(1).sum(1).clamp(min=1)
+    ours = torch.zeros_like(expected)
+    for i, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+        # One by one and within the box alone, as MMDetection does on a CPU: a box without an area has no other inside.
+        pasted, place = _do_paste_mask(mask[None, None], box[None], *size, skip_empty=True)
+        ours[(i, *place)] = pasted[0] >= part.detector.roi_head.test_cfg.mask_thr_binary
+    either = (ours | expected).flatten(1).sum(1).clamp(min=_SMALLEST_MASK)
     return ((ours ^ expected).flatten(1).sum(1) / either).max().item()

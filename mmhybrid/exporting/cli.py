@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid export') -> in
         if not Path(path).is_file():
             raise InputError(f'There is no {path} (from {Path.cwd()}); correct its path.')
     _stack.require()
+    with _stack.quiet():
+        import mmdet.evaluation  # noqa: F401
     for name in ('onnx', 'onnxruntime'):
         if find_spec(name) is None:
             raise InputError(f"{name} is not installed, which export needs: pip install 'mmhybrid[onnx]'.")
@@ -90,10 +92,10 @@ def _export(args: argparse.Namespace, target: Path) -> int:
     launch.check_checkpoint(args.checkpoint)
     words = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
     cfg = launch.load_config(launch.make_parser('', '').parse_args([args.config, *words]))
+    images = _images(args, checking.generated_image)
     detector = Detector(cfg, args.checkpoint, 'cpu')
     part = Part(detector.model, args.part).eval()
     start = time.monotonic()
-    images = _images(args, checking.generated_image)
     _tell(f'tracing {type(detector.model).__name__}, {args.part}')
     file = to_onnx(part, _tensor(images[0]), args.opset, detector.classes)
     _tell(f'comparing in onnxruntime ({time.monotonic() - start:.0f} s so far)')

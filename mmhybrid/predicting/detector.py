@@ -13,7 +13,6 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmhybrid.checkpoints.loading import shortened
@@ -51,7 +50,7 @@ class Detector(DetInferencer):
         with warnings.catch_warnings():
             # Of colours that are chosen at random, and of a visualizer that saves nothing by itself.
             warnings.filterwarnings('ignore', category=UserWarning)
-            super().__init__(cfg, checkpoint, device, show_progress=False)
+            super().__init__(cfg, checkpoint, device, cfg.get('default_scope') or 'mmdet', show_progress=False)
         LoadedWeightsHook(allow_missing).check(self.model)
         check_neck(self.model)
         self.classes = list(self.model.dataset_meta['classes'])
@@ -134,7 +133,6 @@ def _for_inference(cfg: Config) -> Config:
     given = cfg.get('visualizer') or {}
     kind = given.get('type') if given.get('type') not in (None, 'Visualizer') else 'DetLocalVisualizer'
     cfg.visualizer = {**given, 'type': kind, 'vis_backends': None}
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
     return cfg
 
 

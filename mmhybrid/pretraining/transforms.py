@@ -102,7 +102,8 @@ class PaddedRandomCrop(BaseTransform):
     @cache_randomness
     def corner(self, height: int, width: int) -> tuple[int, int]:
         """Draw the top and the left of the square in the padded picture."""
-        return np.random.randint(height - self.size + 1), np.random.randint(width - self.size + 1)
+        random = np.random
+        return random.randint(height - self.size + 1), random.randint(width - self.size + 1)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pad and crop ``results['img']``."""

@@ -36,17 +36,21 @@ def _set_image_size(cfg: Config, size: int) -> None:
 def _set_max_epochs(cfg: Config, epochs: int) -> None:
     old, new = cfg.max_epochs, _whole('max_epochs', epochs, 1)
     cfg.max_epochs = cfg.train_cfg.max_epochs = new
+    schedules = []
     for schedule in cfg.param_scheduler:
-        if not schedule.get('by_epoch', True):
-            continue
-        for key in ('begin', 'end', 'T_max'):
-            if isinstance(schedule.get(key), int):
-                schedule[key] = round(schedule[key] * new / old)
-        if 'milestones' in schedule:
-            schedule.milestones = [round(epoch * new / old) for epoch in schedule.milestones]
-        if 'periods' in schedule:
-            schedule.periods = cycles(schedule.periods, new)
-            schedule.restart_weights = list(schedule.restart_weights)[: len(schedule.periods)]
+        if schedule.get('by_epoch', True):
+            for key in ('begin', 'end', 'T_max'):
+                if isinstance(schedule.get(key), int):
+                    schedule[key] = round(schedule[key] * new / old)
+            if 'milestones' in schedule:
+                schedule.milestones = [round(epoch * new / old) for epoch in schedule.milestones]
+            if 'periods' in schedule:
+                schedule.periods = cycles(schedule.periods, new)
+                schedule.restart_weights = list(schedule.restart_weights)[: len(schedule.periods)]
+            if 'end' in schedule and schedule.end <= schedule.get('begin', 0):
+                continue  # a warm-up of less than half an epoch
+        schedules.append(schedule)
+    cfg.param_scheduler = schedules
 
 
 def cycles(periods: list[int], epochs: int) -> list[int]:

@@ -1,13 +1,14 @@
 """Conversion of the HCGNet authors' weights: their state dict is made here from the article, under their names."""
 
 import math
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mmhybrid.backbones.hcgnet import ARCHS, HCGNet
-from mmhybrid.checkpoints.hcgnet import convert_hcgnet
+from mmhybrid.checkpoints.hcgnet import convert_hcgnet, renamed
 from mmhybrid.errors import InputError
 
 SMALL = dict(stem='imagenet', blocks=(1, 2), growth_rates=(8, 12))
@@ -42,12 +43,11 @@ def smg(name, c_in, c_mid, c, groups, r):
     yield from conv(f'{name}.fc2', c, c // r)
 
 
-def authors_shapes(blocks, growth_rates, classes=1000):
+def authors_shapes(blocks, growth_rates, classes=1000, c=64):
     """Names and shapes of an ImageNet classifier, in the authors' order."""
     for i, (c_in, c_out) in enumerate(((3, 32), (32, 32), (32, 64))):
         yield from conv(f'features.conv{i}', c_out, c_in, 3, bias=False)
         yield from norm(f'features.norm{i}', c_out)
-    c = 64
     for b, (n, k) in enumerate(zip(blocks, growth_rates, strict=True), start=1):
         for m in range(1, n + 1):
             yield from smg(f'features.hybridblock{b}.SMG{m}', c, 4 * k, k, groups=4, r=2)
@@ -128,6 +128,25 @@ class Authors:
         return (*taps, F.relu(self.norm('features.norm5', x)))
 
 
+def detector_name(name):
+    """Name of a classifier's entry in the backbone of the authors' detector (their detection/hcgnet.py)."""
+    name = re.sub(r'^features\.conv(\d)', r'stem\1.conv', name)
+    name = re.sub(r'^features\.norm([0-2])', r'stem\1.bn1', name)
+    name = re.sub(r'^features\.norm5', 'bn1', name)
+    name = re.sub(r'^features\.hybridblock(\d)\.SMG(\d+)', lambda m: f'hybridblock{m[1]}.{int(m[2]) - 1}', name)
+    name = re.sub(r'^features\.transition(\d)', lambda m: f'transition{int(m[1]) + 1}', name)
+    return 'backbone.' + re.sub(r'(conv\w+)\.norm\.', r'\1.bn1.', name)
+
+
+def cifar_shapes(blocks, growth_rates, classes=100):
+    """Names and shapes of a classifier for CIFAR, in the authors' order."""
+    c = 2 * growth_rates[0]
+    yield from conv('features.conv0', c, 3, 3, bias=False)
+    for name, shape in authors_shapes(blocks, growth_rates, classes, c):
+        if not re.match(r'features\.(conv|norm)[0-2]', name):
+            yield name.replace('hybridblock', 'HybridBlock').replace('transition', 'Transition'), shape
+
+
 @pytest.fixture(scope='module')
 def weights():
     return authors_weights(SMALL['blocks'], SMALL['growth_rates'])
@@ -146,6 +165,35 @@ def test_names_map_one_to_one_in_order_and_shape(arch, parameters):
     assert len(converted) == len(theirs) - 2  # all but the classifier
     for mine, own in zip(converted.values(), theirs.values()):  # noqa: B905 (theirs ends with the classifier)
         assert mine is own
+
+
+@pytest.mark.parametrize('arch', ['A1', 'A2', 'A3'])
+def test_classifiers_for_cifar_have_names_with_capitals(arch):
+    shapes = dict(cifar_shapes(ARCHS[arch]['blocks'], ARCHS[arch]['growth_rates']))
+    with torch.device('meta'):
+        theirs = {name: torch.empty(shape) for name, shape in shapes.items()}
+        ours = HCGNet(arch).state_dict()
+    buffers = ('running_mean', 'running_var', 'num_batches_tracked')
+    count = sum(t.numel() for name, t in theirs.items() if not name.endswith(buffers))
+    assert count == dict(A1=1_102_651, A2=3_133_679, A3=11_363_647)[arch]  # of the authors' code
+    assert list(convert_hcgnet(dict(net=theirs, acc=97.0), arch)) == list(ours)
+
+
+def test_the_backbone_of_the_authors_detector_has_the_same_tensors(weights):
+    backbone = {detector_name(k): v for k, v in weights.items() if not k.startswith('classifier')}
+    known = ('stem0.bn1.bias', 'hybridblock2.1.conv1_1x1.bn1.weight', 'transition2.conv2_3x3.conv.weight', 'bn1.weight')
+    assert {f'backbone.{name}' for name in known} < set(backbone)
+    detector = {
+        'neck.lateral_convs.0.conv.weight': torch.zeros(1),
+        **backbone,
+        'mask_head.conv_logits.bias': torch.zeros(1),
+    }
+    converted = convert_hcgnet(dict(meta=dict(epoch=12), state_dict=detector), SMALL)
+    plain = convert_hcgnet(weights, SMALL)
+    assert list(converted) == list(plain)
+    assert all(a is b for a, b in zip(converted.values(), plain.values(), strict=True))
+    assert list(renamed({name.removeprefix('backbone.'): value for name, value in backbone.items()})) == list(plain)
+    assert renamed(dict(HCGNet(SMALL).state_dict())) is None
 
 
 def test_the_converted_weights_compute_what_the_authors_do(weights):
@@ -208,7 +256,11 @@ def _without(weights, name):
             SMALL,
             "entry 'features.hybridblock1.SMG1.fc9.bias'",
         ),
-        (lambda w: {'layer1.0.conv1.weight': torch.zeros(3)}, SMALL, "an entry 'layer1.0.conv1.weight', which no"),
+        (
+            lambda w: {'layer1.0.conv1.weight': torch.zeros(3)},
+            SMALL,
+            "an entry 'layer1.0.conv1.weight', which no model of the HCGNet authors has",
+        ),
         (lambda w: {}, SMALL, 'lacks'),
         (lambda w: {'state_dict': w, 'net': 0}, 'A1', 'not of HCGNet-A1'),
         (lambda w: {'model': w}, SMALL, 'neither a dict of tensors'),

@@ -104,8 +104,8 @@ def test_a_detectors_file_in_its_backbone(tmp_path):
     made = load(Part(), {f'module.{n}': v for n, v in Net().state_dict().items()}, tmp_path)
     assert not made.missing
     assert str(made) == (
-        "Part: 6 of 6 tensors were loaded; found under 'backbone.'; left out, as no part of a backbone: head.weight and "
-        '1 more.'
+        "Part: 6 of 6 tensors were loaded; found under 'backbone.'; left out, as no part of a backbone: head.weight "
+        'and 1 more.'
     )
 
 

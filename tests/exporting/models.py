@@ -54,12 +54,13 @@ RPN = dict(
     type='RPNHead', in_channels=16, feat_channels=16, anchor_generator=anchors([4]), bbox_coder=coder(),
     loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
 )  # fmt: skip
-RCNN = dict(score_thr=0.3, nms=dict(type='nms', iou_threshold=0.5), max_per_img=40, mask_thr_binary=0.5)
+RCNN = dict(score_thr=0.1, nms=dict(type='nms', iou_threshold=0.5), max_per_img=40, mask_thr_binary=0.5)
 TWO_STAGES = dict(
     data_preprocessor=PREPROCESSOR,
     backbone=BACKBONE,
     neck=NECK,
     rpn_head=RPN,
+    train_cfg=None,
     test_cfg=dict(
         rpn=dict(nms_pre=200, max_per_img=60, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0), rcnn=RCNN
     ),
@@ -118,7 +119,7 @@ def build(name, **test_cfg):
     with torch.no_grad():
         for part, module in model.named_modules():
             if part.endswith(('rpn_cls', 'fc_cls', 'retina_cls', 'conv_logits')):
-                module.weight.normal_(0, 2)
+                module.weight.normal_(0, 0.2 if part.endswith('retina_cls') else 2)
             elif part.endswith(('rpn_reg', 'fc_reg', 'retina_reg')):
                 module.weight.normal_(0, 0.5)
     return model.eval()

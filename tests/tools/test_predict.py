@@ -11,6 +11,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
 
 from .conftest import DEMO, small
 
@@ -73,9 +74,13 @@ def test_batches_of_patterns_and_files_beside_broken_ones(forked_tool, folder, c
     (tmp_path / 'broken.jpg').write_bytes(b'no picture')
     (tmp_path / 'empty.png').touch()
     shutil.copy(paths[0], tmp_path / 'photo.of.mine')
+    turned = Image.open(paths[0]).crop((0, 0, 128, 96))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # orientation: to be turned by 90 degrees
+    turned.save(tmp_path / 'turned.jpg', exif=exif)
     done = forked_tool(
         'predict.py', tmp_path / 'broken.jpg', f'{val[0]}/*[1-4].jpg', tmp_path / 'empty.png', paths[-1],
-        tmp_path / 'photo.of.mine', DEMO, checkpoint,
+        tmp_path / 'photo.of.mine', tmp_path / 'turned.jpg', DEMO, checkpoint,
         '--out-dir', tmp_path / 'out', '--batch-size', 3, '--no-draw', '--fuse', *ALL,
     )  # fmt: skip
     assert done.returncode == 1
@@ -85,10 +90,11 @@ def test_batches_of_patterns_and_files_beside_broken_ones(forked_tool, folder, c
     images = records(tmp_path / 'out' / 'images.json')['images']
     chosen = [path.name for path in paths if path.stem[-1] in '1234']
     assert len(chosen) == 4
-    assert [image['file_name'] for image in images] == [*chosen, paths[-1].name, 'photo.of.mine']
+    assert [image['file_name'] for image in images] == [*chosen, paths[-1].name, 'photo.of.mine', 'turned.jpg']
+    assert (images[-1]['width'], images[-1]['height']) == (96, 128)
     # The same as one at a time, but for rounding; ids are counted here and COCO's there.
     there = {image['file_name']: image['id'] for image in records(val[1])['images']}
-    for image in images:
+    for image in images[:-1]:
         name = paths[0].name if image['file_name'] == 'photo.of.mine' else image['file_name']
         a = best(tmp_path / 'out', image['id'])
         b = best(folder[1], there[name])

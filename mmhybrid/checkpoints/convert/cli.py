@@ -11,6 +11,7 @@ from mmhybrid import _stack
 from mmhybrid.arguments import Parser
 from mmhybrid.checkpoints.convert.targets import config_of, targets
 from mmhybrid.errors import InputError
+from mmhybrid.occlusion.cli import outputs
 
 _FORMATS = ('safetensors', 'pth')
 _EXAMPLE = """example:
@@ -52,6 +53,7 @@ def build_parser(prog: str = 'mmhybrid convert') -> Parser:
         help="the source's terms, for the card; may be repeated",
     )
     parser.add_argument('--data', metavar='TEXT', help='what the source was trained on, for the card, e.g. ImageNet-1k')
+    parser.add_argument('--force', action='store_true', help='overwrite a card with other facts')
     return parser
 
 
@@ -59,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """Run the command; a mistake is an ``InputError``, which ``mmhybrid.cli`` tells."""
     args = build_parser().parse_args(argv)
     if not args.source.expanduser().is_file():  # before the seconds of importing
+        first = 'download it first, and ' if ':/' in str(args.source) else ''
         raise InputError(
-            f'There is no file {args.source} (from {Path.cwd()}); give published weights, .pth or .safetensors.'
+            f'There is no file {args.source} (from {Path.cwd()}); {first}give published weights, .pth or .safetensors.'
         )
     target = _target(args)
     if not Path(args.to).is_file():
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     made = convert(args.source, args.to, _tell)
     for line in report.lines(made, args.source.name, args.licence):
         print(line)
-    written = write_backbone(made.state, target, report.card(made, args.source, args.licence, args.data))
+    written = write_backbone(made.state, target, report.card(made, args.source, args.licence, args.data), args.force)
     print(f'Wrote {written}, and its card {written.with_suffix(".json")}')
     return None
 
@@ -91,10 +94,7 @@ def _target(args: argparse.Namespace) -> Path:
         suffix = f'.{args.format or _FORMATS[0]}'
         stem = args.source.name.split('.')[0] or 'weights'
         folder, name = out, f'{Path(args.to).stem}-from-{stem}'
-    if folder.exists() and not folder.is_dir():
-        raise InputError(
-            f'--out {out}: {folder} is no folder; give a folder, or a file ending in .safetensors or .pth.'
-        )
+    outputs.check_folder(folder)
     return folder / f'{name}{suffix}'
 
 

@@ -97,14 +97,17 @@ def convert(
             f"{file} is of Caffe's form ({named.caffe}): stride on the 1x1 and BGR images, so that its weights would "
             f"compute something else in {name}; give torchvision's, or a --to CONFIG whose backbone has style='caffe'."
         )
-    progress(f'building {name}')
-    backbone = _built(config, named)
-    copied = trunk.check(backbone, config, named, name)
-    backbone.load_state_dict(copied, strict=False)
-    new = starts.start(backbone, named)
-    progress('comparing feature maps with those of the source')
-    own = {key: value.clone() for key, value in backbone.state_dict().items()}
-    deviation = trunk.deviation(backbone, trunk.reference(config, named, copied, _dtype(named)))
+    # The same source gives the same file: what of a new part starts at random does so from one seed.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        progress(f'building {name}')
+        backbone = _built(config, named)
+        copied = trunk.check(backbone, config, named, name)
+        backbone.load_state_dict(copied, strict=False)
+        new = starts.start(backbone, named)
+        progress('comparing feature maps with those of the source')
+        own = {key: value.clone() for key, value in backbone.state_dict().items()}
+        deviation = trunk.deviation(backbone, trunk.reference(config, named, copied, _dtype(named)))
     if not deviation < _EXACT and config.get('shortcut') != 'identity_dense':
         raise RuntimeError(f'The feature maps of {name} differ from those of its source by {deviation:g}.')
     changed = tuple(key for key, value in copied.items() if not torch.equal(own[key], value.to(own[key])))
@@ -124,10 +127,7 @@ def convert(
 
 
 def _built(config: Mapping[str, Any], source: Source) -> nn.Module:
-    # The same source gives the same file: what of a new part starts at random does so from one seed.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return trunk.build(copy.deepcopy(dict(config))).to(_dtype(source))
+    return trunk.build(copy.deepcopy(dict(config))).to(_dtype(source))
 
 
 def _dtype(source: Source) -> torch.dtype:

@@ -1,7 +1,8 @@
 """A published file's tensors under MMDetection's names.
 
 Torchvision, timm, mmpretrain and MMDetection call the tensors of a ResNet alike: ``layer1.0.conv1.weight``. What
-differs is renamed here: timm's and mmpretrain's deep stems, and the gates of an SE-ResNet, which MMDetection's ResNet does not have.
+differs is renamed here: timm's and mmpretrain's deep stems, mmpretrain's first projection, and the gates of an
+SE-ResNet, which MMDetection's ResNet does not have.
 """
 
 import re
@@ -21,6 +22,8 @@ GATE_PARTS = ('squeeze.weight', 'squeeze.bias', 'excite.weight', 'excite.bias')
 # mmpretrain has three modules of a convolution and a norm.
 _TIMM_STEM = re.compile(r'(?:conv1\.(\d)|(bn1))\.(.+)')
 _MMPRETRAIN_STEM = re.compile(r'stem\.([0-2])\.(conv|bn)\.(.+)')
+# Pooling before a projection is a module of its own, which mmpretrain leaves out where the stride is 1.
+_PROJECTION = re.compile(r'layer1\.0\.downsample\.(\d)\.(.+)')
 _GATE = re.compile(
     r'(layer\d\.\d+)\.(?:se\.fc([12])|se_layer\.conv([12])\.conv|attention\.(squeeze|excite))\.(weight|bias)'
 )
@@ -74,6 +77,8 @@ def read_names(content: Any, file: str) -> Source:
             'training run wrote it.'
         )
     deep = 'conv1.0.weight' in part.state
+    pooled = _dimensions(part.state, 'layer2.0.downsample.1.weight') == 4
+    unpooled = pooled and _dimensions(part.state, 'layer1.0.downsample.0.weight') == 4
     state, gates, names = {}, {}, {}
     for name, value in part.state.items():
         if match := _GATE.fullmatch(name):
@@ -83,8 +88,14 @@ def read_names(content: Any, file: str) -> Source:
             names[f'{block}.{gate}'] = part.prefix + name
         else:
             renamed = _rename_stem(name, deep)
+            if unpooled and (match := _PROJECTION.fullmatch(name)):
+                renamed = f'layer1.0.downsample.{int(match[1]) + 1}.{match[2]}'
             state[renamed], names[renamed] = value, part.prefix + name
     return Source(file, state, gates, names, part.left_out, _caffe(file, content, state), bool(part.renamed))
+
+
+def _dimensions(state: Mapping[str, Tensor], name: str) -> int:
+    return state[name].ndim if name in state else 0
 
 
 def _rename_stem(name: str, timm: bool) -> str:
@@ -116,7 +127,7 @@ def describe(source: Source) -> str:
             blocks += [0] * (stage - len(blocks))
             blocks[stage - 1] = max(blocks[stage - 1], block)
     if not blocks:
-        return 'no ResNet'
+        return 'another kind of network'
     depth = _BLOCKS.get(tuple(blocks), '')
     if depth == '34 or 50':
         depth = '50' if 'layer1.0.conv3.weight' in names else '34'

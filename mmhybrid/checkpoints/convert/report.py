@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 # The images that the weights take: those of the configs here, and of torchvision's and most of timm's ResNets.
 INPUT = 'RGB, mean (123.675, 116.28, 103.53), standard deviation (58.395, 57.12, 57.375)'
 UNSTATED = 'not stated'
+RES2NET = (
+    "The source is taken as MMDetection's Res2Net computes it. The authors', timm's and mmpretrain's pool the last "
+    'split of the very first block, too, which changes the maps by some percent.'
+)
 _SHOWN = 3
 # Arguments of a config's backbone that are about a run, not about its weights.
 _RUN = ('init_cfg', 'pretrained', 'frozen_stages', 'norm_eval', 'out_indices', 'with_cp')
@@ -39,6 +43,7 @@ def lines(made: Converted, source: str, licences: Sequence[str] = ()) -> list[st
         *table,
         '',
         equality(made),
+        *([RES2NET] if made.source.startswith('Res2Net') else []),
         f'Images: {INPUT}, as the configs here give them; see whether the source was trained so.',
         f'Licence: {licence or UNSTATED + "; look where the source comes from, and give it with --licence"}.',
     ]
@@ -87,8 +92,8 @@ def card(
         created_by=f'mmhybrid {__version__} convert',
         warm_start=dict(
             copied=len(made.copied),
-            changed=list(made.changed),
-            new={what: list(names) for what, names in made.new.items()},
+            changed=len(made.changed),
+            new={what: len(names) for what, names in made.new.items()},
             left_out=list(made.left_out),
             deviation=made.deviation,
             equality=equality(made),

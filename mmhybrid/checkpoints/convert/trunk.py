@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmdet.models.backbones.resnet import ResNet
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -48,7 +49,16 @@ def title(config: Mapping[str, Any]) -> str:
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
-    """Make a backbone with nothing frozen; it is not initialised."""
+    """Make a backbone with nothing frozen; it is not initialised.
+
+    Raises:
+        InputError: If it is no ResNet or relative of it.
+    """
+    kind = MODELS.get(config['type'])
+    if kind is None or not issubclass(kind, ResNet):
+        raise InputError(
+            f'Weights are put into ResNet and its relatives, and {config["type"]} is none of them: give another --to.'
+        )
     plain = {key: value for key, value in config.items() if key not in ('init_cfg', 'pretrained')}
     return MODELS.build(plain | dict(frozen_stages=-1, norm_eval=False))
 
