@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .parts import Part
 
 # Convolutions round differently in onnxruntime: boxes in pixels, scores, and of a mask's pixels the share.
-BOX_TOLERANCE, SCORE_TOLERANCE, MASK_TOLERANCE, FEATURE_TOLERANCE = 0.1, 1e-3, 0.01, 1e-3
+BOX_TOLERANCE, SCORE_TOLERANCE, MASK_TOLERANCE, FEATURE_TOLERANCE = 0.1, 1e-3, 0.02, 1e-3
 # Pixels by which two boxes may differ and be taken for the same detection, computed otherwise.
 _SAME = 5.0
 # Masks are computed on a grid of 28x28: of a smaller one in the image, a pixel says nothing.
