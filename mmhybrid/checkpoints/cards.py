@@ -14,11 +14,12 @@ from mmhybrid.version import __version__
 
 SCHEMA, SCHEMA_VERSION = 'mmhybrid.backbone', 1
 # In the order in which they stand in the card. `options` are the arguments of the backbone that differ from the
-# variant's own; `left_out` are tensors of the variant that the file does not have; `sha256` is the file's, without
-# which a card is no file's, and which the card within a file cannot know.
+# variant's own; `left_out` are tensors of the variant that the file does not have; `mean` and `std` of the pictures are
+# RGB, from 0 to 255; `sha256` is the file's, without which a card is no file's, and which the card within a file cannot
+# know.
 KEYS = (
-    'variant', 'type', 'options', 'stem', 'left_out', 'data', 'recipe', 'epochs', 'top1', 'ema', 'commit', 'licence',
-    'source', 'parameters', 'rounded_to', 'created_by', 'tensors_sha256', 'sha256',
+    'variant', 'type', 'options', 'stem', 'left_out', 'data', 'image_size', 'mean', 'std', 'recipe', 'epochs', 'top1',
+    'ema', 'commit', 'licence', 'source', 'parameters', 'rounded_to', 'created_by', 'tensors_sha256', 'sha256',
 )  # fmt: skip
 # What a checkpoint of tools/pretrain.py tells of itself, in its meta.
 PRETRAINING = 'mmhybrid_pretraining'

@@ -40,7 +40,8 @@ def classifier(tmp_path):
     model = Classifier()
     note = dict(
         version=1, variant='tiedresnet50', type='TiedResNet', options=dict(OPTIONS, out_indices=(0,)), stem='backbone',
-        left_out=[], data='cifar10', recipe='cifar10', epochs=2, max_epochs=3, ema=False,
+        left_out=[], data='cifar10', recipe='cifar10', epochs=2, max_epochs=3, ema=False, image_size=32,
+        mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7],
     )  # fmt: skip
     (tmp_path / 'accuracy.json').write_text(json.dumps({'1': {'top1': 30.0}, '2': {'top1': 41.25, 'top5': 90.0}}))
     save = {'state_dict': model.state_dict(), 'meta': {'epoch': 2, cards.PRETRAINING: note}}
@@ -73,8 +74,9 @@ def test_a_classifier(classifier, tmp_path, capsys, suffix):
     path, card = only(tmp_path / 'out', suffix)
     assert path.name == f'tiedresnet50_cifar10-{card["sha256"][:8]}{suffix}'
     known = dict(
-        variant='tiedresnet50', data='cifar10', recipe='cifar10', epochs=2, top1=41.25, licence='CC0', commit=None
-    )
+        variant='tiedresnet50', data='cifar10', recipe='cifar10', epochs=2, top1=41.25, licence='CC0', commit=None,
+        image_size=32, mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7],
+    )  # fmt: skip
     assert {key: card[key] for key in known} == known
     assert card['options'] == OPTIONS
     assert card['parameters'] == sum(p.numel() for p in classifier.model.backbone.parameters())
