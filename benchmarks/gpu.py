@@ -13,7 +13,8 @@ one file, OUT/gpu/all.tar.gz or --archive (and -2, -3, ... beyond 14 MiB each), 
     tar xzf all.tar.gz -C benchmarks/results
 
 Logs, checkpoints and data sets are in WORK. DATA_ROOT has COCO's layout: annotations/instances_train2017.json,
-instances_val2017.json, train2017/, val2017/; some 80 images of each are enough.
+instances_val2017.json, train2017/, val2017/; some 80 images of each are enough. PICTURES has CIFAR-10 as pictures,
+train/CLASS/*.jpg and test/CLASS/*.jpg, to pre-train on.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     names = ', '.join(f'{step.name} ({step.seconds:.0f} s)' for step in steps.steps())
     parser.add_argument('--minutes', type=float, help='what there is (needed, but for --small: 30)')
     parser.add_argument('--data-root', type=Path, help="images in COCO's layout; without, steps that need them wait")
+    parser.add_argument('--pictures', type=Path, help='CIFAR-10 as pictures; without, steps that need them wait')
     parser.add_argument('--out', type=Path, help='folder of results (benchmarks/results; WORK/results with --small)')
     parser.add_argument('--archive', type=Path, metavar='FILE.tar.gz', help='packed results (OUT/gpu/all.tar.gz)')
     parser.add_argument('--work', type=Path, default=Path('work_dirs/gpu'), help='scratch folder (%(default)s)')
@@ -52,6 +54,8 @@ def main() -> int:
         raise InputError('--minutes N says how long the machine is there.')
     if args.data_root and not (args.data_root / 'annotations' / 'instances_train2017.json').exists():
         raise InputError(f'{args.data_root} has no annotations/instances_train2017.json.')
+    if args.pictures and not (args.pictures / 'train').is_dir():
+        raise InputError(f'{args.pictures} has no folder train of folders of classes.')
     import torch
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -63,6 +67,7 @@ def main() -> int:
         results=results,
         work=work,
         data_root=args.data_root and args.data_root.resolve(),
+        pictures=args.pictures and args.pictures.resolve(),
         device=device,
         small=args.small,
         seconds=60 * (30 if args.minutes is None else args.minutes),

@@ -24,6 +24,7 @@ class Context:
         results: Folder of results.
         work: Folder of logs, checkpoints and data sets.
         data_root: Data set in COCO's layout, or None.
+        pictures: CIFAR-10 as pictures, train/CLASS/*.jpg and test/, or None.
         device: 'cuda' or 'cpu'.
         small: Whether this is a rehearsal.
         seconds: What the step has.
@@ -32,6 +33,7 @@ class Context:
     results: Path
     work: Path
     data_root: Path | None
+    pictures: Path | None
     device: str
     small: bool
     seconds: float
@@ -51,14 +53,14 @@ class Step:
         seconds: What it takes on a GPU, measured or estimated; it is not begun with less.
         most: What it may take.
         do: Returns its result; 'failed' in it lists what was wrong, 'left' and 'not_reached' what is still to do.
-        needs_data: Whether it needs a data set.
+        needs: What of the context it cannot do without, '' for nothing.
     """
 
     name: str
     seconds: float
     most: float
     do: Callable[[Context], dict[str, Any]]
-    needs_data: bool = False
+    needs: str = ''
 
 
 class Loan:
@@ -102,8 +104,8 @@ class Loan:
         for step in steps:
             if self.status(step) == OK:
                 self.say(f'{step.name}: done before')
-            elif step.needs_data and self.context.data_root is None:
-                self.say(f'{step.name}: left out, it needs --data-root')
+            elif step.needs and getattr(self.context, step.needs) is None:
+                self.say(f'{step.name}: left out, it needs --{step.needs.replace("_", "-")}')
             elif self.left() - RESERVE < (0 if self.context.small else step.seconds):
                 self.say(f'{step.name}: left for later, needs {step.seconds:.0f} s, {self._minutes()}')
             else:

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from . import children, detectors, kept
+from . import children, detectors, kept, pretraining
 from .children import Child
 from .detectors import MAIN, Job
 from .loan import Context, Step
@@ -168,7 +168,12 @@ def _told(record: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _train(name: str, seconds: float, job: Job) -> Step:
-    return Step(name, seconds, 2 * seconds, partial(train, name, job), needs_data=True)
+    return Step(name, seconds, 2 * seconds, partial(train, name, job), needs='data_root')
+
+
+def _pretrain(backbone: str, seconds: float, most: float) -> Step:
+    name = f'pretrain_{backbone}'
+    return Step(name, seconds, most, partial(pretraining.do, name, backbone), needs='pictures')
 
 
 def _speed(section: str, seconds: float, most: float) -> Step:
@@ -189,6 +194,10 @@ def steps() -> list[Step]:
         _train('nccl', 36, Job(MAIN, 5, launcher=True)),
         *(_train(name, OTHERS_SECONDS[name], Job(config, 10, more=2, test=True)) for name, config in OTHERS.items()),
         _train('train_fp32', 31, Job(MAIN, 10, precision='fp32')),
+        # As many epochs as there is time for; what one takes is not known.
+        _pretrain('hcgnet_a1', 200, 480),
+        _pretrain('tiedresnet50_s', 150, 240),
+        _pretrain('resnet50', 150, 240),
         # 10 detectors in 3 modes: 5 s each to prepare, for which the harness takes half of its time, and 1.3 s a round.
         _speed('detectors', 350, 400),
         _speed('backbones', 220, 280),

@@ -19,7 +19,7 @@ FACTS = {'command': 'python benchmarks/gpu.py --minutes 8', 'hardware': {'device
 
 
 def context(tmp_path, seconds=600.0, **options):
-    options = dict(data_root=tmp_path, device='cuda', small=False) | options
+    options = dict(data_root=tmp_path, pictures=None, device='cuda', small=False) | options
     return loan.Context(results=tmp_path / 'results', work=tmp_path / 'work', seconds=seconds, **options)
 
 
@@ -87,7 +87,7 @@ def test_no_step_begins_that_needs_more_time_than_is_left(tmp_path):
 
 def test_without_a_data_set_the_others_are_done(tmp_path):
     day = Day()
-    given = [day.step('train', needs_data=True), day.step('study')]
+    given = [day.step('train', needs='data_root'), day.step('study')]
     _, said = day.run(tmp_path, given, data_root=None)
     assert [name for name, _ in day.done] == ['study']
     assert 'train: left out, it needs --data-root' in said
@@ -244,9 +244,21 @@ def coco(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def pictures(coco, tmp_path):
+    """Pictures of ten classes, the same ones to train on and to test with."""
+    folder = tmp_path / 'pictures'
+    for i, image in enumerate(sorted((coco / 'train2017').iterdir())):
+        (folder / 'train' / f'class{i}').mkdir(parents=True)
+        (folder / 'train' / f'class{i}' / image.name).symlink_to(image)
+    (folder / 'test').symlink_to(folder / 'train')
+    return folder
+
+
 @pytest.mark.slow
-def test_all_steps_in_small(coco, tmp_path):
-    done = gpu('--small', '--data-root', coco, '--work', tmp_path, '--archive', tmp_path / 'home.tar.gz')
+def test_all_steps_in_small(coco, pictures, tmp_path):
+    options = ['--small', '--data-root', coco, '--pictures', pictures, '--work', tmp_path]
+    done = gpu(*options, '--archive', tmp_path / 'home.tar.gz')
     results = tmp_path / 'small' / 'results'
     found = {path.stem: kept.read_json(path) for path in (results / 'gpu').glob('*.json')}
     assert done.returncode == 0, done.stdout
@@ -258,5 +270,5 @@ def test_all_steps_in_small(coco, tmp_path):
         names = set(tar.getnames())
     assert {f'gpu/{s.name}.json' for s in steps.steps()} | {'speed_small.json'} <= names
     assert 'study/trial/resnet50/seed0/run.json' in names
-    again = gpu('--small', '--data-root', coco, '--work', tmp_path)
+    again = gpu(*options)
     assert again.stdout.count('done before') == len(steps.steps())
