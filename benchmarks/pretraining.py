@@ -3,11 +3,13 @@
     python benchmarks/pretraining.py run --cifar10 data/cifar10 --jobs 2
     python benchmarks/pretraining.py left
     python benchmarks/pretraining.py analyse
+    python benchmarks/pretraining.py trials --cifar10 data/cifar10
 
 `run` pre-trains the backbone on CIFAR-10 and on crops of the detector's own training images, the same number of steps,
 and trains the detector from each and from random values, with the same iterations and seeds; it can be stopped at any
 time and goes on where it was. `left` prints which runs are done. `analyse` evaluates the finished ones by occlusion and
-writes benchmarks/results/pretraining/SIZE.json and the last section of docs/weights.md.
+writes benchmarks/results/pretraining/SIZE.json and the end of docs/weights.md. `trials` pre-trains three backbones on
+CIFAR-10 for a few epochs and keeps their curves.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from occlusion_study import table, write_json
-from pretraining_steps import arms, page
+from pretraining_steps import arms, page, trials
 from study import analysis, plan, runs
 
 from mmhybrid import _stack
@@ -47,8 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument('--jobs', type=int, default=1, help='runs at the same time (1)')
     run.add_argument('--threads', type=int, default=1, help='threads of each (1)')
     run.add_argument('--minutes', type=float, help='begin no run after so many minutes')
+    some_trials = commands.add_parser('trials', parents=[common], help='pre-train three backbones for a few epochs')
+    some_trials.add_argument('--cifar10', type=Path, metavar='DIR', required=True, help='as of run')
+    some_trials.add_argument('--names', nargs='+', choices=trials.TRIALS, default=list(trials.TRIALS), metavar='NAME')
     analyse = commands.add_parser('analyse', parents=[common], help='what follows from the finished runs')
-    analyse.add_argument('--page', type=Path, default=PAGE, help='whose last section is written')
+    analyse.add_argument('--page', type=Path, default=PAGE, help='whose end is written')
     return parser
 
 
@@ -86,8 +91,8 @@ def analyse(args: argparse.Namespace) -> None:
     pretrained = {arm: made for arm in arms.PRETRAINED if (made := arms.record(args.kept, args.size, arm))}
     document = dict(command=command, pretraining=pretrained, **found)
     write_json(args.kept / f'{args.size}.json', document)
-    page.write(document, args.page)
-    say(f'wrote {args.kept / args.size}.json and the last section of {args.page}')
+    page.write(document, trials.recorded(args.kept), args.page)
+    say(f'wrote {args.kept / args.size}.json and the end of {args.page}')
 
 
 def say(text: str) -> None:
@@ -100,6 +105,10 @@ def main() -> int:
         say(table(args.kept, args.size, args.arms, args.seeds))
     elif args.command == 'analyse':
         analyse(args)
+    elif args.command == 'trials':
+        _stack.require_or_exit()
+        for name in args.names:
+            trials.do(name, args.kept, args.work_dir, args.cifar10, say=say)
     else:
         return do_runs(args)
     return 0

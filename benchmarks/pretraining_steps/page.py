@@ -4,34 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study import pages, plan
 from study.words import WHOLE, change, count, needed, p_value
 
+from mmhybrid.occlusion.figures.style import drawing, get_theme, model_series, new_figure, settle
+
 from .arms import NOTHING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Document = Mapping[str, Any]
 
+CURVES = 'pretraining_curves.png'
 BEGIN = '<!-- From here on made by `python benchmarks/pretraining.py analyse`. -->'
 NEVER = 'Not measured yet: `python benchmarks/pretraining.py run` and `analyse` do it.'
 
 
-def write(document: Document | None, page: Path) -> None:
-    """Replace what follows the mark in the page.
+def write(document: Document | None, trials: Mapping[str, Document], page: Path) -> None:
+    """Replace what follows the mark in the page, and its figure.
 
     Args:
         document: What ``analyse`` recorded, or None if there are no numbers.
+        trials: What is kept of the trials.
         page: A file that has ``BEGIN`` in a line.
     """
+    from mmhybrid.occlusion.figures import save
+
     before, mark, _ = page.read_text(encoding='utf-8').partition(BEGIN)
     if not mark:
         raise ValueError(f'{page} lacks the line {BEGIN}')
-    page.write_text(f'{before}{BEGIN}\n\n{render(document)}\n', encoding='utf-8')
+    page.write_text(f'{before}{BEGIN}\n\n{render(document, trials)}\n', encoding='utf-8')
+    if trials:
+        (page.parent / 'images').mkdir(exist_ok=True)
+        save(curves(trials), page.parent / 'images' / CURVES)
 
 
-def render(document: Document | None) -> str:
+def render(document: Document | None, trials: Mapping[str, Document]) -> str:
     """The text behind the mark."""
+    return '\n\n'.join([_helps(document), *([_learns(trials)] if trials else [])])
+
+
+def thinned(rows: list[Any], most: int) -> list[Any]:
+    """Every n-th row, so that about ``most`` are left, and the last one."""
+    step = max(1, len(rows) // most)
+    return [*rows[:-1:step], *rows[-1:]]
+
+
+def _helps(document: Document | None) -> str:
     if document is None:
         return NEVER
     others = [each for name, each in document['models'].items() if name != NOTHING and each['against']['seeds']]
@@ -86,3 +108,47 @@ def _pretrainings(document: Document) -> str:
         ])  # fmt: skip
     head = ['', 'pictures', 'side', 'epochs', 'pictures a step', 'top-1 at the end', 'minutes', 'weights']
     return pages.table(head, rows)
+
+
+def _learns(trials: Mapping[str, Document]) -> str:
+    rows = [
+        [
+            made['title'], str(made['epochs']), f'{made["seconds"] / 60:.0f}',
+            ', '.join(f'{value:.1f}' for value in made['top1']), f'{made["top5"][-1]:.1f}',
+        ]
+        for made in trials.values()
+    ]  # fmt: skip
+    versions = sorted({f'{made["hardware"]}' for made in trials.values()})
+    head = ['CIFAR-10, 32x32, no mixup', 'epochs', 'minutes', 'top-1 by epoch, %', 'top-5 at the end, %']
+    return '\n\n'.join([
+        '## Does it learn?',
+        f'On one {" and ".join(versions)}, with other work beside it, by `python benchmarks/pretraining.py trials '
+        '--cifar10 data/cifar10`; top-1 and top-5 are of the 10,000 test pictures:',
+        pages.table(head, rows),
+        f'![Training loss and top-1](images/{CURVES})',
+        'These runs show that the road works, not how good the backbones are: the authors of HCGNet report 3.15% error '
+        '(96.85% top-1) of A1 after 1,270 epochs of all pictures. Commands and curves: '
+        '[`results/pretraining/trials`](../benchmarks/results/pretraining/trials).',
+    ])  # fmt: skip
+
+
+def curves(trials: Mapping[str, Document]) -> Figure:
+    """Training loss against the step, and top-1 against the epoch."""
+    theme = get_theme('light')
+    looks = model_series([made['title'] for made in trials.values()], theme)
+    with drawing(theme):
+        figure = new_figure(9, 3.6)
+        loss, top1 = figure.subplots(1, 2)
+        for made in trials.values():
+            look = looks[made['title']]
+            steps, values = zip(*made['losses'], strict=True)
+            loss.plot([step / steps[-1] * made['epochs'] for step in steps], values, color=look.colour, linewidth=1.2)
+            epochs = range(1, made['epochs'] + 1)
+            top1.plot(epochs, made['top1'], marker=look.marker, color=look.colour, label=made['title'])
+        loss.set_xlabel('epoch')
+        loss.set_ylabel('training loss')
+        top1.set_xlabel('epoch')
+        top1.set_ylabel('top-1, %')
+        top1.set_ylim(bottom=0)
+        top1.legend(loc='lower right')
+        return settle(figure)

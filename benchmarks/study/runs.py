@@ -167,7 +167,7 @@ def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any
         backbone=_backbone(run),
         parameters=_parameters(checkpoint),
         seconds=dict(train=round(trained - start, 1), test=round(tested - trained, 1)),
-        losses=list(_losses(work)),
+        losses=list(losses(work)),
         overall=_overall(work),
         detections=num_detections,
         **made_with(threads),
@@ -236,7 +236,7 @@ def _rows(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, path.read_text().splitlines())
 
 
-def _losses(work: Path) -> Iterator[list[float]]:
+def losses(work: Path) -> Iterator[list[float]]:
     """Iteration and training loss, as logged."""
     rows = _rows(work.glob('*/vis_data/scalars.json'))
     return ([row['step'], round(row['loss'], 4)] for row in rows if 'loss' in row)

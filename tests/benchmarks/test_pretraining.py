@@ -15,7 +15,7 @@ from mmhybrid.errors import InputError
 from tests.benchmarks.study_runs import ROOT, detection, finish
 
 import pretraining as benchmark  # isort: skip
-from pretraining_steps import arms, crops, page  # isort: skip
+from pretraining_steps import arms, crops, page, trials  # isort: skip
 from study import analysis, plan, runs  # isort: skip
 
 PAGE = ROOT / 'docs' / 'weights.md'
@@ -100,7 +100,7 @@ def test_from_kept_runs_to_the_page(tmp_path, monkeypatch, capsys):
     assert 'old' not in written
     assert '**from crops of the shapes**, 2 seeds: over all images it is **better**' in written
     assert '| from crops of the shapes | 7 | 32 | 1 | 8 | 12.5% | 1 | `w.st` |' in written
-    assert page.render(json.loads((kept / 'trial.json').read_text())) in written
+    assert page.render(json.loads((kept / 'trial.json').read_text()), {}) in written
     monkeypatch.setattr(sys, 'argv', ['pretraining.py', 'left', *options, '--seeds', '0'])
     capsys.readouterr()
     assert benchmark.main() == 0
@@ -110,7 +110,9 @@ def test_from_kept_runs_to_the_page(tmp_path, monkeypatch, capsys):
 def test_the_page_has_the_recorded_numbers():
     recorded = benchmark.KEPT / 'cpu.json'
     document = json.loads(recorded.read_text()) if recorded.exists() else None
-    assert PAGE.read_text(encoding='utf-8').partition(page.BEGIN)[2].strip() == page.render(document)
+    assert PAGE.read_text(encoding='utf-8').partition(page.BEGIN)[2].strip() == page.render(
+        document, trials.recorded(benchmark.KEPT)
+    )
     for arm in arms.PRETRAINED if document else ():
         assert document['pretraining'][arm] == arms.record(benchmark.KEPT, 'cpu', arm)
 
@@ -118,3 +120,16 @@ def test_the_page_has_the_recorded_numbers():
 def test_a_plan_of_its_own_leaves_the_study_as_it_is():
     assert runs.Run('cpu', 'resnet50', 0).of is plan.STUDY
     assert runs.Run('cpu', 'crops', 0, arms.compared()).what() == replace(arms.MODEL, title=arms.ARMS['crops'])
+
+
+def test_trials_become_a_table_and_a_figure(tmp_path):
+    made = dict(
+        title='a network', epochs=2, seconds=120.0, hardware='CPU', top1=[40.0, 50.04], top5=[90.0, 93.0],
+        losses=[[1, 2.3], [20, 1.5]],
+    )  # fmt: skip
+    text = tmp_path / 'weights.md'
+    text.write_text(f'{page.BEGIN}\n')
+    page.write(None, {'a': made}, text)
+    assert '| a network | 2 | 2 | 40.0, 50.0 | 93.0 |' in text.read_text()
+    assert Image.open(tmp_path / 'images' / page.CURVES).width > 500
+    assert page.thinned(list(range(10)), 4) == [0, 2, 4, 6, 8, 9]
