@@ -43,7 +43,7 @@ TRIALS: Mapping[str, Trial] = {
     'tiedresnet50': Trial(
         'TiedResNet-50, a quarter as wide', 'tiedresnet50', 3, {**_NARROW, 'model.backbone.base_width': 8}
     ),
-    'hcgnet_a1': Trial('HCGNet-A1, on 200 pictures of each class', 'hcgnet_a1', 5, each=200),
+    'hcgnet_a1': Trial('HCGNet-A1, on 200 pictures of each class', 'hcgnet_a1', 3, each=200),
 }
 
 
