@@ -24,12 +24,21 @@ from mmhybrid.layers import (  # noqa: E402
 
 # Configs may inherit from this package.
 config_bases.install()
-# MMEngine looks into its root registry last: what MMPretrain or MMSegmentation call by such a name stays theirs, the
-# rest is found from their configs, too. In MMDetection's own registry each class has registered itself.
+# MMEngine looks into its root registry last: what MMPretrain or MMSegmentation call by such a name stays theirs, and so
+# does what somebody registered in the root; the rest is found from their configs, too. In MMDetection's own registry,
+# from which the configs here are built, each class has registered itself.
 for name in backbones.__all__:
-    MODELS.register_module(module=getattr(backbones, name))
-# The layers know only torch, so they are registered here. mmcv looks them up in mmengine's root registry.
-MODELS.register_module('TiedBlockConv', module=TiedBlockConv2d)
-# Plug-in layers: `plugins=[dict(cfg=dict(type='TiedSE', ...), position='after_conv3')]` in any ResNet.
-for layer in (SqueezeExcite, TiedSE, SqueezeAggregatedExcite, GlobalContext, TiedGCB):
-    MODELS.register_module(module=layer)
+    if name not in MODELS.module_dict:
+        MODELS.register_module(name, module=getattr(backbones, name))
+# The layers know only torch, so they are registered here. mmcv looks them up in mmengine's root registry. Plug-ins:
+# `plugins=[dict(cfg=dict(type='TiedSE', ...), position='after_conv3')]` in any ResNet.
+_LAYERS = {'TiedBlockConv': TiedBlockConv2d} | {
+    layer.__name__: layer for layer in (SqueezeExcite, TiedSE, SqueezeAggregatedExcite, GlobalContext, TiedGCB)
+}
+for name, layer in _LAYERS.items():
+    there = MODELS.module_dict.setdefault(name, layer)
+    if there is not layer:  # the configs here would build it in place of ours
+        raise ImportError(
+            f"{there.__module__} registered another {name} in MMEngine's MODELS; give it another name, or register it "
+            'in a registry of your own, before mmhybrid.registry is imported.'
+        )

@@ -1,6 +1,8 @@
 """The layers and backbones in MMDetection's and mmcv's own hands."""
 
 import importlib
+import subprocess
+import sys
 
 import mmdet.registry
 import pytest
@@ -125,3 +127,22 @@ def test_where_the_libraries_are_installed(library):
         assert registry.get(name) is (own or getattr(backbones, name))
         assert registry.get(f'mmdet.{name}') is getattr(backbones, name)
     assert isinstance(registry.build(dict(type='TiedResNet', depth=50, base_channels=16, base_width=8)), TiedResNet)
+
+
+def test_what_others_registered_in_the_root_stays_theirs_and_layers_are_not_replaced():
+    """In a process of its own: registries are global."""
+    script = (
+        'import importlib, torch.nn as nn; from mmengine.registry import MODELS\n'
+        'class SEResNet(nn.Module): pass\n'
+        'MODELS.register_module(module=SEResNet)\n'
+        'import mmhybrid.registry, mmhybrid.backbones, mmdet.registry\n'
+        'assert MODELS.get("SEResNet") is SEResNet\n'
+        'assert mmdet.registry.MODELS.get("SEResNet") is mmhybrid.backbones.SEResNet\n'
+        'importlib.reload(mmhybrid.registry)\n'
+        'MODELS.module_dict["TiedSE"] = SEResNet\n'
+        'try:\n    importlib.reload(mmhybrid.registry)\n'
+        'except ImportError as error:\n    print(error)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "__main__ registered another TiedSE in MMEngine's MODELS" in done.stdout

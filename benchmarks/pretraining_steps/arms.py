@@ -136,6 +136,8 @@ def pretrain(
     seconds = time.perf_counter() - start
     checkpoint = work / f'epoch_{epochs}.pth'
     name, made = f'tiedresnet50_narrow_{arm}', runs.made_with(threads)
+    for old in work.glob(f'{name}-*'):  # of a run that ended before it was noted
+        old.unlink()
     words = ['-m', 'mmhybrid.cli', 'publish', checkpoint, '--to', work / f'{name}.safetensors']
     runs.call([*words, '--commit', made['commit'], '--data', f'{arm}, {count} pictures'], work, 'publish', 1)
     (weights,) = work.glob(f'{name}-*.safetensors')
