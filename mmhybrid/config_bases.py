@@ -11,8 +11,9 @@ it, and so do the tools and commands of this package.
 import functools
 from collections.abc import Callable
 
-import mmengine.hub
+import mmengine.hub.hub
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmhybrid.errors import InputError
 from mmhybrid.paths import base_config
@@ -22,12 +23,22 @@ PREFIX = 'mmhybrid::'
 _SCOPE = 'mmdet'
 
 
+class _Facts(dict):
+    """What a metafile would say of a config; MMEngine asks for its weights alone."""
+
+    def __contains__(self, key: object) -> bool:
+        raise LookupError(f'There are no published weights of {self["Config"]}: leave pretrained=True out.')
+
+
 def install() -> None:
     """Have MMEngine know the prefix in ``_base_`` and in ``mmengine.hub.get_config``. Again, it changes nothing."""
     if not hasattr(Config._get_cfg_path, '__wrapped__'):
         Config._get_cfg_path = staticmethod(_base(Config._get_cfg_path))
-    if not hasattr(mmengine.hub.get_config, '__wrapped__'):
-        mmengine.hub.get_config = mmengine.hub.hub.get_config = _config(mmengine.hub.get_config)
+    # What `get_config` calls, and not itself: a program may have imported it already.
+    for name, ours in _STEPS.items():
+        mmengines = getattr(mmengine.hub.hub, name)
+        if not hasattr(mmengines, '__wrapped__'):
+            setattr(mmengine.hub.hub, name, _step(mmengines, ours))
 
 
 def _base(mmengines: Callable) -> Callable:
@@ -40,13 +51,28 @@ def _base(mmengines: Callable) -> Callable:
     return get_path
 
 
-def _config(mmengines: Callable) -> Callable:
+def _step(mmengines: Callable, ours: Callable) -> Callable:
     @functools.wraps(mmengines)
-    def get_config(cfg_path: str, pretrained: bool = False) -> Config:
-        if not cfg_path.startswith(PREFIX):
-            return mmengines(cfg_path, pretrained)
-        if pretrained:
-            raise InputError(f'There are no published weights of {cfg_path}: leave pretrained=True out.')
-        return Config.fromfile(base_config(cfg_path.removeprefix(PREFIX)))
+    def step(first: str, *others: str):
+        return (ours if first.startswith(PREFIX) else mmengines)(first, *others)
 
-    return get_config
+    return step
+
+
+def _package_and_path(cfg_path: str) -> tuple[str, str]:
+    scope = DefaultScope.get_current_instance()
+    if scope is not None and scope.scope_name == PREFIX.removesuffix('::'):  # as `get_model` alone sets it
+        raise InputError(
+            f"get_model cannot build {cfg_path}, whose parts are in MMDetection's registry: give "
+            'mmdet.registry.MODELS.build the model of get_config.'
+        )
+    return PREFIX, str(base_config(cfg_path.removeprefix(PREFIX)))
+
+
+# The first argument of each is the path with its prefix, or the package, which the prefix stands for.
+_STEPS: dict[str, Callable] = {
+    '_get_package_and_cfg_path': _package_and_path,
+    'install_package': lambda package: None,
+    'get_installed_path': lambda package: package,
+    '_get_cfg_metainfo': lambda package, path: _Facts(Config=path),
+}

@@ -1,5 +1,6 @@
 """Checks that cost nothing and come before what takes hours: of launchers, places for results, and channels."""
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -55,13 +56,19 @@ def check_launcher(launcher: str) -> None:
         raise InputError(f'There is no GPU for process {local_rank} of this machine, which has {gpus}: start {gpus}.')
 
 
-def check_writable(option: str, *paths: str | Path) -> None:
+def check_writable(option: str, *paths: str | Path, keep_folders: bool = True) -> None:
     """Check that files can be written, before they are computed; their folders are made.
+
+    Args:
+        option: Which named the place.
+        paths: The files.
+        keep_folders: Whether folders that were made stay.
 
     Raises:
         InputError: Naming the option and the place.
     """
     for path in map(Path, paths):
+        made = [folder for folder in path.parents if not keep_folders and not folder.exists()]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -74,6 +81,10 @@ def check_writable(option: str, *paths: str | Path) -> None:
             is_file = isinstance(error, FileExistsError | NotADirectoryError)
             reason = 'it is below a file' if is_file else getattr(error, 'strerror', None) or error
             raise InputError(f'{option}: {path} cannot be written ({reason}); choose another place.') from None
+        finally:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def check_neck(model: nn.Module) -> None:
@@ -133,6 +144,10 @@ def check_backbone_weights(cfg: Config) -> None:
     try:
         with torch.device('meta'):
             made = kind(**{key: value for key, value in options.items() if key not in ('type', 'init_cfg')})
+            if 'stem' in cfg.model:  # of a pre-training
+                from mmhybrid.pretraining.stems import fit_stem
+
+                fit_stem(made, cfg.model.stem)
     except Exception:  # is told where the model is made
         return
     hooks = [hook for hook in cfg.get('custom_hooks') or () if str(hook.get('type')).endswith('LoadedWeightsHook')]
@@ -163,8 +178,9 @@ def _naming(transform: Callable) -> Callable:
             image = results.get('img_path') if isinstance(results, dict) else None
             if image is None:
                 raise
+            what = 'it' if 'label' in results else 'its annotations'  # a class's picture has none
             raise InputError(
-                f'The image {image} cannot be read ({_reason(error, image)}); replace it, or remove its annotations.'
+                f'The image {image} cannot be read ({_reason(error, image)}); replace it, or remove {what}.'
             ) from error
 
     return naming

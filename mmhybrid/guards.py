@@ -1,6 +1,6 @@
 """Hooks that look after every run of the tools, whoever wrote its config."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -34,6 +34,17 @@ def add_guards(cfg: Config, allow_missing: Sequence[str] | None = None, on_nonfi
             hook.on_nonfinite = on_nonfinite
 
 
+def allowed_missing(cfg: Config) -> bool | list[str]:
+    """The names of weights that may be missing, as the config's ``LoadedWeightsHook`` has them."""
+    hooks = (hook for hook in cfg.get('custom_hooks') or () if _is(hook, 'LoadedWeightsHook'))
+    return next((hook.get('allow_missing') or False for hook in hooks), False)
+
+
+def type_name(settings: Mapping[str, Any]) -> str:
+    """The name of the class that a config's ``dict(type=...)`` stands for, without its scope or module."""
+    kind = settings.get('type')
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+
+
 def _is(hook: dict[str, Any], name: str) -> bool:
-    kind = hook.get('type')
-    return getattr(kind, '__name__', str(kind)).rpartition('.')[2] == name
+    return type_name(hook) == name

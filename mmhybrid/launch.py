@@ -24,23 +24,19 @@ from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
 from mmhybrid import config_bases, mistakes
+from mmhybrid.arguments import add_config_options
 from mmhybrid.checkpoints import roads
 from mmhybrid.checkpoints.reading import glance
-from mmhybrid.config_options import OptionsAction, apply_options, datasets
+from mmhybrid.config_options import apply_options, datasets
 from mmhybrid.early_checks import check_launcher, check_neck, name_unreadable_images
 from mmhybrid.engine import resuming
 from mmhybrid.engine.unwrapping import unwrapped
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.guards import add_guards
+from mmhybrid.paths import expanded
 
 _LOG_ERROR = logging.Handler.handleError
-
-
-class _Debug(argparse.Action):
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        # Processes that this one starts are to know it, too.
-        os.environ[mistakes.DEBUG] = '1'
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
@@ -57,31 +53,6 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     # torchrun sets the environment variable; torch.distributed.launch passes the option.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
-
-
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every tool has that reads a config: ``--cfg-options``, ``--allow-missing`` and ``--debug``."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. train_dataloader.batch_size=4. data_root=DIR and '
-        'backbone_checkpoint=FILE change every setting that follows from them',
-    )
-    parser.add_argument(
-        '--allow-missing',
-        nargs='*',
-        metavar='NAME',
-        help='weights that a checkpoint need not have, by the beginnings of their names, or all of them',
-    )
-    parser.add_argument(
-        '--debug',
-        nargs=0,
-        action=_Debug,
-        help=f'show the traceback of a mistake, too, as {mistakes.DEBUG}=1 in the environment does',
-    )
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -131,7 +102,7 @@ def check_data(cfg: Config, *loaders: str) -> None:
 
 def check_checkpoint(path: str) -> None:
     """Raise ``InputError`` if ``path`` is neither a file nor a URL."""
-    if '://' not in path and not Path(path).expanduser().is_file():
+    if '://' not in path and not expanded(path).is_file():
         raise InputError(f'There is no checkpoint {path}; give the path of a .pth file.')
 
 
@@ -139,7 +110,7 @@ def check_run(path: str) -> None:
     """Raise ``InputError`` if ``path`` is no file or URL, or a file that tells of weights alone."""
     check_checkpoint(path)
     if '://' not in path:
-        source = Path(path).expanduser()
+        source = expanded(path)
         try:
             checkpoint = glance(source)
         except Exception:  # what is wrong with it is told where it is read

@@ -1,6 +1,7 @@
 """Where the configs are: beside the package in a source tree, inside it once installed."""
 
 import difflib
+import os
 from pathlib import Path
 
 from mmhybrid.errors import InputError
@@ -23,7 +24,7 @@ def config_path(name: str) -> Path:
     if stem not in names:
         close = difflib.get_close_matches(stem, names, n=3)
         hint = f'did you mean {" or ".join(close)}?' if close else f'{folder} holds all of them.'
-        raise InputError(f'There is no config {name!r}; {hint}')
+        raise InputError(f'There is no config mmhybrid::{name}; {hint}')
     return folder / f'{stem}.py'
 
 
@@ -31,20 +32,29 @@ def base_config(name: str) -> Path:
     """Path of what ``_base_ = 'mmhybrid::NAME'`` stands for: a config, or a part of one below ``_base_``.
 
     Args:
-        name: As in the folder of configs, e.g. ``'retinanet_dsnet50_fpn_1x.py'`` or ``'_base_/runtime.py'``.
+        name: As in the folder of configs, with or without ``.py``, e.g. ``'retinanet_dsnet50_fpn_1x.py'`` or
+            ``'_base_/runtime.py'``.
 
     Raises:
         InputError: If there is no such file.
     """
     folder = _configs()
+    if not name:
+        raise InputError(f'mmhybrid:: names no config; add the name of one, {folder} holds all of them.')
     if '/' not in name:
         return config_path(name)
+    name = f'{name.removesuffix(".py")}.py'
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.py'))
     if name not in names:
         close = difflib.get_close_matches(name, names, n=3)
         hint = f'did you mean {" or ".join(close)}?' if close else f'{folder} holds all of them.'
         raise InputError(f'There is no config mmhybrid::{name}; {hint}')
     return folder / name
+
+
+def expanded(path: str | os.PathLike) -> Path:
+    """A path whose ``~`` is somebody's folder; that of nobody stays as it is, and so is no file."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises for nobody)
 
 
 def _configs() -> Path:

@@ -67,6 +67,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     }
 )
 
+# Arguments of a backbone that change neither its tensors nor what they compute, but how it is used.
+USE = (
+    'type', '_delete_', 'out_indices', 'frozen_stages', 'norm_eval', 'init_cfg', 'pretrained', 'with_cp',
+    'zero_init_residual',
+)  # fmt: skip
+
 _TIED_SE = (dict(cfg=dict(type='TiedSE', blocks=8), position='after_conv3'),)
 # GCNet's best: c3 to c5, all blocks.
 _TIED_GCB = (dict(cfg=dict(type='TiedGCB', blocks=2), stages=(False, True, True, True), position='after_conv3'),)

@@ -241,7 +241,7 @@ def test_the_metafile_lists_every_config_and_claims_nothing():
 def test_configs_are_found_by_name():
     assert mmhybrid.config_path(MAIN.stem) == mmhybrid.config_path(MAIN.name) == MAIN
     with pytest.raises(
-        InputError, match=r"no config 'mask_rcnn_tiedresnet50_fpn'; did you mean mask_rcnn_tiedresnet50"
+        InputError, match=r'no config mmhybrid::mask_rcnn_tiedresnet50_fpn; did you mean mask_rcnn_tiedresnet50'
     ):
         mmhybrid.config_path('mask_rcnn_tiedresnet50_fpn')
     with pytest.raises(InputError, match='holds all of them'):

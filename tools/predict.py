@@ -7,18 +7,20 @@ _stack.require_or_exit()
 import argparse  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
-from mmhybrid.arguments import Parser  # noqa: E402
+from mmhybrid.arguments import Parser, add_config_options  # noqa: E402
 from mmhybrid.datasets._workers import progress_reporter  # noqa: E402
 from mmhybrid.early_checks import check_writable  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
 from mmhybrid.occlusion.labels import clean  # noqa: E402
-from mmhybrid.predicting.detector import Detector, device_of  # noqa: E402
+from mmhybrid.predicting.detector import Detector, device_of, require_boxes  # noqa: E402
 from mmhybrid.predicting.drawing import Drawing  # noqa: E402
-from mmhybrid.predicting.pictures import IMAGES, VIDEOS, Frames, Picture, Source, find  # noqa: E402
-from mmhybrid.predicting.results import BOXES, Ids, Results  # noqa: E402
+from mmhybrid.predicting.ids import Ids  # noqa: E402
+from mmhybrid.predicting.pictures import IMAGES, VIDEOS, Frames, Picture, Source, find, size_of  # noqa: E402
+from mmhybrid.predicting.results import BOXES, Results  # noqa: E402
 
 _CONFIGS = ('.py', '.yml', '.yaml', '.json')
 
@@ -58,13 +60,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--every', type=_positive, default=1, metavar='N', help='take every N-th frame of a video')
     parser.add_argument('--frames', action='store_true', help="draw a video's frames as pictures, not as a video")
     parser.add_argument('--fuse', action='store_true', help='fold the batch norms into the convolutions: faster')
-    launch.add_config_options(parser)
+    add_config_options(parser)
+    parser.set_defaults(launcher='none', local_rank=0, work_dir=None)
     args = parser.parse_args()
     if len(args.words) < 3:
         parser.error(f'IMAGES ... CONFIG CHECKPOINT are needed, three or more, and {len(args.words)} were given')
     *args.images, args.config, args.checkpoint = args.words
     _check_order(args)
-    args.launcher, args.local_rank, args.work_dir = 'none', 0, None
     return args
 
 
@@ -81,7 +83,7 @@ def _out_dir(args: argparse.Namespace) -> Path:
     folder = args.out_dir or Path('work_dirs', 'predict', time.strftime('%Y%m%d_%H%M%S'))
     if not args.force and folder.is_dir() and any(folder.iterdir()):
         raise InputError(f'{folder} has files, which would be overwritten: choose another --out-dir, or add --force.')
-    check_writable('--out-dir', folder / BOXES)
+    check_writable('--out-dir', folder / BOXES, keep_folders=False)  # a run may yet be refused
     return folder
 
 
@@ -107,6 +109,16 @@ def _pictures(sources: list[Source], videos: dict[str, Frames], failed: list[str
                 failed.append(str(error))
 
 
+def _places(sources: list[Source], videos: dict[str, Frames]):
+    """Where the pictures and frames are, and what gives their sizes."""
+    for source in sources:
+        if not source.is_video:
+            yield source.path, partial(size_of, source.path)
+        elif source.name in videos:
+            frames = videos[source.name]
+            yield from ((place, lambda size=frames.size: size) for place in frames.places())
+
+
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
         raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
@@ -126,40 +138,52 @@ def _share(text: str) -> float:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    sources, failed = find(args.images), []
+    failed: list[str] = []
+    folder = _out_dir(args)
+    left_out: list[str] = []
+    sources = find(args.images, folder / 'drawn', left_out)
+    for sentence in left_out:
+        print(f'note: {clean(sentence)}', file=sys.stderr)
     launch.check_checkpoint(args.checkpoint)
     cfg = launch.load_config(args)
-    device, folder = device_of(args.device), _out_dir(args)
+    require_boxes(cfg)
+    device = device_of(args.device)
     videos = _videos(sources, args.every, failed)
-    allow_missing = next(hook for hook in cfg.custom_hooks if str(hook.type).endswith('LoadedWeightsHook'))
-    detector = Detector(cfg, args.checkpoint, device, allow_missing.get('allow_missing', False), args.fuse)
+    detector = Detector(cfg, args.checkpoint, device, args.fuse)
+    detector.check_classes()
     ids = Ids(detector.classes, args.ann)
-    ids.check([source.path for source in sources if not source.is_video])
+    ids.check(_places(sources, videos))
     results = Results(ids)
     drawing = None if args.no_draw else Drawing(detector.visualizer, folder / 'drawn', args.score_thr, args.frames)
     total = sum(not source.is_video for source in sources) + sum(map(len, videos.values()))
-    start = time.monotonic()
+    start, finished = time.monotonic(), False
     try:
         with progress_reporter(max(total, 1), 'pictures', enabled=True) as done:
             for picture, sample in detector.predict(_pictures(sources, videos, failed), args.batch_size, failed):
-                results.add(picture, sample)
+                image = results.add(picture, sample)
                 if drawing is not None:
                     video = videos.get(picture.source.name)
-                    drawing.draw(picture, sample, video and video.fps)
+                    path = drawing.draw(picture, sample, video and video.fps)
+                    image['drawn'] = path.relative_to(folder).as_posix()
                 done(1)
+        finished = True
     finally:  # also after Ctrl-C, or when memory was too small for one of them
         if drawing is not None:
             drawing.close()
-        written = results.write(folder) if results.images else []
-    for sentence in failed:
-        print(f'error: {clean(sentence)}', file=sys.stderr)
-    shown = sum(record['score'] > args.score_thr for record in results.boxes)
-    print(
-        f'{len(results.images)} pictures, {len(results.boxes)} detections, {shown} with a score above '
-        f'{args.score_thr:g}, in {time.monotonic() - start:.1f} s on {device}'
-    )
-    for path in [*written, *([folder / 'drawn'] if drawing is not None and results.images else [])]:
-        print(f'wrote {clean(str(path))}')
+        written = results.write(folder, complete=finished and not failed) if results.images else []
+        for sentence in failed:
+            print(f'error: {clean(sentence)}', file=sys.stderr)
+        shown = sum(record['score'] > args.score_thr for record in results.boxes)
+        number = len(results.images)
+        print(
+            f'{number} pictures' if finished and not failed else f'{number} of {total} pictures',
+            f'{len(results.boxes)} detections',
+            f'{shown} with a score above {args.score_thr:g}',
+            f'in {time.monotonic() - start:.1f} s on {device}',
+            sep=', ',
+        )
+        for path in [*written, *([folder / 'drawn'] if drawing is not None and results.images else [])]:
+            print(f'wrote {clean(str(path))}')
     if failed:
         raise SystemExit(1)
 

@@ -4,14 +4,16 @@ from mmhybrid import _stack
 
 _stack.require_or_exit()
 
+import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
+from mmhybrid.early_checks import check_backbone_weights  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
-from mmhybrid.pretraining import folders, variables  # noqa: E402
+from mmhybrid.pretraining import folders, provenance, variables  # noqa: E402
 from mmhybrid.training_options import add_training_options, apply_training_options  # noqa: E402
 
 
@@ -50,6 +52,8 @@ def load_config(args) -> Config:
         )
     if args.work_dir is None and cfg.work_dir == str(Path('work_dirs', Path(args.config).stem)):
         cfg.work_dir += f'_{cfg.backbone_name}'
+    # For the record in the checkpoints; a config that a run dumped has those of that run.
+    cfg.recipe_options = {**(cfg.get('recipe_options') or {}), **provenance.options(args)}
     return cfg
 
 
@@ -57,7 +61,7 @@ def check_data(cfg: Config) -> None:
     """Compare the folders of classes with each other and with the classifier, before anything is built.
 
     Raises:
-        InputError: If they are not there, empty or different.
+        InputError: If they are not there, empty or different, or if the pictures fill no batch.
     """
     found = {}
     for loader in ('train', 'val'):
@@ -66,6 +70,20 @@ def check_data(cfg: Config) -> None:
             found[loader] = folders.class_names(folders.part_folder(dataset.data_root, dataset.folder))
     if 'train' in found:
         folders.check_classes(found['train'], found.get('val', found['train']), cfg.model.head.num_classes)
+        loader = cfg.train_dataloader
+        if loader.get('drop_last') and isinstance(loader.get('batch_size'), int):
+            folder, pictures = folders.part_folder(loader.dataset.data_root, loader.dataset.folder), 0
+            for name in found['train']:
+                pictures += len(folders.pictures(folder, name)[0])
+                if pictures >= loader.batch_size * processes(cfg.launcher):
+                    return
+            folders.check_batch(pictures, loader.batch_size, processes(cfg.launcher))
+
+
+def processes(launcher: str) -> int:
+    """How many processes a launcher has started, before they meet."""
+    variable = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE').get(launcher, '')
+    return int(os.environ.get(variable, 1))
 
 
 def main():
@@ -75,6 +93,7 @@ def main():
     cfg = load_config(args)
     apply_training_options(cfg, args)
     check_data(cfg)
+    check_backbone_weights(cfg)
     launch.build_runner(cfg).train()
 
 

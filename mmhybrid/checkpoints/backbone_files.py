@@ -15,6 +15,7 @@ from mmhybrid.checkpoints import cards, layouts, loading, tensor_files
 from mmhybrid.checkpoints.files import write_durably
 from mmhybrid.checkpoints.loading import Loading
 from mmhybrid.checkpoints.reading import read
+from mmhybrid.checkpoints.structure import no_array
 from mmhybrid.errors import InputError
 
 SUFFIXES = (tensor_files.SUFFIX, '.pth')
@@ -81,11 +82,15 @@ def write_backbone(state: Mapping[str, Tensor], target: Path, card: Mapping[str,
         Where the weights are.
 
     Raises:
-        InputError: If the target's suffix is another one, or a file of that name with other content is there.
+        InputError: If the target's suffix is another one, a file of that name with other content is there, or a tensor
+            is sparse or quantised.
     """
     target = Path(target)
     if target.suffix not in SUFFIXES:
         raise InputError(f'{target}: a backbone is written as {" or ".join(SUFFIXES)}; choose one of these endings.')
+    for name, value in state.items():
+        if reason := no_array(value):
+            raise InputError(f'{target}: {name} {reason}, which is not written; give plain tensors.')
     # Copies of their own: tensors may share memory, be a part of a larger one, or lie in another order.
     plain = {n: state[n].detach().cpu().clone(memory_format=torch.contiguous_format) for n in sorted(state)}
     within = cards.filled(card) | dict(tensors_sha256=tensor_files.tensors_sha256(plain))

@@ -1,11 +1,10 @@
 """Whether weights are a backbone's: found in whatever layout, compared by names and shapes, and refused if they differ.
 
 MMEngine loads what fits and keeps random numbers in the rest. For the backbones of this package that is a mistake, with
-two exceptions that are told: layers that were added to a pretrained network, and a stem that was another one, as for
-pictures of 32x32.
+two exceptions that are told: parts that were added to a pretrained network, and the stem of one for pictures of 32x32.
+What names and shapes do not tell is looked at in :mod:`mmhybrid.checkpoints.structure`.
 """
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,13 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmhybrid.checkpoints.layouts import Part, backbone_part
+from mmhybrid.checkpoints import structure
+from mmhybrid.checkpoints.layouts import Part, backbone_part, state_of
 from mmhybrid.errors import InputError
-from mmhybrid.zoo import VARIANTS
 
 Shape = tuple[int, ...]
-# First parts of the names of what comes before the first stage.
-STEM = ('conv1', 'bn1', 'gn1', 'ln1', 'in1', 'stem')
 _COUNTER = 'num_batches_tracked'
 
 
@@ -60,19 +57,24 @@ def fit(
         module: Is not changed.
         state: The file's weights.
         file: Its name, for the sentence.
-        facts: What the file tells of itself: ``variant``, ``options``, ``stem``.
+        facts: What the file tells of itself: ``variant``, ``options``, ``stem``, ``left_out``, ``warm_start``.
         tolerated: Beginnings of the names of tensors that may differ.
 
     Raises:
-        InputError: If a backbone of this package is given another one's weights, with the first tensor that differs.
+        InputError: If a backbone of this package is given another one's weights, with the first tensor that differs; if
+            any one is given a warm start without the parts for which norms were changed.
     """
     if hasattr(module, 'backbone'):
         return Fitted(state)
+    named, facts = f' {file}' if file else '', facts or {}
+    inner = state_of(state)
+    state = state if inner is None else inner
     here = shapes(module.state_dict())
     if is_ours(module):
         part = backbone_part(state)
-        ours = _fit_ours(module, here, part, f' {file}' if file else '', facts or {}, tuple(tolerated) or ('\0',))
+        ours = _fit_ours(module, here, part, named, facts, tuple(tolerated) or ('\0',))
         return replace(ours, state=_with_versions(ours.state, state, part.prefix))
+    _check_warm_start(module, here, state, named, facts)
     if any(tuple(value.shape) == here.get(name) for name, value in state.items() if isinstance(value, Tensor)):
         return Fitted(state)
     part = backbone_part(state)
@@ -102,33 +104,6 @@ def first_difference(here: Mapping[str, Shape], there: Mapping[str, Shape], only
     return f'{phrase} (the first of {len(different)} that differ)' if len(different) > 1 else phrase
 
 
-def other_variant(module: nn.Module, facts: Mapping[str, Any]) -> str:
-    """A phrase for the first option in which the network that a file tells of is another one, or ''.
-
-    For networks that differ in what they compute and not in their tensors, as TiedResNeSt-50 and its S form.
-    """
-    variant = VARIANTS.get(facts.get('variant') or '')
-    if variant is None or variant.type != type(module).__name__:
-        return ''
-    given = facts.get('options')
-    there = {**variant.options, **(given if isinstance(given, Mapping) else {})}
-    for option in dict.fromkeys([*there, *(o for v in VARIANTS.values() if v.type == variant.type for o in v.options)]):
-        mine = getattr(module, option, None)
-        value = there.get(option, default_of(type(module), option))
-        if isinstance(mine, bool | str) and isinstance(value, bool | str) and mine != value:  # numbers make shapes
-            return f'{option} is {value!r} there and {mine!r} here'
-    return ''
-
-
-def default_of(kind: type, option: str) -> Any:
-    """The value that an argument of a class or of its bases has where it is not given; None if there is none."""
-    for base in kind.__mro__:
-        found = inspect.signature(base.__init__).parameters.get(option) if '__init__' in vars(base) else None
-        if found is not None:
-            return None if found.default is found.empty else found.default
-    return None
-
-
 def _fit_ours(
     module: nn.Module,
     here: dict[str, Shape],
@@ -138,34 +113,76 @@ def _fit_ours(
     tolerated: tuple[str, ...],
 ) -> Fitted:
     there, notes = shapes(part.state), [*_told(facts), *_found(part)]
-    differing = [name for name in (*here, *sorted(there)) if here.get(name) != there.get(name)]
-    added = _added(module, [name for name in differing if name not in there], there)
-    # Whole stages more are no difference: a detector may use the first three alone.
-    children = {name.partition('.')[0] for name in here}
-    wrong = [name for name in dict.fromkeys(differing) if name not in added]
-    wrong = [name for name in wrong if name in here or name.partition('.')[0] in children]
-    wrong = [name for name in wrong if not name.startswith(tolerated)]
-    if all(map(_is_stem, wrong)):
-        wrong = []
-    if reason := first_difference(here, there, wrong) or other_variant(module, facts):
+    if not there:
+        raise InputError(f'The checkpoint{file} holds no weights of a backbone; give one that does.')
+    missing = [name for name in here if name not in there]
+    wrong = [name for name in here if here[name] != there.get(name)] + _unknown(here, there)
+    added = structure.added(module, missing, there)
+    wrong = [name for name in wrong if name not in added and not name.startswith(tolerated)]
+    stem = [name for name in wrong if _is_stem(name)]
+    if _begins_anew(stem, here, there, facts):
+        wrong = [name for name in wrong if name not in stem]
+    else:
+        stem = []
+    if reason := first_difference(here, there, wrong) or structure.other_function(module, facts):
         raise InputError(
             f'The weights{file}{_whose(facts)} are not those of this {type(module).__name__}: {reason}; give the '
             'weights of this backbone, or set its options to those of the weights.'
         )
-    stem = [name for name in differing if _is_stem(name)]
+    state = {name: value for name, value in part.state.items() if not (stem and _is_stem(name))}
+    if reason := structure.unusable(module.state_dict(), state):
+        raise InputError(f'The weights{file} cannot be used: {reason}; give weights of finite floating-point numbers.')
     if not stem:
         if facts.get('stem') == '32x32':
             notes.append('its stem learned with the strides for pictures of 32x32, which are others here')
-        return Fitted(part.state, tuple(notes))
+        return Fitted(state, tuple(notes))
     anew = frozenset(name for name in here if _is_stem(name))
     what = f'pre-training on pictures of 32x32 makes one; {_both(stem[0], here, there)}'
-    if any(not name.startswith(tolerated) for name in anew & _fixed(module)):
+    if any(not name.startswith(tolerated) for name in anew & structure.fixed_names(module)):
         raise InputError(
             f'The weights{file} have another stem than this {type(module).__name__} ({what}), so the stem begins anew '
             'and must not be frozen: set model.backbone.frozen_stages=-1 and model.backbone.norm_eval=False.'
         )
     notes.append(f'the stem begins anew, since it is another one in the file ({what})')
-    return Fitted({n: v for n, v in part.state.items() if not _is_stem(n)}, tuple(notes), anew)
+    return Fitted(state, tuple(notes), anew)
+
+
+def _unknown(here: Mapping[str, Shape], there: Mapping[str, Shape]) -> list[str]:
+    """What only a file has. Whole stages more are no difference: a detector may use the first three alone."""
+    children = {name.partition('.')[0] for name in here}
+    return [name for name in sorted(there) if name not in here and name.partition('.')[0] in children]
+
+
+def _begins_anew(
+    stem: Collection[str], here: Mapping[str, Shape], there: Mapping[str, Shape], facts: Mapping[str, Any]
+) -> bool:
+    """Whether a stem differs as pre-training on pictures of 32x32 makes it: 3x3 in place of 7x7, or left out, as told.
+
+    Args:
+        stem: Names in it that differ.
+        here: Shapes in the backbone.
+        there: Shapes in the file.
+        facts: What the file tells.
+    """
+    if facts.get('left_out') and not any(map(_is_stem, there)):
+        return bool(stem)
+    both = [(here.get(name, ()), there.get(name, ())) for name in stem]
+    kernels = {a[2:] + b[2:] for a, b in both if a[:2] == b[:2] and a[1:2] == (3,)}
+    return len(both) == 1 and kernels <= {(7, 7, 3, 3), (3, 3, 7, 7)} and len(kernels) == 1
+
+
+def _check_warm_start(
+    module: nn.Module, here: Mapping[str, Shape], state: Mapping[str, Any], file: str, facts: Mapping[str, Any]
+) -> None:
+    start = facts.get('warm_start')
+    if not isinstance(start, Mapping) or not start.get('changed'):
+        return
+    if unknown := _unknown(here, shapes(backbone_part(state).state)):
+        raise InputError(
+            f'The weights{file} are a warm start that does not fit this {type(module).__name__}: {unknown[0]} is not '
+            f'here (the first of {len(unknown)} such), for which {start["changed"]} other tensors were changed; give '
+            'the backbone the same plug-ins, or the file from which they were converted.'
+        )
 
 
 def _whose(facts: Mapping[str, Any]) -> str:
@@ -180,7 +197,8 @@ def _told(facts: Mapping[str, Any]) -> list[str]:
     if isinstance(facts.get('top1'), int | float):
         known.append(f'top-1 {facts["top1"]:.2f}')
     known = [str(value) for value in known if value is not None]
-    return [f'they are, as the file says, of {", ".join(known)}'] if known else []
+    notes = [f'they are, as the file says, of {", ".join(known)}'] if known else []
+    return [*notes, *(['they are averaged ones'] if facts.get('ema') else [])]
 
 
 def _found(part: Part) -> tuple[str, ...]:
@@ -200,29 +218,8 @@ def _both(name: str, here: Mapping[str, Shape], there: Mapping[str, Shape]) -> s
     return f'{name} has the shape {there[name]} there and {here[name]} here'
 
 
-def _added(module: nn.Module, missing: Collection[str], there: Mapping[str, Shape]) -> set[str]:
-    """What the file lacks in blocks that it has otherwise, and that is learned: attention, offsets of DCN."""
-    blocks = {_block(name) for name in there}
-    learned = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    return {name for name in missing if name in learned and _block(name) in blocks and not _is_stem(name)}
-
-
-def _block(name: str) -> str:
-    first, _, rest = name.partition('.')
-    second = rest.partition('.')[0]
-    return f'{first}.{second}' if second.isdigit() else first
-
-
 def _is_stem(name: str) -> bool:
-    return name.partition('.')[0] in STEM
-
-
-def _fixed(module: nn.Module) -> set[str]:
-    """Names of what no training changes."""
-    fixed = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    if getattr(module, 'norm_eval', False):
-        fixed |= {name for name, _ in module.named_buffers() if name.endswith('running_mean')}
-    return fixed
+    return name.partition('.')[0] in structure.STEM
 
 
 def _with_versions(found: Mapping[str, Tensor], state: Mapping[str, Any], prefix: str) -> Mapping[str, Tensor]:

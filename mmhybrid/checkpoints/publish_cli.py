@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmhybrid import _stack
+from mmhybrid import _stack, zoo
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 
 _FORMATS = ('safetensors', 'pth')
+# Of files with weights, so that no folder is meant.
+_OTHER_ENDINGS = ('.pt', '.bin', '.ckpt', '.tar', '.pkl', '.pickle', '.onnx', '.h5', '.npz', '.json')
 # Facts that a checkpoint may not tell.
 _FACTS = {
     'data': 'what it was trained on, e.g. in1k',
@@ -85,6 +87,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid publish') -> i
     _stack.require()
     from mmhybrid.checkpoints import cards, publishing
     from mmhybrid.checkpoints.backbone_files import write_backbone
+    from mmhybrid.checkpoints.loading import shortened
 
     found = publishing.find(args.checkpoint.expanduser(), args.ema)
     variant, options = _variant(args, found)
@@ -103,9 +106,9 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid publish') -> i
     if args.half:
         print('convolutions and linear layers are rounded to float16 (loading makes them float32); top-1 is of before')
     if found.left_out:
-        print(f'left out, as no part of the backbone: {_some(found.left_out)}')
+        print(f'left out, as no part of the backbone: {shortened(found.left_out)}')
     if left_out:
-        print(f'left out, as the stem was changed for small pictures: {_some(left_out)}; a detector learns it anew')
+        print(f'left out, as the stem was changed for small pictures: {shortened(left_out)}; a detector learns it anew')
     if unknown := [key for key in _FACTS if card[key] is None]:
         print(f'not known, and null in the card: {", ".join(unknown)} (--{unknown[0]} and the like tell it)')
     return 0
@@ -115,7 +118,7 @@ def _variant(args: argparse.Namespace, found: Any) -> tuple[str, dict[str, Any]]
     from mmhybrid.checkpoints import publishing
 
     told, given = found.facts.get('variant'), _options(args.options)
-    own = {key: value for key, value in (found.facts.get('options') or {}).items() if key not in publishing.USE}
+    own = {key: value for key, value in (found.facts.get('options') or {}).items() if key not in zoo.USE}
     if args.backbone is not None:
         if told not in (None, args.backbone):
             _report(f'the checkpoint says that it is of {told}, not {args.backbone}')
@@ -142,7 +145,7 @@ def _card(
     given = {key: getattr(args, key) for key in _FACTS if getattr(args, key) is not None}
     backbone = publishing.made(variant, options)
     return {
-        **dict.fromkeys(_FACTS),
+        **dict.fromkeys((*_FACTS, *publishing.PROVENANCE)),
         **found.facts,
         **given,
         'variant': variant,
@@ -162,6 +165,8 @@ def _target(to: Path, kind: str | None) -> tuple[Path, str, str]:
         if kind not in (None, ending):
             raise InputError(f'--to {to} ends with .{ending}, and --format is {kind}; give one of them.')
         return to.parent, to.stem, f'.{ending}'
+    if f'.{ending}' in _OTHER_ENDINGS and not to.is_dir():
+        raise InputError(f'--to {to}: a backbone is written as .{" or .".join(_FORMATS)}; choose one of these endings.')
     return to, '', f'.{kind or _FORMATS[0]}'
 
 
@@ -182,11 +187,9 @@ def _options(words: Sequence[str]) -> dict[str, Any]:
     pairs = [word.partition('=') for word in words]
     if wrong := [word for word, pair in zip(words, pairs, strict=True) if not pair[0] or not pair[1]]:
         raise InputError(f'--options takes KEY=VALUE, and {wrong[0]!r} is none.')
+    if of_use := [key for key, _, _ in pairs if key.partition('.')[0] in zoo.USE]:
+        raise InputError(f'--options {of_use[0]} is nothing by which a backbone differs from a variant: leave it out.')
     return {key: parse_value(value) for key, _, value in pairs}
-
-
-def _some(names: Sequence[str]) -> str:
-    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
 def _percent(text: str) -> float:

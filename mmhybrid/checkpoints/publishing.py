@@ -4,7 +4,7 @@ import ast
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -12,18 +12,18 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import mmhybrid.registry  # noqa: F401  (registers the classes)
+from mmhybrid import zoo
 from mmhybrid.checkpoints import cards, layouts
-from mmhybrid.checkpoints.fitting import STEM, default_of, first_difference, shapes
+from mmhybrid.checkpoints.fitting import first_difference, shapes
 from mmhybrid.checkpoints.reading import read
+from mmhybrid.checkpoints.structure import STEM, default_of, unusable
+from mmhybrid.checkpoints.tensor_files import tensors_sha256
 from mmhybrid.errors import InputError
+from mmhybrid.origins import named, short
 from mmhybrid.pretraining import backbones as known
 
-# Arguments that change neither tensors nor what they compute: a card does not tell them.
-USE = (
-    'type', '_delete_', 'out_indices', 'frozen_stages', 'norm_eval', 'init_cfg', 'pretrained', 'with_cp',
-    'zero_init_residual',
-)  # fmt: skip
-_ACCURACY = 'accuracy.json'  # of tools/pretrain.py, beside its checkpoints
+# What a pre-training tells besides the keys of every card.
+PROVENANCE = ('iterations', 'max_epochs', 'batch_size', 'recipe_options', 'started_from')
 
 
 @dataclass(frozen=True)
@@ -78,48 +78,87 @@ def _both(content: Any) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | N
         # MMEngine saves them in each other's places, so that a detector is loaded with the averages.
         inner = {k.removeprefix('module.'): v for k, v in content['ema_state_dict'].items() if k.startswith('module.')}
         return layouts.state_of(content), inner
-    if isinstance(content.get('state_dict_ema'), Mapping):  # timm's
-        return content['state_dict_ema'], layouts.state_of(content)
+    if isinstance(content.get(layouts.AVERAGED), Mapping):
+        return content[layouts.AVERAGED], content.get('state_dict')
     return None, None
 
 
 def _facts(content: Any, checkpoint: Path) -> dict[str, Any]:
-    told = {key: value for key, value in (cards.facts(content, checkpoint) or {}).items() if key in cards.KEYS}
+    keys = (*cards.KEYS, *PROVENANCE, 'warm_start')
+    told = {key: value for key, value in (cards.facts(content, checkpoint) or {}).items() if key in keys}
     told['options'] = dict(told.get('options') or {}) if told.get('type') or told.get('variant') else None
     for key in ('sha256', 'tensors_sha256', 'created_by', 'parameters'):
         told.pop(key, None)
     meta = content.get('meta') if isinstance(content, Mapping) else None
     meta = meta if isinstance(meta, Mapping) else {}
     if cards.PRETRAINING in meta:
-        told['top1'] = _measured(checkpoint.parent / _ACCURACY, told.get('epochs'))
+        told['top1'] = _measured(checkpoint.parent / cards.ACCURACY, layouts.state_of(content))
     elif 'variant' not in told:
         told['epochs'] = meta.get('epoch') if isinstance(meta.get('epoch'), int) else None
-        told |= _configured(meta.get('cfg'))
+        told |= _configured(meta.get('cfg')) | _began(meta.get('cfg'))
+    if told.get('licence') is None and (licences := dict.fromkeys(_licences(told.get('started_from')))):
+        told['licence'] = ' and '.join(licences)  # what was learned further stays under it
     told.setdefault('source', checkpoint.name)
     return told
 
 
-def _measured(path: Path, epochs: Any) -> float | None:
+def _licences(started_from: Any) -> list[str]:
+    found = []
+    for each in started_from if isinstance(started_from, list | tuple) else ():
+        if isinstance(each, Mapping):
+            own = each.get('licence')
+            found += [str(own)] if own is not None else _licences(each.get('started_from'))
+    return found
+
+
+def _measured(path: Path, state: Mapping[str, Any] | None) -> float | None:
+    """Top-1 accuracy of these very weights; the file may be another run's, or tell of other epochs."""
     try:
-        return float(json.loads(path.read_bytes())[str(epochs)]['top1'])
-    except (OSError, ValueError, LookupError, TypeError):
+        digest = tensors_sha256({name: value for name, value in (state or {}).items() if isinstance(value, Tensor)})
+        return next(float(e['top1']) for e in json.loads(path.read_bytes()).values() if e.get('weights') == digest)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return None
 
 
 def _configured(text: Any) -> dict[str, Any]:
     """Variant and options of the backbone in a config's text, which is looked at and not run."""
     try:
+        backbone = _assigned(text, 'model')['backbone']
+        return _variant_of(backbone) if isinstance(backbone['type'], str) else {}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+
+
+def _began(text: Any) -> dict[str, Any]:
+    """Names of the files with which a detector began, by its config; a run that went on names its own checkpoint."""
+    files = []
+    for setting, keys in (('model', ('backbone', 'init_cfg', 'checkpoint')), ('load_from', ())):
+        try:
+            value = _assigned(text, setting)
+            for key in keys:
+                value = value[key]
+            if isinstance(value, str) and not (setting == 'load_from' and _assigned(text, 'resume')):
+                files.append(dict(file=PurePath(value).name))
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue
+    return dict(started_from=files) if files else {}
+
+
+def _assigned(text: Any, name: str) -> Any:
+    """What a config's text assigns to a name, if it is a literal.
+
+    Raises:
+        LookupError: If it assigns nothing.
+        ValueError: If it is no literal.
+    """
+    try:
         statements = ast.parse(text).body if isinstance(text, str) else []
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
+        statements = []
     for statement in statements:
-        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], 'id', None) == 'model':
-            try:
-                backbone = _data(statement.value)['backbone']
-                return _variant_of(backbone) if isinstance(backbone['type'], str) else {}
-            except (ValueError, LookupError, TypeError, RecursionError):
-                return {}
-    return {}
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], 'id', None) == name:
+            return _data(statement.value)
+    raise LookupError(name)
 
 
 def _data(node: ast.AST) -> Any:
@@ -141,7 +180,7 @@ def _variant_of(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in known.names():
         own = known.backbone_config(name)
         if own['type'] == kind:
-            keys = [key for key in {**own, **config} if key not in USE]
+            keys = [key for key in {**own, **config} if key not in zoo.USE]
             there, here = ({key: _setting(kind, given, key) for key in keys} for given in (config, own))
             candidates[name] = {key: there[key] for key in keys if there[key] != here[key]}
     if not candidates:
@@ -171,10 +210,11 @@ def made(variant: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         with torch.device('meta'):
             return MODELS.get(config.pop('type'))(**config)
-    except (TypeError, ValueError, AssertionError, KeyError) as error:
-        given = ', '.join(f'{key}={value!r}' for key, value in options.items())
+    except Exception as error:  # of OpenMMLab's classes and torch's, which check little
+        if not options:
+            raise
         raise InputError(
-            f'There is no {variant} with {given or "these options"} ({error}); correct --options.'
+            f'There is no {described(variant, options)} ({short(named(error), 200)}); correct --options.'
         ) from None
 
 
@@ -188,7 +228,8 @@ def compared(found: Found, variant: str, options: Mapping[str, Any]) -> tuple[di
         The tensors, and the names of those that were left out with the stem.
 
     Raises:
-        InputError: If they are not exactly the variant's, with the first that differs.
+        InputError: If they are not exactly the variant's, with the first that differs, or are not finite floating-point
+            numbers.
     """
     backbone = made(variant, options)
     here, there = shapes(backbone.state_dict()), shapes(found.state)
@@ -202,6 +243,8 @@ def compared(found: Found, variant: str, options: Mapping[str, Any]) -> tuple[di
             f'The weights are not those of {described(variant, options)}: {difference}; give the right --backbone, or '
             'the options with which it was trained as --options KEY=VALUE.'
         )
+    if reason := unusable(backbone.state_dict(), found.state):
+        raise InputError(f'The weights cannot be published: {reason}; give weights of finite floating-point numbers.')
     # Counts of batches are there, or not, as in the file.
     names = [n for n in backbone.state_dict() if n in found.state and not (left_out and n.partition('.')[0] in STEM)]
     return {name: found.state[name] for name in names}, left_out

@@ -28,7 +28,7 @@ from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from mmhybrid.checkpoints import cards, loading
+from mmhybrid.checkpoints import cards, layouts, loading
 from mmhybrid.checkpoints.reading import MapLocation, read
 from mmhybrid.errors import InputError
 
@@ -165,6 +165,8 @@ def _without_programs(checkpoint: Any, name: str) -> Mapping[str, Any]:
     message hub or in the 'meta'. A config is a program, also without a statement in it: ``type='os.system'`` is enough.
     """
     _check_dict(checkpoint, 'its content', name)
+    if layouts.AVERAGED in checkpoint:  # timm's; MMEngine would take those that were averaged
+        checkpoint['state_dict'] = checkpoint[layouts.AVERAGED]
     state_dict, meta, hub = (_part(checkpoint, key, name) for key in ('state_dict', 'meta', 'message_hub'))
     for key in checkpoint if state_dict is None else state_dict:
         if not isinstance(key, str):

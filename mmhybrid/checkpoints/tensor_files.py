@@ -11,6 +11,7 @@ from torch import Tensor
 # The one text that is written beside the tensors: of several, the library does not keep the order.
 CARD = 'mmhybrid'
 SUFFIX = '.safetensors'
+_CARDS_SHA256 = 'card_sha256'  # within the card, of the rest of it
 _LENGTH = 8  # bytes of the header's length, before the header
 
 
@@ -31,7 +32,7 @@ def parse(data: bytes) -> dict[str, Any]:
         :func:`serialize` wrote.
 
     Raises:
-        TensorFileError: If the bytes are damaged, or tensors are not those that the card tells of.
+        TensorFileError: If the bytes are damaged, or tensors or card are not those of their checksums.
         ImportError: If the library is not installed.
     """
     library = _library()
@@ -55,7 +56,9 @@ def serialize(state: Mapping[str, Tensor], card: Mapping[str, Any]) -> bytes:
     Raises:
         ImportError: If the library is not installed.
     """
-    return _library().save(dict(state), {CARD: json.dumps(card, sort_keys=True, ensure_ascii=False)})
+    card = json.loads(json.dumps(card))  # as it will be read: keys become texts
+    text = _text({**card, _CARDS_SHA256: hashlib.sha256(_text(card).encode()).hexdigest()})
+    return _library().save(dict(state), {CARD: text})
 
 
 def tensors_sha256(state: Mapping[str, Tensor]) -> str:
@@ -68,12 +71,21 @@ def tensors_sha256(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _card(text: Any) -> dict[str, Any] | None:
-    try:
-        card = json.loads(text)
-    except (TypeError, ValueError):
+def _text(card: Mapping[str, Any]) -> str:
+    return json.dumps(card, sort_keys=True, ensure_ascii=False)
+
+
+def _card(text: str | None) -> dict[str, Any] | None:
+    if text is None:
         return None
-    return card if isinstance(card, dict) else None
+    try:
+        card = dict(json.loads(text))
+    except (TypeError, ValueError):
+        raise TensorFileError('is damaged: its card cannot be read') from None
+    digest = card.pop(_CARDS_SHA256, None)
+    if digest not in (None, hashlib.sha256(_text(card).encode()).hexdigest()):
+        raise TensorFileError('is damaged: its card does not match its checksum')
+    return card
 
 
 def _library() -> Any:

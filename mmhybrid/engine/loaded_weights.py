@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmhybrid.checkpoints import loading
+from mmhybrid.checkpoints.structure import added
 from mmhybrid.errors import InputError
 
 from .unwrapping import unwrapped
@@ -25,9 +26,9 @@ class LoadedWeightsHook(Hook):
     ...)``; for a resumed run, see :class:`~mmhybrid.engine.resumable_checkpoint.ResumableCheckpointHook`.
 
     A training may begin with a detector of other classes: outside of backbone and neck, tensors that differ in one
-    dimension alone are told and begin anew. So do parts that a pretrained backbone is given in addition, as deformable
-    convolutions or attention: parameters that can be learned and are missing from an ``init_cfg``'s weights, if most of
-    that backbone is there.
+    dimension alone are told and begin anew. So do parts that a pretrained backbone is given in addition: plug-ins, as
+    attention, and the offsets of deformable convolutions, if they can be learned and are missing from an ``init_cfg``'s
+    weights, and most of that backbone is there.
 
     Args:
         allow_missing: Beginnings of the names of tensors that may be missing, or True for all.
@@ -56,12 +57,12 @@ class LoadedWeightsHook(Hook):
                 f'{len(anew)} tensors have another size in the weights, as with other classes, and begin anew: '
                 f'{loading.shortened(sorted(anew))}.'
             )
-        if added := _added(model, left):
+        if new := _added(model, left):
             runner.logger.warning(
-                f'{len(added)} tensors are not among the weights, as parts that were added to a pretrained model, and '
-                f'begin anew: {loading.shortened(sorted(added))}.'
+                f'{len(new)} tensors are not among the weights, as parts that were added to a pretrained model, and '
+                f'begin anew: {loading.shortened(sorted(new))}.'
             )
-            anew |= added
+            anew |= new
         self._refuse(model, {name: left[name] for name in left if name not in anew}, 'train')
 
     def before_test(self, runner: Runner) -> None:
@@ -119,11 +120,13 @@ def _one_size_differs(name: str, there: tuple, here: tuple) -> bool:
 
 
 def _added(model: nn.Module, left: dict[str, tuple]) -> set[str]:
-    learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     return {
         name
         for part, made in loading.loadings(model)
         if part and not made.hint and len(made.loaded) > len(made.missing) + len(made.misshapen)
-        for name in (f'{part}.{inner}' for inner in made.missing)
-        if name in left and name in learned
+        for name in (
+            f'{part}.{inner}'
+            for inner in added(model.get_submodule(part), made.missing, {*made.loaded, *made.misshapen})
+        )
+        if name in left
     }

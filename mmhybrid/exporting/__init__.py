@@ -4,3 +4,6 @@
 compute what MMDetection computes in a form that can be traced, ``onnx_file.py`` writes, and ``checking.py`` compares
 the file in onnxruntime with MMDetection.
 """
+
+# Of a detector, what can be exported: each goes from the pixels to the end of the part.
+PARTS = ('detector', 'neck', 'backbone')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +11,7 @@ import onnxruntime
 import torch
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .parts import Part
@@ -20,6 +22,8 @@ BOX_TOLERANCE, SCORE_TOLERANCE, MASK_TOLERANCE, FEATURE_TOLERANCE = 0.1, 1e-3, 0
 _SAME = 5.0
 # Masks are computed on a grid of 28x28: of a smaller one in the image, a pixel says nothing.
 _SMALLEST_MASK = 28 * 28
+# How often a score threshold is divided by four, for want of detections: 0.05 comes to a millionth.
+_LOWERINGS = 8
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,32 @@ def compare(part: Part, file: bytes, image: np.ndarray) -> Difference:
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
     outputs = [torch.from_numpy(out) for out in session.run(None, {'image': pixels})]
     size = image.shape[:2]
-    inputs, sample = _inputs(part.detector, image)
+    if part.part == 'detector':
+        return _detections(part, outputs, _expected(part.detector, image), size)
+    inputs, _ = _inputs(part.detector, image)
     with torch.no_grad():
-        if part.part == 'detector':
-            expected = part.detector.predict(inputs, [sample], rescale=False)[0].pred_instances
-            return _detections(part, outputs, expected, size)
         features = part.detector.backbone(inputs) if part.part == 'backbone' else part.detector.extract_feat(inputs)
     pairs = list(zip(outputs, features, strict=True))
     worst = max(((out - want).abs().max() / want.abs().max().clamp(min=1e-6)).item() for out, want in pairs)
     return Difference(size, len(pairs), features=worst)
+
+
+def lower_threshold(part: Part, images: Sequence[np.ndarray]) -> float:
+    """Lower a detector's score threshold until it detects something on one of the images.
+
+    Args:
+        part: Whose detector is changed.
+        images: Pixels, BGR.
+
+    Returns:
+        The threshold; the lowest that was tried if nothing is detected with it, either.
+    """
+    settings = _head(part).test_cfg
+    for _ in range(_LOWERINGS):
+        settings.score_thr = settings.get('score_thr', 0) / 4
+        if any(len(_expected(part.detector, image)) for image in images):
+            break
+    return settings.score_thr
 
 
 def generated_image(height: int, width: int, seed: int) -> np.ndarray:
@@ -109,7 +130,13 @@ def _inputs(detector: nn.Module, image: np.ndarray) -> tuple[Tensor, DetDataSamp
     return data['inputs'], data['data_samples'][0]
 
 
-def _detections(part: Part, outputs: list[Tensor], expected, size: tuple[int, int]) -> Difference:
+def _expected(detector: nn.Module, image: np.ndarray) -> InstanceData:
+    inputs, sample = _inputs(detector, image)
+    with torch.no_grad():
+        return detector.predict(inputs, [sample], rescale=False)[0].pred_instances
+
+
+def _detections(part: Part, outputs: list[Tensor], expected: InstanceData, size: tuple[int, int]) -> Difference:
     boxes, scores, labels = outputs[:3]
     # By distance and not by overlap, which boxes without an area lack.
     apart = (expected.bboxes[:, None] - boxes[None]).abs().amax(-1)
@@ -141,9 +168,13 @@ def _detections(part: Part, outputs: list[Tensor], expected, size: tuple[int, in
 
 def _edge(part: Part, scores: Tensor) -> float:
     """The score below which detections were left out, at which rounding decides."""
-    head = getattr(part.detector, 'roi_head', None) or part.detector.bbox_head
-    most = head.test_cfg.get('max_per_img', -1)
-    return scores.min().item() if 0 < most <= len(scores) else head.test_cfg.get('score_thr', 0)
+    settings = _head(part).test_cfg
+    most = settings.get('max_per_img', -1)
+    return scores.min().item() if 0 < most <= len(scores) else settings.get('score_thr', 0)
+
+
+def _head(part: Part) -> nn.Module:
+    return getattr(part.detector, 'roi_head', None) or part.detector.bbox_head
 
 
 def _mask_difference(part: Part, masks: Tensor, boxes: Tensor, expected: Tensor, size: tuple[int, int]) -> float:

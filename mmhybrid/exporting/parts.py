@@ -8,8 +8,6 @@ from torch.nn import functional
 
 from . import heads
 
-PARTS = ('detector', 'neck', 'backbone')
-
 
 class Part(nn.Module):
     """A detector up to one of its parts, for one image of any size.
@@ -19,7 +17,7 @@ class Part(nn.Module):
 
     Args:
         detector: MMDetection's, in evaluation mode.
-        part: One of :data:`PARTS`.
+        part: One of :data:`mmhybrid.exporting.PARTS`.
 
     Raises:
         InputError: If it has a head that is not known here.
@@ -36,7 +34,7 @@ class Part(nn.Module):
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the outputs; of feature maps the first ones that there may be."""
+        """Names of a detector's outputs; of feature maps, whose number depends on the detector, none."""
         if self.part != 'detector':
             return []
         return ['boxes', 'scores', 'labels', *(['masks'] if self.has_masks else [])]

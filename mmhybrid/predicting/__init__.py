@@ -1,5 +1,5 @@
 """Detect on one's own pictures: what ``tools/predict.py`` does around MMDetection's ``DetInferencer``.
 
-``pictures.py`` finds them, ``detector.py`` runs the detector on batches, ``results.py`` numbers the images and writes
+``pictures.py`` finds them, ``ids.py`` numbers them, ``detector.py`` runs the detector on batches, ``results.py`` writes
 COCO's format, ``drawing.py`` draws.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -48,9 +49,12 @@ class Drawing:
         if isinstance(image, str):
             # As MMDetection's inferencer reads for drawing: turned as the file's EXIF orientation says.
             image = mmcv.imfrombytes(fileio.get(image))
-        self._visualizer.add_datasample(
-            picture.name, image[:, :, ::-1], sample, draw_gt=False, pred_score_thr=self._score_thr
-        )
+        with warnings.catch_warnings():
+            # A box may end at the border, or rounding put it there.
+            warnings.filterwarnings('ignore', message='.*out of bounds', category=UserWarning)
+            self._visualizer.add_datasample(
+                picture.name, image[:, :, ::-1], sample, draw_gt=False, pred_score_thr=self._score_thr
+            )
         drawn = np.ascontiguousarray(self._visualizer.get_image()[:, :, ::-1])
         if picture.frame is not None and not self._frames:
             return self._append(picture, drawn, fps or 25.0)

@@ -17,8 +17,6 @@ BASELINES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         'resnest50': dict(type='ResNeSt', depth=50, stem_channels=64, radix=2, reduction_factor=4),
     }
 )
-# Arguments that leave the weights' shapes and the function they compute as they are.
-_NOT_OF_THE_VARIANT = ('type', 'norm_eval', 'frozen_stages', 'init_cfg', 'pretrained', 'with_cp', '_delete_')
 
 
 def names() -> list[str]:
@@ -50,4 +48,4 @@ def differing_options(name: str, config: Mapping[str, Any]) -> dict[str, Any] | 
     if config.get('type') != own['type']:
         return None
     differing = {key for key in {**own, **config} if config.get(key) != own.get(key)}
-    return {key: config.get(key) for key in sorted(differing.difference(_NOT_OF_THE_VARIANT))}
+    return {key: config.get(key) for key in sorted(differing.difference(zoo.USE))}

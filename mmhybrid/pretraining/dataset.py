@@ -8,7 +8,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from .folders import class_names, part_folder, pictures
+from .folders import class_names, holds_pictures, part_folder, pictures
 
 
 @DATASETS.register_module()
@@ -33,8 +33,17 @@ class ImageFolder(BaseDataset):
         folder = part_folder(self.data_root, self.folder)
         names = class_names(folder)
         self._metainfo['classes'] = tuple(names)
-        found = [
-            dict(img_path=path, label=label) for label, name in enumerate(names) for path in pictures(folder, name)
-        ]
+        found, inner = [], []
+        for label, name in enumerate(names):
+            own, folders = pictures(folder, name)
+            found += [dict(img_path=path, label=label) for path in own]
+            inner += folders
         print_log(f'{folder}: {len(found):,} pictures of {len(names):,} classes.', 'current', logging.INFO)
+        if inner := [path for path in inner if holds_pictures(path)]:
+            print_log(
+                f'Folders within those of the classes are left out: {len(inner)} that have pictures, the first is '
+                f'{inner[0]}; what belongs to a class lies directly in its folder.',
+                'current',
+                logging.WARNING,
+            )
         return found

@@ -47,13 +47,29 @@ def class_names(folder: Path) -> list[str]:
     return names
 
 
-def pictures(folder: Path, name: str) -> list[str]:
-    """Paths of a class's pictures, sorted by name."""
-    return [str(folder / name / picture) for picture in sorted(_pictures(folder / name))]
+def pictures(folder: Path, name: str) -> tuple[list[str], list[str]]:
+    """Paths of a class's pictures, and those of folders within the class's, which nobody looks into; both sorted."""
+    found: tuple[list[str], list[str]] = ([], [])
+    for entry in _entries(folder / name):
+        if _is_picture(entry):
+            found[0].append(entry.path)
+        elif entry.is_dir():
+            found[1].append(entry.path)
+    return sorted(found[0]), sorted(found[1])
+
+
+def holds_pictures(folder: str) -> bool:
+    """Whether there are pictures in a folder, at any depth."""
+    names = (name for _, _, names in os.walk(folder) for name in names)
+    return any(name.lower().endswith(IMAGES) and not name.startswith('.') for name in names)
 
 
 def _pictures(folder: Path) -> Iterator[str]:
-    return (entry.name for entry in _entries(folder) if entry.name.lower().endswith(IMAGES) and entry.is_file())
+    return (entry.name for entry in _entries(folder) if _is_picture(entry))
+
+
+def _is_picture(entry: os.DirEntry) -> bool:
+    return entry.name.lower().endswith(IMAGES) and entry.is_file()
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry]:
@@ -77,8 +93,28 @@ def check_classes(train: Sequence[str], val: Sequence[str], num_classes: int) ->
                 f'The class {missing[0]!r}{more} is in the pictures of {first} and not in those of {second}: both '
                 'must have the same folders.'
             )
+    if len(train) == 1:
+        raise InputError(
+            f'The pictures have one class, {train[0]!r}, and a classifier needs at least two: give the other classes '
+            'folders of their own.'
+        )
     if len(train) != num_classes:
         raise InputError(
             f'The pictures have {len(train)} classes ({", ".join(train[:3])}{", ..." if len(train) > 3 else ""}) and '
             f'the classifier has {num_classes}: add --cfg-options num_classes={len(train)}.'
+        )
+
+
+def check_batch(pictures: int, batch_size: int | None, processes: int = 1) -> None:
+    """Check that the pictures to train with fill a batch, of which one that is not full is left out.
+
+    Raises:
+        InputError: If they do not.
+    """
+    share = -(-pictures // processes)
+    if share < (batch_size or 1):
+        of_each = f' in each of {processes} processes, {share}' if processes > 1 else ''
+        raise InputError(
+            f'There are {pictures} pictures to train with{of_each}, which fill no batch of {batch_size}: add '
+            f'--cfg-options train_dataloader.batch_size={max(share // 2, 1)}, or more pictures.'
         )

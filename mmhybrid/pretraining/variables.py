@@ -22,7 +22,7 @@ def _set_backbone_name(cfg: Config, name: str) -> None:
 
 
 def _set_num_classes(cfg: Config, number: int) -> None:
-    cfg.num_classes = cfg.model.head.num_classes = _whole('num_classes', number, 2)
+    cfg.num_classes = cfg.model.head.num_classes = _whole('num_classes', number, 2, ': a classifier needs two classes')
 
 
 def _set_image_size(cfg: Config, size: int) -> None:
@@ -36,21 +36,35 @@ def _set_image_size(cfg: Config, size: int) -> None:
 def _set_max_epochs(cfg: Config, epochs: int) -> None:
     old, new = cfg.max_epochs, _whole('max_epochs', epochs, 1)
     cfg.max_epochs = cfg.train_cfg.max_epochs = new
-    schedules = []
-    for schedule in cfg.param_scheduler:
-        if schedule.get('by_epoch', True):
-            for key in ('begin', 'end', 'T_max'):
-                if isinstance(schedule.get(key), int):
-                    schedule[key] = round(schedule[key] * new / old)
-            if 'milestones' in schedule:
-                schedule.milestones = [round(epoch * new / old) for epoch in schedule.milestones]
-            if 'periods' in schedule:
-                schedule.periods = cycles(schedule.periods, new)
-                schedule.restart_weights = list(schedule.restart_weights)[: len(schedule.periods)]
-            if 'end' in schedule and schedule.end <= schedule.get('begin', 0):
-                continue  # a warm-up of less than half an epoch
-        schedules.append(schedule)
-    cfg.param_scheduler = schedules
+    given = cfg.get('param_scheduler') or []
+    schedules = given if isinstance(given, list) else [given]
+    cfg.param_scheduler = [each for each in schedules if not each.get('by_epoch', True) or _scale(each, old, new)]
+
+
+def _scale(schedule: ConfigDict, old: int, new: int) -> bool:
+    """Let a schedule of ``old`` epochs be one of ``new``; False if nothing is left, as of a warm-up of half an epoch.
+
+    MMEngine counts milestones, periods and steps from the schedule's begin on.
+    """
+    begin, end = schedule.get('begin', 0), schedule.get('end', old)
+    first, last = round(begin * new / old), round(end * new / old)
+    if last <= first:
+        return False
+    for key, value in (('begin', first), ('end', last)):
+        if key in schedule:
+            schedule[key] = value
+    for key in ('T_max', 'total_steps', 'step_size'):
+        if isinstance(schedule.get(key), int):
+            whole = schedule[key] == end - begin
+            schedule[key] = last - first if whole else max(round(schedule[key] * new / old), 1)
+    if 'milestones' in schedule:
+        # One at 0 would do nothing, and one that is there twice would count twice.
+        milestones = {round(epoch * new / old) for epoch in schedule.milestones}
+        schedule.milestones = sorted(epoch for epoch in milestones if 0 < epoch < last - first)
+    if 'periods' in schedule:
+        schedule.periods = cycles(schedule.periods, last - first)
+        schedule.restart_weights = list(schedule.get('restart_weights', [1]))[: len(schedule.periods)]
+    return True
 
 
 def cycles(periods: list[int], epochs: int) -> list[int]:
@@ -70,9 +84,9 @@ def cycles(periods: list[int], epochs: int) -> list[int]:
     return fitting
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def _whole(name: str, value: Any, least: int, why: str = '') -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f'--cfg-options {name}={value} is no whole number from {least} on.')
+        raise InputError(f'--cfg-options {name}={value} is no whole number from {least} on{why}.')
     return value
 
 

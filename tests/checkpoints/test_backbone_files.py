@@ -223,10 +223,51 @@ def test_a_file_that_is_not_its_cards(source, tmp_path):
     assert read_backbone(path).card is None
 
 
+def test_a_card_within_that_is_not_the_files(source, tmp_path):
+    path = written(source, tmp_path, top1=45.5, licence='research only')
+    good = path.read_bytes()
+    for old, new in ((b'45.5', b'95.5'), (b'research only', b'Apache-2.0   '), (rb'{\"', rb'[\"')):
+        for beside in (True, False):
+            other = tmp_path / f'other{beside}' / path.name
+            other.parent.mkdir(exist_ok=True)
+            other.write_bytes(good.replace(old, new, 1))
+            if beside:
+                cards.path_of(other).write_bytes(cards.path_of(path).read_bytes())
+            with pytest.raises(InputError, match=r'its card (does not match its checksum|cannot be read)'):
+                read_backbone(other)
+
+
+@EVERY_SUFFIX
+def test_the_card_beside_is_compared_whatever_is_within(source, tmp_path, suffix):
+    path = written(source, tmp_path, suffix, top1=45.5)
+    card = json.loads(cards.path_of(path).read_bytes())
+    cards.path_of(path).write_text(json.dumps(card | dict(sha256='0' * 64)))
+    for load in (read_backbone, lambda path: load_checkpoint(small(), str(path))):
+        with pytest.raises(InputError, match='is not the file of which the card'):
+            load(path)
+    cards.path_of(path).write_text(json.dumps(card | dict(sha256=None, top1=95.0)))  # of no file
+    assert (read_backbone(path).card or {}).get('top1') == (45.5 if suffix == '.safetensors' else None)
+
+
+def test_tensors_that_are_not_simply_numbers_are_not_written(tmp_path):
+    for value, words in (
+        (torch.eye(3).to_sparse(), 'a is a sparse tensor'),
+        (torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8), r'a is quantised \(qint8\)'),
+        (torch.zeros(3, device='meta'), 'a has a shape and no numbers'),
+    ):
+        for suffix in SUFFIXES:
+            with pytest.raises(InputError, match=f'{words}, which is not written'):
+                write_backbone({'a': value}, tmp_path / f'a{suffix}', {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_without_a_backbone(tmp_path):
-    for content in ({}, dict(state_dict={}), [1], dict(state_dict={'fc.weight': torch.zeros(1)})):
-        with pytest.raises(InputError, match='holds no weights of a backbone'):
-            read_backbone(saved(content, tmp_path))
+    optimizer = dict(optimizer={'state': {0: {'momentum': torch.ones(3)}}})
+    for content in ({}, dict(state_dict={}), [1], dict(state_dict={'fc.weight': torch.zeros(1)}), optimizer):
+        path = saved(content, tmp_path)
+        for load in (read_backbone, lambda path: load_backbone(small(), path)):
+            with pytest.raises(InputError, match='holds no weights of a backbone'):
+                load(path)
     with pytest.raises(InputError, match='not those of this TiedResNet: conv1'):
         load_backbone(small(), saved({'x': torch.zeros(1)}, tmp_path))
     with pytest.raises(InputError, match='has no weights of this Linear'):

@@ -87,6 +87,80 @@ def test_a_safetensors_file_and_a_config_and_a_file_name(run, tmp_path):
     assert set(read.card['options']) == {'depth', 'base_channels', 'plugins'}
 
 
+@pytest.fixture(scope='module')
+def narrow():
+    return source('ResNet', torch.float32, depth=50, base_channels=16).state_dict()
+
+
+def card_of(folder, pattern):
+    [path] = folder.glob(pattern)
+    return json.loads(path.with_suffix('.json').read_text())
+
+
+def test_a_config_that_is_called_as_a_variant_is_no_variant(run, narrow, tmp_path):
+    torch.save(narrow, 'narrow.pth')
+    (tmp_path / 'dsnet50.py').write_text(CONFIG)
+    status, out, err = run('narrow.pth', '--to', 'dsnet50.py')
+    assert status == 0, err
+    card = card_of(tmp_path, 'dsnet50-from-narrow-*.safetensors')
+    assert (card['variant'], card['type']) == (None, 'ResNet')
+    assert {key: card['options'][key] for key in ('depth', 'base_channels')} == dict(depth=50, base_channels=16)
+    assert 'plugins' in card['options']
+    assert 'Images: not stated in dsnet50.py' in out and card['warm_start']['images'] == 'not stated in dsnet50.py'
+
+
+def test_style_and_images_are_those_of_the_config(run, narrow, tmp_path):
+    torch.save(narrow, 'narrow.pth')
+    inputs = 'dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)'
+    config = CONFIG.replace("type='MaskRCNN',", f"type='MaskRCNN', data_preprocessor={inputs},")
+    (tmp_path / 'bgr.py').write_text(config.replace('depth=50', "depth=50, style='caffe'"))
+    status, out, err = run('narrow.pth', '--to', 'bgr.py')
+    assert (status, out) == (2, '')
+    assert "bgr has style='caffe'" in err and '--style caffe' in err
+    status, out, err = run('narrow.pth', '--to', 'bgr.py', '--style', 'caffe')
+    assert status == 0, err
+    images = 'BGR, mean (103.53, 116.28, 123.675), standard deviation (1, 1, 1), of bgr.py'
+    assert f"Images: {images}; the source, of Caffe's form (so it was said), was" in out
+    assert 'to the bit' in out and 'ResNet-50 of style caffe' in out
+    assert card_of(tmp_path, 'bgr-from-*.safetensors')['warm_start']['images'] == images
+
+
+def test_options_that_change_the_function_are_in_the_card(run, narrow, tmp_path):
+    torch.save(narrow, 'narrow.pth')
+    other = 'depth=50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)'
+    (tmp_path / 'dilated.py').write_text(CONFIG.replace('depth=50', other))
+    status, out, err = run('narrow.pth', '--to', 'dilated.py')
+    assert status == 0, err
+    assert 'NOT those of the source' in out and 'to the bit' not in out
+    warm = card_of(tmp_path, 'dilated-from-*.safetensors')['warm_start']
+    assert warm['altered'] == ['strides=(1, 2, 2, 1)', 'dilations=(1, 1, 1, 2)']
+    assert warm['sizes'] == ['stage 4 is 4x4 in place of 2x2']
+    assert 'NOT' in warm['equality']
+
+
+def test_a_folder_may_be_called_as_a_file(run, narrow, tmp_path):
+    torch.save(narrow, 'narrow.pth')
+    (tmp_path / 'my.py').write_text(CONFIG)
+    (tmp_path / 'x.pth').mkdir()
+    status, _, err = run('narrow.pth', '--to', 'my.py', '--out', 'x.pth')
+    assert status == 0, err
+    assert len(list((tmp_path / 'x.pth').glob('my-from-narrow-*.safetensors'))) == 1
+
+
+@pytest.mark.filterwarnings('ignore:.*quantiz.*', 'ignore:TypedStorage')
+@pytest.mark.parametrize('dtype', [torch.int8, 'packed'])
+def test_whole_numbers_are_one_sentence(run, narrow, tmp_path, dtype):
+    pack = (
+        (lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8)) if dtype == 'packed' else (lambda v: v.to(dtype))
+    )
+    torch.save({key: pack(value) if value.ndim == 4 else value for key, value in narrow.items()}, 'int.pth')
+    (tmp_path / 'my.py').write_text(CONFIG)
+    status, out, err = run('int.pth', '--to', 'my.py')
+    assert (status, out) == (2, '')
+    assert 'error: ' in err and 'Traceback' not in err
+    assert not list(tmp_path.glob('*.safetensors'))
+
+
 def test_the_hcgnet_authors_terms_are_told_and_kept(run, tmp_path):
     arch = ARCHS['B']
     theirs = authors_weights(arch['blocks'], arch['growth_rates'], torch.float32)

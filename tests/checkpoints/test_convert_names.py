@@ -108,6 +108,20 @@ def test_the_names_of_the_libraries_become_mmdetections(rule, network, expected)
     assert not found.caffe
 
 
+def test_the_names_of_torchvisions_detectors():
+    own = {name: shape for name, shape in ours(*RESNET).items() if not name.endswith('num_batches_tracked')}
+    published = {f'backbone.body.{name}': shape for name, shape in own.items()}
+    assert digest(published) == 'c64ef1973113b305', 'not as in its FasterRCNN'
+    others = ['backbone.fpn.inner_blocks.0.0.weight', 'rpn.head.conv.0.0.weight', 'roi_heads.box_head.fc6.weight']
+    state = {name: torch.empty(shape, device='meta') for name, shape in published.items() | {(n, (1,)) for n in others}}
+    found = read_names(state, 'fasterrcnn_resnet50_fpn_coco-258fb6c6.pth')
+    assert {name: tuple(value.shape) for name, value in found.state.items()} == own
+    assert sorted(found.left_out) == sorted(others)
+    assert found.frozen
+    assert describe(found) == 'ResNet-50'
+    assert not read_names({name.replace('.body', ''): value for name, value in state.items()}, 'a.pth').frozen
+
+
 @pytest.mark.parametrize(
     ('network', 'title'),
     [

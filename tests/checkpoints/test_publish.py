@@ -13,9 +13,9 @@ from mmhybrid import cli
 from mmhybrid.backbones import TiedResNet
 from mmhybrid.checkpoints import cards, publishing
 from mmhybrid.checkpoints.backbone_files import read_backbone
+from mmhybrid.checkpoints.tensor_files import tensors_sha256
 
 from ..tools.conftest import DEMO
-from .attacks import write
 from .loading import SMALL
 
 # As on the command line.
@@ -43,10 +43,12 @@ def classifier(tmp_path):
         left_out=[], data='cifar10', recipe='cifar10', epochs=2, max_epochs=3, ema=False, image_size=32,
         mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7],
     )  # fmt: skip
-    (tmp_path / 'accuracy.json').write_text(json.dumps({'1': {'top1': 30.0}, '2': {'top1': 41.25, 'top5': 90.0}}))
     save = {'state_dict': model.state_dict(), 'meta': {'epoch': 2, cards.PRETRAINING: note}}
 
-    def saved(**changes):
+    def saved(measured=None, **changes):
+        digest = tensors_sha256(measured or {**save, **changes}['state_dict'])
+        accuracy = {'1': {'top1': 30.0}, '2': {'top1': 41.25, 'top5': 90.0, 'weights': digest}}
+        (tmp_path / 'accuracy.json').write_text(json.dumps(accuracy))
         torch.save({**save, **changes}, tmp_path / 'epoch_2.pth')
         return tmp_path / 'epoch_2.pth'
 
@@ -86,6 +88,36 @@ def test_a_classifier(classifier, tmp_path, capsys, suffix):
     assert 'not known, and null in the card: commit (--commit' in out
     loaded = mmhybrid.create_backbone('tiedresnet50', checkpoint=path, **SMALL)
     assert same(loaded.state_dict(), classifier.model.backbone)
+
+
+def test_the_accuracy_of_other_weights_is_none(classifier, tmp_path):
+    others = classifier.model.state_dict() | {'head.fc.bias': torch.ones(10)}
+    for i, note in enumerate((classifier.note | dict(epochs=2.5, iterations=159), classifier.note)):
+        path = classifier(measured=others, meta={'epoch': 2, cards.PRETRAINING: note})
+        if i:
+            (tmp_path / 'accuracy.json').write_text(json.dumps({'2': {'top1': 41.25}}))  # as older versions wrote it
+        assert publish(path, '--to', tmp_path / str(i)) == 0
+        card = only(tmp_path / str(i))[1]
+        assert (card['top1'], card['epochs'], card['iterations']) == (None, note['epochs'], note.get('iterations'))
+
+
+def test_licences_go_with_what_was_learned_further(classifier, tmp_path):
+    inner = dict(file='b.pth', licence='research only')
+    begun = [dict(file='a.pth', started_from=[inner]), dict(file='c.pth', licence='MIT'), inner]
+    for began, given, licence in (
+        (begun, [], 'research only and MIT'),
+        (begun, ['--licence', 'CC0'], 'CC0'),
+        ([], [], None),
+        ('nonsense', [], None),
+    ):
+        note = classifier.note | dict(started_from=began, recipe_options={'model.mixing': None}, commit='5f0c')
+        folder = tmp_path / f'{licence}{len(began)}'
+        assert publish(classifier(meta={cards.PRETRAINING: note}), '--to', folder, *given) == 0
+        path, card = only(folder)
+        known = dict(licence=licence, started_from=began, recipe_options={'model.mixing': None}, commit='5f0c')
+        assert {key: card[key] for key in known} == known
+        assert publish(path, '--to', folder / 'again') == 0
+        assert only(folder / 'again')[0].read_bytes() == path.read_bytes()
 
 
 def test_again_it_is_the_same_file(classifier, tmp_path):
@@ -135,7 +167,18 @@ def test_the_variant_of_a_config(name, config):
     found = publishing._configured("a = 1\nmodel = dict(backbone=dict(type='mmdet.TiedResNet', **{}))") or {}
     assert found.get('variant') == 'tiedresnet50'
     text = f"model = dict(type='MaskRCNN', backbone={config[:-1]}, type='TiedResNet'))"
+    assert publishing._began(text) == {}
     assert publishing._configured(text) == dict(variant=name, type='TiedResNet', options={})
+
+
+def test_a_detector_tells_the_names_of_what_it_began_with():
+    init = "init_cfg=dict(type='Pretrained', checkpoint='/home/me/a-12345678.safetensors')"
+    text = f'resume = False\nload_from = None\nmodel = dict(backbone=dict(depth=50, {init}))'
+    first, loaded = dict(file='a-12345678.safetensors'), text.replace('= None', "= 'x/b.pth'")
+    assert publishing._began(text) == dict(started_from=[first])
+    assert publishing._began(loaded) == dict(started_from=[first, dict(file='b.pth')])
+    assert publishing._began(loaded.replace('= False', '= True')) == dict(started_from=[first])
+    assert publishing._began('model = (') == publishing._began(None) == {}
 
 
 def test_averaged_weights(classifier, tmp_path, capsys):
@@ -199,39 +242,6 @@ def test_weights_that_are_not_the_variants_are_refused(classifier, tmp_path, cap
     _, card = only(tmp_path / 'out')
     assert card['options'] == OPTIONS
     assert (card['data'], card['top1']) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ('words', 'told'),
-    [
-        (['--backbone', 'tiedresnet'], "no backbone 'tiedresnet'; did you mean"),
-        (['--backbone', 'tiedresnet50', '--options', 'bas_width=3'], "unexpected keyword argument 'bas_width'"),
-        (['--options', 'base_width'], "'base_width' is none"),
-        (['--to', 'a.pth', '--format', 'safetensors'], 'ends with .pth, and --format is safetensors'),
-        (['--top1', '141'], "'141' is no percentage"),
-        (['--epochs', 'ten'], "'ten' is no whole number"),
-        (['--to', '/dev/null/x'], 'is no folder to write in'),
-    ],
-)
-def test_mistakes(classifier, capsys, words, told, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    try:
-        assert publish(classifier(), *words) == 2
-    except SystemExit as error:  # of argparse
-        assert error.code == 2
-    err = capsys.readouterr().err
-    assert told in err
-    assert err.strip().splitlines()[-1].startswith('error: ')
-    assert not list(tmp_path.glob('*.safetensors'))
-
-
-def test_files_that_are_none(tmp_path, capsys):
-    assert publish(tmp_path / 'nix.pth') == 2
-    assert 'There is no checkpoint' in capsys.readouterr().err
-    path = write('open', tmp_path / 'bad.pth', tmp_path / 'marker', Classifier().state_dict())
-    assert publish(path, '--to', tmp_path) == 2
-    assert 'is not read, because it names' in capsys.readouterr().err
-    assert not (tmp_path / 'marker').exists()
 
 
 def test_what_fits_is_found(classifier, monkeypatch, tmp_path, capsys):

@@ -99,7 +99,8 @@ def test_parts_that_are_added_to_a_pretrained_backbone_begin_anew(tmp_path, monk
     torch.save(toy_run.Dropped(width=3).state_dict(), tmp_path / 'backbone.pth')
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))
     made, told = runner(tmp_path, model=dict(type='InParts', init_cfg=init_cfg)), []
-    made.model.backbone.register_parameter('gate', nn.Parameter(torch.ones(1)))
+    made.model.backbone.gate = nn.Linear(3, 1, bias=False)
+    made.model.backbone.after_conv1_plugin_names = ['gate']  # as MMDetection's blocks have it
     monkeypatch.setattr(made.logger, 'warning', told.append)
     made.train()
     assert any('1 tensors are not among the weights, as parts that were added' in words for words in told)
@@ -107,6 +108,17 @@ def test_parts_that_are_added_to_a_pretrained_backbone_begin_anew(tmp_path, monk
     made = runner(tmp_path, model=dict(type='InParts', init_cfg=init_cfg))
     made.model.backbone.register_buffer('statistics', torch.ones(1))  # which nothing learns
     with pytest.raises(InputError, match=r'as backbone\.statistics'):
+        made.train()
+
+
+def test_no_other_parameter_is_a_part_that_was_added(tmp_path):
+    torch.save(toy_run.Dropped(width=3).state_dict(), tmp_path / 'backbone.pth')
+    made = runner(
+        tmp_path,
+        model=dict(type='InParts', init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))),
+    )
+    made.model.backbone.conv3 = nn.Conv2d(3, 3, 1, bias=False)
+    with pytest.raises(InputError, match=r'as backbone\.conv3\.weight'):
         made.train()
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from mmdet.datasets.transforms import Resize
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
@@ -17,7 +18,7 @@ onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
 from mmhybrid.exporting.checking import compare, generated_image  # noqa: E402
-from mmhybrid.exporting.onnx_file import to_onnx  # noqa: E402
+from mmhybrid.exporting.onnx_file import resizing, to_onnx  # noqa: E402
 
 TRACED, OTHER = (96, 128), (150, 101)
 
@@ -95,6 +96,27 @@ def test_a_file_tells_its_classes_and_what_it_takes(mask_rcnn):
     assert json.loads(meta['classes']) == ['a', 'b', 'c']
     assert meta['image'].startswith('BGR, 0 to 255')
     assert meta['part'] == 'detector'
+    assert json.loads(meta['resize']) == 'unknown'
+
+
+LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='mmdet.PackDetInputs')
+
+
+@pytest.mark.parametrize(
+    ('between', 'resize'),
+    [
+        ([dict(type='Resize', scale=(1333, 800), keep_ratio=True)], dict(scale=[1333, 800], keep_ratio=True)),
+        ([dict(type='mmdet.Resize', scale=(64, 32))], dict(scale=[64, 32], keep_ratio=False)),
+        ([dict(type=Resize, scale=64)], dict(scale=[64, 64], keep_ratio=False)),
+        ([dict(type='LoadAnnotations', with_bbox=True)], 'none'),
+        ([dict(type='Resize', scale_factor=0.5)], 'unknown'),
+        ([dict(type='Resize', scale=(64, 32), interpolation='nearest')], 'unknown'),
+        ([dict(type='FixShapeResize', width=64, height=32)], 'unknown'),
+        ([dict(type='Resize', scale=(64, 32)), dict(type='Pad', size_divisor=32)], 'unknown'),
+    ],
+)
+def test_how_a_pipeline_resizes(between, resize):
+    assert resizing([LOAD, *between, PACK]) == resize
 
 
 @pytest.mark.parametrize(

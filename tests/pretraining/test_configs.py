@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmhybrid import launch
+from mmhybrid.engine.data_check import check_config_data
 from mmhybrid.errors import InputError
 from mmhybrid.pretraining.variables import cycles
 
@@ -71,6 +72,10 @@ def test_parts_of_a_schedule_keep_their_shares():
     assert [(s.begin, s.end) for s in load(modern, max_epochs=6).param_scheduler] == [(0, 6)]
 
 
+def test_there_is_nothing_to_say_of_annotations():
+    assert check_config_data(load(CIFAR10)) == []
+
+
 def test_the_papers_recipe():
     cfg = load(IN1K)
     assert cfg.optim_wrapper.optimizer.to_dict() == dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
@@ -102,6 +107,8 @@ def test_the_size_is_a_variable():
 def test_the_classes_are_a_variable():
     cfg = load(IN1K, num_classes=7)
     assert cfg.model.head.num_classes == cfg.num_classes == 7
+    with pytest.raises(InputError, match='num_classes=1 is no whole number from 2 on: a classifier needs two classes'):
+        load(IN1K, num_classes=1)
 
 
 def test_the_data_are_a_variable():

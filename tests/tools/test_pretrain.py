@@ -2,12 +2,16 @@
 
 import json
 import re
+import shutil
 import sys
 
 import mmcv
 import numpy as np
 import pytest
 import torch
+
+from mmhybrid import cli
+from mmhybrid.pretraining import provenance
 
 from .conftest import REPO
 
@@ -61,6 +65,14 @@ def trained(forked_tool, colours, tmp_path_factory):
     return work_dir, done.stdout + done.stderr
 
 
+def card_of(checkpoint, folder, *words):
+    """Publish a checkpoint; its card, and the file."""
+    before = set(folder.glob('*.json'))
+    assert cli.main(['publish', *map(str, (checkpoint, '--to', folder, *words))]) == 0
+    (card,) = set(folder.glob('*.json')) - before
+    return json.loads(card.read_text()) | dict(file=card.with_suffix('.safetensors'))
+
+
 def weights(path):
     return torch.load(path)['state_dict']
 
@@ -73,7 +85,8 @@ def test_it_tells_its_progress_and_accuracy(trained):
     kept = json.loads((work_dir / 'accuracy.json').read_text())
     assert [epoch for epoch, _ in told] == list(kept) == ['1', '2']
     assert [float(value) for _, value in told] == [pytest.approx(kept[e]['top1'], abs=1e-3) for e in kept]
-    assert all(set(each) == {'top1'} and each['top1'] % 10 == 0 for each in kept.values())  # of 10 pictures
+    assert all(set(each) == {'top1', 'weights'} and each['top1'] % 10 == 0 for each in kept.values())  # of 10 pictures
+    assert 'Data check' not in output
 
 
 def test_a_checkpoint_tells_what_was_trained(trained):
@@ -82,6 +95,10 @@ def test_a_checkpoint_tells_what_was_trained(trained):
     assert checkpoint['state_dict']['backbone.conv1.weight'].shape == (4, 3, 3, 3)
     assert checkpoint['meta']['dataset_meta']['classes'] == ('blue', 'green')
     record = json.loads(json.dumps(checkpoint['meta']['mmhybrid_pretraining']))
+    options = record.pop('recipe_options')
+    assert options.items() >= {'max_epochs': 2, 'image_size': 16, 'train_dataloader.batch_size': 8}.items()
+    assert not any('data_root' in key or 'backbone' in key or 'classes' in key for key in options)
+    assert record.pop('commit') == provenance.commit()
     assert record.pop('mean') == pytest.approx([125.31, 122.95, 113.87])
     assert record.pop('std') == pytest.approx([62.99, 62.09, 66.70])
     assert record.pop('data').startswith('colours')
@@ -89,7 +106,7 @@ def test_a_checkpoint_tells_what_was_trained(trained):
         version=1,
         variant='resnet18',
         type='ResNet',
-        options=dict(base_channels=4, num_stages=2, strides=[1, 2], dilations=[1, 1], out_indices=[1]),
+        options=dict(base_channels=4, num_stages=2, strides=[1, 2], dilations=[1, 1]),
         stem='32x32',
         left_out=['conv1.weight'],
         num_classes=2,
@@ -97,9 +114,11 @@ def test_a_checkpoint_tells_what_was_trained(trained):
         image_size=16,
         recipe='cifar10',
         epochs=2,
+        iterations=8,
         max_epochs=2,
         batch_size=8,
         ema=False,
+        started_from=[],
     )
 
 
@@ -115,6 +134,14 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(forked_tool, trained, colo
     assert done.returncode == 0, done.stderr
     assert 'Epoch(train) [2][2/4]' not in done.stdout + done.stderr
     assert list(json.loads((resumed / 'accuracy.json').read_text())) == ['2']
+    for folder, name, epochs, iterations in ((tmp_path, 'iter_6.pth', 1.5, 6), (resumed, 'iter_8.pth', 2, 8)):
+        record = torch.load(folder / name)['meta']['mmhybrid_pretraining']
+        assert (record['epochs'], record['iterations'], record['started_from']) == (epochs, iterations, [])
+        assert 'before_resume' not in record['recipe_options']
+    # An interrupted epoch was not measured, the end of the last one was.
+    assert card_of(tmp_path / 'iter_6.pth', tmp_path / 'published')['top1'] is None
+    top1 = json.loads((resumed / 'accuracy.json').read_text())['2']['top1']
+    assert card_of(resumed / 'iter_8.pth', tmp_path / 'published')['top1'] == top1
     unbroken, again = weights(tmp_path / 'iter_8.pth'), weights(resumed / 'iter_8.pth')
     assert unbroken.keys() == again.keys()
     assert all(torch.equal(value, again[name]) for name, value in unbroken.items())
@@ -123,7 +150,7 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(forked_tool, trained, colo
 
 def test_it_learns_with_the_modern_recipe_and_the_average_goes_on(forked_tool, colours, tmp_path):
     options = dict(train_dataloader__num_workers=0, model__head__label_smoothing=0.05, max_epochs=6)
-    options |= {'optim_wrapper.optimizer.lr': 0.05, 'custom_hooks.6.gamma': 4}
+    options |= {'optim_wrapper.optimizer.lr': 0.05, 'custom_hooks.7.gamma': 4}
     run = ['pretrain.py', MODERN, '--backbone', 'resnet18']
     done = forked_tool(*run, '--work-dir', tmp_path / 'a', *small(colours, **options))
     assert done.returncode == 0, done.stderr
@@ -139,6 +166,7 @@ def test_it_learns_with_the_modern_recipe_and_the_average_goes_on(forked_tool, c
         not torch.equal(value, both[0]['ema_state_dict'][f'module.{name}'])
         for name, value in both[0]['state_dict'].items()
     )
+    assert card_of(tmp_path / 'b' / 'epoch_6.pth', tmp_path / 'published')['top1'] == accuracy['6']['top1']
     for part in ('state_dict', 'ema_state_dict'):
         assert all(torch.equal(value, both[1][part][name]) for name, value in both[0][part].items())
     assert json.loads((tmp_path / 'b' / 'accuracy.json').read_text())['6'] == accuracy['6']
@@ -152,13 +180,65 @@ def test_test_py_measures_the_same(forked_tool, trained, colours, tmp_path):
     assert float(found[1]) == json.loads((trained[0] / 'accuracy.json').read_text())['2']['top1']
 
 
+def test_test_py_refuses_folders_in_another_order(forked_tool, trained, colours, tmp_path):
+    for name, other in (('blue', 'z_blue'), ('green', 'a_green')):
+        shutil.copytree(colours / 'val' / name, tmp_path / 'val' / other)
+    options = small(tmp_path, backbone_name='resnet18')
+    done = forked_tool('test.py', CIFAR10, trained[0] / 'epoch_2.pth', '--work-dir', tmp_path / 'run', *options)
+    assert done.returncode == 2
+    assert 'epoch_2.pth was trained on other classes than the folders' in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_card_tells_what_a_run_began_with(forked_tool, trained, colours, tmp_path):
+    for part in ('train', 'val'):
+        for name, other in (('blue', 'sky'), ('green', 'grass'), ('green', 'leaf')):
+            shutil.copytree(colours / part / name, tmp_path / 'mine' / part / other)
+    facts = ['--data', 'ImageNet-1k', '--licence', 'research only']
+    own = dict(num_classes=3, max_epochs=1)
+    for key, file in (
+        ('model.backbone.init_cfg.checkpoint', card_of(trained[0] / 'epoch_2.pth', tmp_path / 'first', *facts)['file']),
+        ('load_from', trained[0] / 'epoch_2.pth'),
+    ):
+        beginning = {key: file} | ({} if key == 'load_from' else {'model.backbone.init_cfg.type': 'Pretrained'})
+        run = ['pretrain.py', CIFAR10, '--backbone', 'resnet18', '--work-dir', tmp_path / key]
+        run += ['--allow-missing', 'backbone.conv1', 'backbone.bn1']  # the stem is not in the file
+        done = forked_tool(*run, *small(tmp_path / 'mine', **own, **beginning))
+        assert done.returncode == 0, done.stderr
+        card = card_of(tmp_path / key / 'epoch_1.pth', tmp_path / 'published')
+        (start,) = card['started_from']
+        assert start['file'] == file.name
+        assert (card['data'], card['epochs'], card['top1'] is None) == ('mine', 1, False)
+        if key == 'load_from':
+            assert (start['data'].startswith('colours'), card['licence']) == (True, None)
+        else:
+            assert (start['data'], start['licence'], card['licence']) == ('ImageNet-1k', *['research only'] * 2)
+            assert start['tensors_sha256'] == json.loads(file.with_suffix('.json').read_text())['tensors_sha256']
+            options = small(tmp_path / 'mine', **own | dict(max_epochs=2))
+            done = forked_tool(*run, '--resume', *options)
+            assert done.returncode == 0, done.stderr
+            again = card_of(tmp_path / key / 'epoch_2.pth', tmp_path / 'published')
+            assert (again['started_from'], again['licence']) == (card['started_from'], 'research only')
+            assert again['recipe_options']['before_resume'] == card['recipe_options']
+
+
+def test_a_last_batch_of_one_picture_is_left_out(forked_tool, colours, tmp_path):
+    # A map of 1x1 of one picture has no deviation.
+    options = dict(image_size=8, max_epochs=1, train_dataloader__batch_size=31, model__stem='backbone')
+    run = ['pretrain.py', CIFAR10, '--backbone', 'resnet18', '--work-dir', tmp_path]
+    done = forked_tool(*run, *small(colours, **options))
+    assert done.returncode == 0, done.stderr
+    assert 'Epoch(train) [1][1/1]' in done.stdout + done.stderr
+
+
 def test_two_processes_train_and_count_each_picture_once(tool, colours, tmp_path):
     args = ['--backbone', 'resnet18', '--launcher', 'pytorch', '--work-dir', tmp_path]
     done = tool('pretrain.py', CIFAR10, *args, *small(colours, max_epochs=1), launcher=TORCHRUN)
     assert done.returncode == 0, done.stderr
     record = torch.load(tmp_path / 'epoch_1.pth')['meta']['mmhybrid_pretraining']
     assert (record['batch_size'], record['epochs']) == (16, 1)
-    assert json.loads((tmp_path / 'accuracy.json').read_text())['1']['top1'] % 10 == 0
+    top1 = json.loads((tmp_path / 'accuracy.json').read_text())['1']['top1']
+    assert top1 % 10 == 0
+    assert card_of(tmp_path / 'epoch_1.pth', tmp_path / 'published')['top1'] == top1
 
 
 def test_the_work_dir_is_named_for_config_and_backbone(forked_tool, trained, colours):
@@ -177,6 +257,11 @@ def test_the_work_dir_is_named_for_config_and_backbone(forked_tool, trained, col
         (CIFAR10, dict(num_classes=10), 'The pictures have 2 classes (blue, green) and the classifier has 10'),
         (CIFAR10, dict(num_classes='two'), 'num_classes=two is no whole number'),
         (CIFAR10, dict(backbone_name='resnet50'), '--backbone and --cfg-options backbone_name=... say the same'),
+        (
+            CIFAR10,
+            dict(train_dataloader__batch_size=33),
+            'There are 32 pictures to train with, which fill no batch of 33',
+        ),
         (CIFAR10, dict(model__stem='cifar'), "model.stem is 'cifar': choose 'backbone' or '32x32'"),
         (CIFAR10, dict(model__mixing__mixup=-1), 'must not be negative'),
         (REPO / 'configs/retinanet_resnet50_fpn_1x.py', {}, 'is no pre-training config'),
@@ -204,8 +289,9 @@ def test_a_picture_that_is_none_is_named(forked_tool, colours, tmp_path):
             (tmp_path / 'data' / part / name).mkdir(parents=True)
             (tmp_path / 'data' / part / name / '1.jpg').write_bytes((colours / 'val' / name / '1.jpg').read_bytes())
     (tmp_path / 'data' / 'train' / 'green' / '1.jpg').write_bytes(b'no picture')
-    done = forked_tool(
-        'pretrain.py', CIFAR10, '--backbone', 'resnet18', '--work-dir', tmp_path / 'run', *small(tmp_path / 'data')
-    )
+    options = small(tmp_path / 'data', train_dataloader__batch_size=2)
+    done = forked_tool('pretrain.py', CIFAR10, '--backbone', 'resnet18', '--work-dir', tmp_path / 'run', *options)
     assert done.returncode == 2
-    assert 'train/green/1.jpg cannot be read' in done.stderr.strip().splitlines()[-1]
+    error = done.stderr.strip().splitlines()[-1]
+    assert 'train/green/1.jpg cannot be read' in error
+    assert error.endswith('; replace it, or remove it.')

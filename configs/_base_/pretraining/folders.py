@@ -7,6 +7,9 @@ train_dataloader = dict(
     persistent_workers=True,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
+    # The few pictures of a last batch would be the last that the batch norms' statistics know before each validation;
+    # of one picture alone, which has no deviation, a batch norm makes nothing.
+    drop_last=True,
     dataset=dict(type='ImageFolder', data_root=data_root, folder='train'),
 )
 val_dataloader = dict(

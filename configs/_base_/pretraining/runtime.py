@@ -6,6 +6,8 @@ custom_hooks = [
     *_base_.custom_hooks,
     # Compares the classes, and keeps what a backbone's card tells; docs/weights.md.
     dict(type='PretrainingHook'),
+    # Each process has running statistics of its own: the mean of them is what is validated and saved.
+    dict(type='SyncBuffersHook'),
 ]
 # Pictures of one size, so the quickest convolutions can be looked for once.
 env_cfg = dict(cudnn_benchmark=True)

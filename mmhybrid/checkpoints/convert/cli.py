@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmhybrid import _stack
 from mmhybrid.arguments import Parser
-from mmhybrid.checkpoints.convert.targets import config_of, targets
+from mmhybrid.checkpoints.convert.targets import find_target, targets
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.cli import outputs
 
@@ -53,6 +53,12 @@ def build_parser(prog: str = 'mmhybrid convert') -> Parser:
         help="the source's terms, for the card; may be repeated",
     )
     parser.add_argument('--data', metavar='TEXT', help='what the source was trained on, for the card, e.g. ImageNet-1k')
+    parser.add_argument(
+        '--style',
+        choices=('pytorch', 'caffe'),
+        help="of the source: caffe has the stride on the 1x1 and BGR images (default: caffe where the file's name, or "
+        'a config within, tells it, else pytorch)',
+    )
     parser.add_argument('--force', action='store_true', help='overwrite a card with other facts')
     return parser
 
@@ -67,14 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         )
     target = _target(args)
     if not Path(args.to).is_file():
-        config_of(args.to)
+        find_target(args.to)
     _stack.require()
     from mmhybrid.checkpoints.backbone_files import write_backbone
 
     from . import report
     from .core import convert
 
-    made = convert(args.source, args.to, _tell)
+    made = convert(args.source, args.to, _tell, args.style)
     for line in report.lines(made, args.source.name, args.licence):
         print(line)
     written = write_backbone(made.state, target, report.card(made, args.source, args.licence, args.data), args.force)
@@ -85,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 def _target(args: argparse.Namespace) -> Path:
     """The file without the hash in its name; whether it can be written is tried now."""
     out = args.out
-    if out.suffix.lstrip('.') in _FORMATS:
+    if out.suffix.lstrip('.') in _FORMATS and not out.is_dir():
         suffix = out.suffix
         if args.format and args.format != suffix[1:]:
             raise InputError(f'--out {out} and --format {args.format} contradict each other; leave one of them out.')

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmhybrid.checkpoints.layouts import backbone_part, state_of
 from mmhybrid.errors import InputError
 
+COUNTS = 'num_batches_tracked'
 GATE_PARTS = ('squeeze.weight', 'squeeze.bias', 'excite.weight', 'excite.bias')
 
 # MMDetection's deep stem is one list of convolution, norm and ReLU, thrice. timm has the last norm outside of it, and
@@ -48,6 +50,7 @@ class Source:
         left_out: Names of what is not the backbone's, such as a classifier.
         caffe: What tells that the file is of Caffe's form, or ''.
         hcgnet: Whether it had the names of HCGNet's authors, which are then ours.
+        frozen: Whether its norms are the frozen ones of torchvision's detectors.
     """
 
     file: str
@@ -57,6 +60,7 @@ class Source:
     left_out: tuple[str, ...] = ()
     caffe: str = ''
     hcgnet: bool = False
+    frozen: bool = False
 
 
 def read_names(content: Any, file: str) -> Source:
@@ -91,7 +95,34 @@ def read_names(content: Any, file: str) -> Source:
             if unpooled and (match := _PROJECTION.fullmatch(name)):
                 renamed = f'layer1.0.downsample.{int(match[1]) + 1}.{match[2]}'
             state[renamed], names[renamed] = value, part.prefix + name
-    return Source(file, state, gates, names, part.left_out, _caffe(file, content, state), bool(part.renamed))
+    # Torchvision's frozen norms count nothing.
+    frozen = part.prefix.endswith('.body.') and not any(name.endswith(COUNTS) for name in state)
+    caffe = _caffe(file, content, state)
+    return Source(file, state, gates, names, part.left_out, caffe, bool(part.renamed), frozen)
+
+
+def check_values(source: Source) -> None:
+    """Look whether a file's tensors are numbers to compute with.
+
+    Raises:
+        InputError: With the first that is rounded, packed, infinite or NaN.
+    """
+    gates = {f'{block}.{part}': value for block, parts in source.gates.items() for part, value in parts.items()}
+    for name, value in {**source.state, **gates}.items():
+        if name.endswith(COUNTS):
+            continue
+        there = source.names.get(name, name)
+        if not value.is_floating_point() or value.layout != torch.strided:
+            kind = f'{value.dtype}'.removeprefix('torch.') if value.layout == torch.strided else 'sparse'
+            raise InputError(
+                f'{source.file}: {there!r} is {kind}, and weights are taken as plain floating point only; give the '
+                'file from before they were rounded or packed.'
+            )
+        if not value.double().isfinite().all():
+            raise InputError(
+                f'{source.file}: {there!r} has values that are infinite or NaN, so that its weights are of no use; '
+                'give another file.'
+            )
 
 
 def _dimensions(state: Mapping[str, Tensor], name: str) -> int:

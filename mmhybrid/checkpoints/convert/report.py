@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmhybrid.version import __version__
-from mmhybrid.zoo import VARIANTS
+from mmhybrid.checkpoints.loading import shortened
 
-from .targets import kind_of
+from .targets import RUN, kind_of
 
 if TYPE_CHECKING:
     from .core import Converted
 
-# The images that the weights take: those of the configs here, and of torchvision's and most of timm's ResNets.
-INPUT = 'RGB, mean (123.675, 116.28, 103.53), standard deviation (58.395, 57.12, 57.375)'
 UNSTATED = 'not stated'
 RES2NET = (
     "The source is taken as MMDetection's Res2Net computes it. The authors', timm's and mmpretrain's pool the last "
     'split of the very first block, too, which changes the maps by some percent.'
 )
-_SHOWN = 3
-# Arguments of a config's backbone that are about a run, not about its weights.
-_RUN = ('init_cfg', 'pretrained', 'frozen_stages', 'norm_eval', 'out_indices', 'with_cp')
+_NOISE = 'one image of noise, 64x64'
 
 
 def lines(made: Converted, source: str, licences: Sequence[str] = ()) -> list[str]:
     """The report: a table of the tensors, then sentences."""
-    rows = [('copied', len(made.copied), _list(made.copied))]
+    rows = [('copied', len(made.copied), shortened(made.copied))]
     if made.changed:
-        rows.append(('of them changed', len(made.changed), _list(made.changed)))
+        rows.append(('of them changed', len(made.changed), shortened(made.changed)))
     rows += [('new', len(names), what) for what, names in made.new.items()]
     if made.left_out:
-        rows.append(('left out', len(made.left_out), _list(made.left_out)))
+        rows.append(('left out', len(made.left_out), shortened(made.left_out)))
     table = [f'{title:<16}{count:>7,}  {text}' for title, count, text in rows]
     licence = '; '.join(filter(None, (made.licence, *licences)))
     return [
@@ -44,26 +39,47 @@ def lines(made: Converted, source: str, licences: Sequence[str] = ()) -> list[st
         '',
         equality(made),
         *([RES2NET] if made.source.startswith('Res2Net') else []),
-        f'Images: {INPUT}, as the configs here give them; see whether the source was trained so.',
+        *([_frozen(made)] if made.without_eps is not None else []),
+        _images(made),
         f'Licence: {licence or UNSTATED + "; look where the source comes from, and give it with --licence"}.',
     ]
 
 
 def equality(made: Converted) -> str:
     """How the feature maps compare with the source's, one sentence."""
-    if made.deviation is None:
+    taken = f', the source taken as {made.taken_as}'
+    if made.deviation is None and not made.sizes:
         return 'Every tensor is one of the source; there is no other network of which to compare feature maps.'
-    if made.deviation == 0:
-        return "The feature maps in evaluation are the source's to the bit (one image of noise, 64x64)."
+    if made.deviation == 0 and not made.sizes:
+        return f"The feature maps in evaluation are the source's to the bit ({_NOISE}){taken}."
+    why = []
     if made.config.get('shortcut') == 'identity_dense':
+        why.append('plain sums of all earlier outputs, which have no weights, take the place of the identity')
+    if made.altered:
+        why.append(f'the config has {", ".join(made.altered)}, which the source is not known to have')
+    if not why:
         return (
-            'The feature maps are NOT those of the source: plain sums of all earlier outputs, which have no weights, '
-            f'take the place of the identity. They differ by up to {made.deviation:.2g} times the largest value '
-            '(one image of noise, 64x64).'
+            "The feature maps in evaluation are the source's up to rounding: they differ by at most "
+            f'{made.deviation:.1e} of the largest value ({_NOISE}){taken}.'
         )
+    how = [] if made.deviation is None else [f'they differ by up to {made.deviation:.2g} times the largest value']
     return (
-        "The feature maps in evaluation are the source's up to rounding: they differ by at most "
-        f'{made.deviation:.1e} of the largest value (one image of noise, 64x64).'
+        f'The feature maps are NOT those of the source{taken}: {", and ".join(why)}; '
+        f'{", and ".join([*how, *made.sizes])} ({_NOISE}).'
+    )
+
+
+def _images(made: Converted) -> str:
+    if made.caffe:
+        return f"Images: {made.images}; the source, of Caffe's form ({made.caffe}), was trained on BGR."
+    return f'Images: {made.images}; see whether the source was trained so.'
+
+
+def _frozen(made: Converted) -> str:
+    return (
+        "The source has torchvision's frozen norms, taken with eps 1e-5; the first detectors that torchvision "
+        f'published (COCO_V1) have eps 0, and with that the feature maps differ by up to {made.without_eps:.1e} of '
+        f'the largest value ({_NOISE}).'
     )
 
 
@@ -75,12 +91,11 @@ def card(
     commit: str | None = None,
 ) -> dict[str, Any]:
     """The card's facts; what nobody measured or said is None."""
-    named = made.name in VARIANTS
-    options = {} if named else {key: value for key, value in made.config.items() if key not in ('type', *_RUN)}
+    options = {key: value for key, value in made.config.items() if key not in ('type', *RUN)}
     return dict(
-        variant=made.name if named else None,
+        variant=made.variant,
         type=kind_of(made.config),
-        options=options,
+        options={} if made.variant else options,
         data=data,
         recipe='none: converted, not trained',
         epochs=None,
@@ -89,7 +104,6 @@ def card(
         licence='; '.join(filter(None, (made.licence, *licences))) or None,
         source=f'{source.name} (of {made.source}, sha256 {made.sha256})',
         parameters=made.parameters,
-        created_by=f'mmhybrid {__version__} convert',
         warm_start=dict(
             copied=len(made.copied),
             changed=len(made.changed),
@@ -97,12 +111,9 @@ def card(
             left_out=list(made.left_out),
             deviation=made.deviation,
             equality=equality(made),
-            images=INPUT,
+            images=made.images,
+            altered=list(made.altered),
+            sizes=list(made.sizes),
+            without_eps=made.without_eps,
         ),
     )
-
-
-def _list(names: Sequence[str] | Mapping[str, Any]) -> str:
-    names = list(names)
-    more = len(names) - _SHOWN
-    return ', '.join(names[:_SHOWN]) + (f' and {more:,} more' if more > 0 else '')

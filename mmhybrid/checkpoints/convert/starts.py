@@ -35,7 +35,9 @@ INNER = 'shortcuts across the 3x3: zero'
 GATES = 'gates: 1/2 for any image, and the norm before each is doubled'
 WIDER = "gates: the source's, and further hidden channels that nothing reads yet"
 COPIED = "gates: the source's"
+RESIDUAL_GATES = 'gates x + x * gate: 1/2 for any image, and the norm before each is multiplied by 2/3'
 CONTEXT = 'global context: its last convolution is zero'
+CONTEXT_GATES = 'global context: its last convolutions are zero, and the norm before each is doubled'
 
 
 def blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -179,13 +181,13 @@ def _start_attached(module: nn.Module, path: str) -> tuple[str, float]:
     if isinstance(module, SqueezeExcite | SqueezeAggregatedExcite):
         nn.init.zeros_(module.excite.weight)
         nn.init.zeros_(module.excite.bias)
-        return GATES, 1.5 if module.residual_gate else 0.5
+        return (RESIDUAL_GATES, 1.5) if module.residual_gate else (GATES, 0.5)
     if isinstance(module, GlobalContext | ContextBlock):
         added, multiplied = module.channel_add_conv, getattr(module, 'channel_mul_conv', None)
         for last in (part[-1] for part in (added, multiplied) if part is not None):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        return CONTEXT, 1 if multiplied is None else 0.5
+        return (CONTEXT, 1) if multiplied is None else (CONTEXT_GATES, 0.5)
     raise InputError(
         f'{path} is a {type(module).__name__}, for which no start is known that leaves the source as it is: convert '
         'for the backbone without it.'
