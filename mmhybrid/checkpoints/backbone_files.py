@@ -17,6 +17,7 @@ from mmhybrid.checkpoints.loading import Loading
 from mmhybrid.checkpoints.reading import read
 from mmhybrid.checkpoints.structure import no_array
 from mmhybrid.errors import InputError
+from mmhybrid.paths import expanded
 
 SUFFIXES = (tensor_files.SUFFIX, '.pth')
 DIGITS = 8  # of the SHA-256 in a file's name, as OpenMMLab has them
@@ -63,7 +64,7 @@ def _weights(path: str | Path) -> tuple[Mapping[str, Any], dict[str, Any] | None
         content = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
         return layouts.state_of(content) or {}, cards.facts(content)
     content = read(path)
-    return layouts.state_of(content) or {}, cards.facts(content, Path(path).expanduser())
+    return layouts.state_of(content) or {}, cards.facts(content, expanded(path))
 
 
 def write_backbone(state: Mapping[str, Tensor], target: Path, card: Mapping[str, Any], force: bool = False) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from mmhybrid import _stack, zoo
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
+from mmhybrid.paths import expanded
 
 _FORMATS = ('safetensors', 'pth')
 # Of files with weights, so that no folder is meant.
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid publish') -> i
     """
     args = build_parser(prog).parse_args(argv)
     folder, name, suffix = _target(args.to, args.format)
-    if not args.checkpoint.expanduser().is_file():
+    if not expanded(args.checkpoint).is_file():
         raise InputError(f'There is no checkpoint {args.checkpoint}; give the path of a .pth or .safetensors file.')
     _check_folder(folder)
     _stack.require()
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid publish') -> i
     from mmhybrid.checkpoints.backbone_files import write_backbone
     from mmhybrid.checkpoints.loading import shortened
 
-    found = publishing.find(args.checkpoint.expanduser(), args.ema)
+    found = publishing.find(expanded(args.checkpoint), args.ema)
     variant, options = _variant(args, found)
     state, left_out = publishing.compared(found, variant, options)
     if args.half:

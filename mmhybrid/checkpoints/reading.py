@@ -17,6 +17,7 @@ from mmhybrid.checkpoints import tensor_files
 from mmhybrid.checkpoints.integrity import damage
 from mmhybrid.checkpoints.safe import only_data
 from mmhybrid.errors import InputError
+from mmhybrid.paths import expanded
 
 MapLocation = str | torch.device | dict[str, str] | Callable | None
 
@@ -49,7 +50,7 @@ def read(file: str | Path | BinaryIO, map_location: MapLocation = 'cpu', mmap: b
     """
     name, source = 'The checkpoint', file
     if isinstance(file, str | Path):
-        source = Path(file).expanduser()
+        source = expanded(file)
         name = f'The checkpoint {source}'
         if not source.exists():
             raise InputError(f'There is no checkpoint {source} (from {Path.cwd()}); give the path of a .pth file.')

@@ -31,6 +31,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmhybrid.checkpoints import cards, layouts, loading
 from mmhybrid.checkpoints.reading import MapLocation, read
 from mmhybrid.errors import InputError
+from mmhybrid.paths import expanded
 
 _GIVE = 'give weights, or what a training run saved'
 # A published file's name ends in the beginning of its SHA-256; eight digits may also be a date.
@@ -177,7 +178,7 @@ def _without_programs(checkpoint: Any, name: str) -> Mapping[str, Any]:
     for part in (meta, runtime_info):
         for key in ('config', 'cfg'):
             (part or {}).pop(key, None)
-    facts = cards.facts(checkpoint, None if '://' in name else Path(name).expanduser())
+    facts = cards.facts(checkpoint, None if '://' in name else expanded(name))
     if state_dict is None:
         return loading.with_origin(checkpoint, name, facts)
     checkpoint['state_dict'] = loading.with_origin(state_dict, name, facts)

@@ -12,6 +12,7 @@ from mmhybrid.arguments import Parser
 from mmhybrid.checkpoints.convert.targets import find_target, targets
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.cli import outputs
+from mmhybrid.paths import expanded
 
 _FORMATS = ('safetensors', 'pth')
 _EXAMPLE = """example:
@@ -66,7 +67,7 @@ def build_parser(prog: str = 'mmhybrid convert') -> Parser:
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Run the command; a mistake is an ``InputError``, which ``mmhybrid.cli`` tells."""
     args = build_parser().parse_args(argv)
-    if not args.source.expanduser().is_file():  # before the seconds of importing
+    if not expanded(args.source).is_file():  # before the seconds of importing
         first = 'download it first, and ' if ':/' in str(args.source) else ''
         raise InputError(
             f'There is no file {args.source} (from {Path.cwd()}); {first}give published weights, .pth or .safetensors.'

@@ -15,6 +15,7 @@ from mmhybrid.backbones import HCGNet
 from mmhybrid.checkpoints import hcgnet
 from mmhybrid.checkpoints.reading import read
 from mmhybrid.errors import InputError
+from mmhybrid.paths import expanded
 
 from . import starts, trunk
 from .names import Source, check_values, describe, read_names
@@ -101,7 +102,7 @@ def convert(
     if isinstance(source, str | Path):
         progress(f'reading {source}')
         content = read(source)
-        digest = hashlib.sha256(Path(source).expanduser().read_bytes()).hexdigest()
+        digest = hashlib.sha256(expanded(source).read_bytes()).hexdigest()
     else:
         content = source
     named = read_names(content, file)
