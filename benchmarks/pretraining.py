@@ -9,7 +9,7 @@
 and trains the detector from each and from random values, with the same iterations and seeds; it can be stopped at any
 time and goes on where it was. `left` prints which runs are done. `analyse` evaluates the finished ones by occlusion and
 writes benchmarks/results/pretraining/SIZE.json and the end of docs/weights.md. `trials` pre-trains three backbones on
-CIFAR-10 for a few epochs and keeps their curves.
+CIFAR-10 for a few epochs, keeps their curves and writes the end of the page, too.
 """
 
 import argparse
@@ -53,7 +53,8 @@ def make_parser() -> argparse.ArgumentParser:
     some_trials.add_argument('--cifar10', type=Path, metavar='DIR', required=True, help='as of run')
     some_trials.add_argument('--names', nargs='+', choices=trials.TRIALS, default=list(trials.TRIALS), metavar='NAME')
     analyse = commands.add_parser('analyse', parents=[common], help='what follows from the finished runs')
-    analyse.add_argument('--page', type=Path, default=PAGE, help='whose end is written')
+    for command in (analyse, some_trials):
+        command.add_argument('--page', type=Path, default=PAGE, help='whose end is written')
     return parser
 
 
@@ -109,6 +110,9 @@ def main() -> int:
         _stack.require_or_exit()
         for name in args.names:
             trials.do(name, args.kept, args.work_dir, args.cifar10, say=say)
+        recorded = args.kept / f'{args.size}.json'
+        document = json.loads(recorded.read_text()) if recorded.exists() else None
+        page.write(document, trials.recorded(args.kept), args.page)
     else:
         return do_runs(args)
     return 0
