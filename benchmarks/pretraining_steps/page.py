@@ -149,6 +149,8 @@ def curves(trials: Mapping[str, Document]) -> Figure:
         loss.set_ylabel('training loss')
         top1.set_xlabel('epoch')
         top1.set_ylabel('top-1, %')
-        top1.set_ylim(bottom=0)
+        top1.set_ylim(0, 100)
+        for axes in (loss, top1):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         top1.legend(loc='lower right')
         return settle(figure)
