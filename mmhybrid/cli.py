@@ -12,8 +12,8 @@ from pathlib import Path
 from mmhybrid import _stack, mistakes
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
+from mmhybrid.variants import FAMILIES
 from mmhybrid.version import __version__
-from mmhybrid.zoo import FAMILIES
 
 _MODELS_EXAMPLE = 'example:\n  mmhybrid models --family tbc --shape 224 224 --json models.json'
 _FLOPS_EXAMPLE = 'example:\n  mmhybrid flops configs/mask_rcnn_tiedresnet50_fpn_2x.py --shape 1280 800'

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from mmhybrid.counting import CIFAR, COUNTED, count_backbone
-from mmhybrid.zoo import FAMILIES, VARIANTS, backbone_config, list_backbones
+from mmhybrid.variants import FAMILIES, VARIANTS, backbone_config, list_backbones
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -108,7 +108,7 @@ def table(rows: list) -> str:
 
 def claims(family: str, rows: dict) -> str:
     """The paper's counts next to ours, as Markdown."""
-    from mmhybrid.zoo import FAMILIES
+    from mmhybrid.variants import FAMILIES
 
     title, arxiv = FAMILIES[family].title, FAMILIES[family].arxiv
     source = f'Paper: {title}, [arXiv {arxiv}](https://arxiv.org/abs/{arxiv}).'

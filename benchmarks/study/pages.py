@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmhybrid.zoo import FAMILIES
+from mmhybrid.variants import FAMILIES
 
 from . import plan
 from .effects import CONFIDENCE

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmhybrid import _stack, zoo
+from mmhybrid import _stack, variants
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 from mmhybrid.paths import expanded
@@ -119,7 +119,7 @@ def _variant(args: argparse.Namespace, found: Any) -> tuple[str, dict[str, Any]]
     from mmhybrid.checkpoints import publishing
 
     told, given = found.facts.get('variant'), _options(args.options)
-    own = {key: value for key, value in (found.facts.get('options') or {}).items() if key not in zoo.USE}
+    own = {key: value for key, value in (found.facts.get('options') or {}).items() if key not in variants.USE}
     if args.backbone is not None:
         if told not in (None, args.backbone):
             _report(f'the checkpoint says that it is of {told}, not {args.backbone}')
@@ -188,7 +188,7 @@ def _options(words: Sequence[str]) -> dict[str, Any]:
     pairs = [word.partition('=') for word in words]
     if wrong := [word for word, pair in zip(words, pairs, strict=True) if not pair[0] or not pair[1]]:
         raise InputError(f'--options takes KEY=VALUE, and {wrong[0]!r} is none.')
-    if of_use := [key for key, _, _ in pairs if key.partition('.')[0] in zoo.USE]:
+    if of_use := [key for key, _, _ in pairs if key.partition('.')[0] in variants.USE]:
         raise InputError(f'--options {of_use[0]} is nothing by which a backbone differs from a variant: leave it out.')
     return {key: parse_value(value) for key, _, value in pairs}
 

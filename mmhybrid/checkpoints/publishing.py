@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 import mmhybrid.registry  # noqa: F401  (registers the classes)
-from mmhybrid import zoo
+from mmhybrid import variants
 from mmhybrid.checkpoints import cards, layouts
 from mmhybrid.checkpoints.fitting import first_difference, shapes
 from mmhybrid.checkpoints.reading import read
@@ -180,7 +180,7 @@ def _variant_of(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in known.names():
         own = known.backbone_config(name)
         if own['type'] == kind:
-            keys = [key for key in {**own, **config} if key not in zoo.USE]
+            keys = [key for key in {**own, **config} if key not in variants.USE]
             there, here = ({key: _setting(kind, given, key) for key in keys} for given in (config, own))
             candidates[name] = {key: there[key] for key in keys if there[key] != here[key]}
     if not candidates:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmhybrid import zoo
+from mmhybrid import variants
 
 # First parts of the names of what comes before the first stage.
 STEM = ('conv1', 'bn1', 'gn1', 'ln1', 'in1', 'stem')
@@ -20,7 +20,7 @@ _POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 # Attributes of modules that change nothing of what they compute in evaluation, or that added parts have.
 _NO_MATTER = frozenset(
     (
-        *zoo.USE,
+        *variants.USE,
         'training',
         'momentum',
         'inplace',
@@ -114,13 +114,13 @@ def other_function(module: nn.Module, facts: Mapping[str, Any]) -> str:
         module: One of this package's backbones.
         facts: What the file tells: ``variant`` and ``options``; of another class, nothing is compared.
     """
-    variant = zoo.VARIANTS.get(facts.get('variant') or '')
+    variant = variants.VARIANTS.get(facts.get('variant') or '')
     kind = type(module)
     if variant is None or variant.type != kind.__name__:
         return ''
     given = facts.get('options')
-    options = {**zoo.backbone_config(facts['variant']), **(given if isinstance(given, Mapping) else {})}
-    options = {key: value for key, value in options.items() if key not in zoo.USE}
+    options = {**variants.backbone_config(facts['variant']), **(given if isinstance(given, Mapping) else {})}
+    options = {key: value for key, value in options.items() if key not in variants.USE}
     if isinstance(options.get('num_stages'), int):
         options['out_indices'] = tuple(range(options['num_stages']))
     options |= _dilated_instead(module, options)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from mmhybrid import zoo
+from mmhybrid import variants
 from mmhybrid.errors import InputError
 
 # MMDetection's classes, with the arguments of their usual variants.
@@ -21,7 +21,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def names() -> list[str]:
     """All names that ``--backbone`` takes."""
-    return [*zoo.VARIANTS, *BASELINES]
+    return [*variants.VARIANTS, *BASELINES]
 
 
 def backbone_config(name: str) -> dict[str, Any]:
@@ -35,11 +35,11 @@ def backbone_config(name: str) -> dict[str, Any]:
     """
     if name in BASELINES:
         return {**BASELINES[name], 'norm_eval': False}
-    if name not in zoo.VARIANTS:
+    if name not in variants.VARIANTS:
         close = difflib.get_close_matches(str(name), names(), n=3)
         hint = f'did you mean {" or ".join(close)}?' if close else f'choose from {", ".join(names())}.'
         raise InputError(f'There is no backbone {name!r}; {hint}')
-    return {**zoo.backbone_config(name), 'norm_eval': False}
+    return {**variants.backbone_config(name), 'norm_eval': False}
 
 
 def differing_options(name: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -48,4 +48,4 @@ def differing_options(name: str, config: Mapping[str, Any]) -> dict[str, Any] | 
     if config.get('type') != own['type']:
         return None
     differing = {key for key in {**own, **config} if config.get(key) != own.get(key)}
-    return {key: config.get(key) for key in sorted(differing.difference(zoo.USE))}
+    return {key: config.get(key) for key in sorted(differing.difference(variants.USE))}

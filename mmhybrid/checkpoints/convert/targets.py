@@ -8,7 +8,7 @@ from typing import Any
 
 from mmhybrid.errors import InputError
 from mmhybrid.paths import expanded
-from mmhybrid.zoo import USE, VARIANTS, backbone_config
+from mmhybrid.variants import USE, VARIANTS, backbone_config
 
 # Classes whose trunk no other network has, and why.
 _TIED = 'its convolutions share thin filters over blocks of channels, a shape that no file of another network has'
