@@ -24,19 +24,19 @@ class Context:
         results: Folder of results.
         work: Folder of logs, checkpoints and data sets.
         data_root: Data set in COCO's layout, or None.
-        pictures: CIFAR-10 as pictures, train/CLASS/*.jpg and test/, or None.
         device: 'cuda' or 'cpu'.
         small: Whether this is a rehearsal.
         seconds: What the step has.
+        pictures: CIFAR-10 as pictures, train/CLASS/*.jpg and test/, or None.
     """
 
     results: Path
     work: Path
     data_root: Path | None
-    pictures: Path | None
     device: str
     small: bool
     seconds: float
+    pictures: Path | None = None
 
     @property
     def jobs(self) -> int:
