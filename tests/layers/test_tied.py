@@ -198,6 +198,7 @@ def test_compiles_in_one_graph(memory_format):
         assert torch.allclose(compiled(x), net(x), atol=1e-5)
 
 
+@pytest.mark.slow  # a minute of a C++ compiler; each layer compiles in one graph without it
 def test_compiles_with_inductor():
     net = Net()
     x = torch.randn(2, 8, 9, 9)
