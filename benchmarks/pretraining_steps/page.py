@@ -123,12 +123,12 @@ def _learns(trials: Mapping[str, Document]) -> str:
     return '\n\n'.join([
         '## Does it learn?',
         f'On one {" and ".join(versions)}, with other work beside it, by `python benchmarks/pretraining.py trials '
-        '--cifar10 data/cifar10`; top-1 and top-5 are of the 10,000 test pictures:',
+        '--cifar10 data/cifar10`; top-1 and top-5 are of the 10,000 test pictures where the row says nothing else:',
         pages.table(head, rows),
         f'![Training loss and top-1](images/{CURVES})',
-        'A dash stands for a run that was held in between. These runs show that the road works, not how good the backbones are: the authors of HCGNet report 3.15% error '
-        '(96.85% top-1) of A1 after 1,270 epochs of all pictures. Commands and curves: '
-        '[`results/pretraining/trials`](../benchmarks/results/pretraining/trials).',
+        'A dash stands for a run that was held in between. These runs show that the road works, not how good the '
+        'backbones are: the authors of HCGNet report 3.15% error (96.85% top-1) of A1 after 1,270 epochs of all '
+        'pictures. Commands and curves: [`results/pretraining/trials`](../benchmarks/results/pretraining/trials).',
     ])  # fmt: skip
 
 
