@@ -1,13 +1,11 @@
 import hashlib
 import itertools
 import json
-import logging
 import struct
 
 import pytest
 import safetensors.torch
 import torch
-from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from torch import nn
 
@@ -36,20 +34,6 @@ def small(seed=0, **options):
 @pytest.fixture(scope='module')
 def source():
     return small()
-
-
-@pytest.fixture
-def told():
-    messages = []
-
-    class Keep(logging.Handler):
-        def emit(self, record):
-            messages.append(record.getMessage())
-
-    logger, handler = MMLogger.get_current_instance(), Keep()
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
 
 
 def same(a, b):

@@ -1,5 +1,3 @@
-import logging
-
 import pytest
 import torch
 from mmengine.model import BaseModule, BaseTTAModel
@@ -36,23 +34,6 @@ class Renamed(Part):
         for end in ('weight', 'bias'):
             state_dict[f'{prefix}conv.{end}'] = state_dict.pop(f'{prefix}old.{end}')
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-@pytest.fixture
-def told():
-    """What is told, while a test runs."""
-    messages = []
-
-    class Keep(logging.Handler):
-        def emit(self, record):
-            messages.append(record.getMessage())
-
-    from mmengine.logging import MMLogger
-
-    logger, handler = MMLogger.get_current_instance(), Keep()
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
 
 
 def saved(tmp_path, content):
