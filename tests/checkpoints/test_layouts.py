@@ -12,7 +12,7 @@ from . import test_backbone_files
 from .loading import SMALL, pretrained
 from .test_backbone_files import same, saved, small
 
-source, told = test_backbone_files.source, test_backbone_files.told  # fixtures
+source = test_backbone_files.source  # a fixture
 
 
 def test_models_that_torch_averages(source, tmp_path):
