@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from coco_like import make
 
-from mmhybrid.occlusion import accumulate, bootstrap, engines
-from mmhybrid.occlusion.detections import load_detections
-from mmhybrid.occlusion.ground_truth import load_ground_truth
-from mmhybrid.occlusion.matches import Matches
+from mmhybrid.occlusion import matching as engines
+from mmhybrid.occlusion.analysis import accumulate, bootstrap
+from mmhybrid.occlusion.matching.matches import Matches
+from mmhybrid.occlusion.read.detections import load_detections
+from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 METRICS = ('ap', 'ap50', 'ar')
 

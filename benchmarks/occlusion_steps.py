@@ -57,7 +57,7 @@ def run_step(step: str, engine: str | None, types: str, data_dir: str) -> dict[s
             values = mmhybrid_evaluate(gt, dt, TYPES[types], engine, RESAMPLES if step == BOOTSTRAP else 0)
     elif step == RATIOS:
         from mmhybrid.occlusion import image_ratios
-        from mmhybrid.occlusion.ground_truth import load_ground_truth
+        from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
         checked = load_ground_truth(gt, (types,))
         with clock:
@@ -105,9 +105,10 @@ def mmhybrid_evaluate(gt: str, dt: str, iou_types: tuple[str, ...], engine: str,
 
 def resample(clock: Clock, gt: str, dt: str, iou_type: str, engine: str) -> None:
     """Draw and accumulate; matching is not part of it."""
-    from mmhybrid.occlusion import accumulate, bootstrap, engines
+    from mmhybrid.occlusion import matching as engines
+    from mmhybrid.occlusion.analysis import accumulate, bootstrap
     from mmhybrid.occlusion.api import open_study
-    from mmhybrid.occlusion.detections import load_detections
+    from mmhybrid.occlusion.read.detections import load_detections
 
     opened = open_study(gt, (iou_type,), ten_bins(), engine)
     matches = engines.get(engine)[1](opened.gt, load_detections(dt, opened.gt, (iou_type,)), iou_type).matches()

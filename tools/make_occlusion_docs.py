@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmhybrid.occlusion import covered_fractions, covered_ratio, figures, max_iou, multi_ratio, pairwise_ratio
-from mmhybrid.occlusion.figures.style import drawing, get_theme, new_figure
+from mmhybrid.occlusion import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
+from mmhybrid.occlusion.show import figures
+from mmhybrid.occlusion.show.figures.style import drawing, get_theme, new_figure
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs' / 'images'
 # Boxes as x, y, width, height on a canvas of 12 x 8.

@@ -15,7 +15,7 @@ from mmhybrid.arguments import Parser, add_config_options  # noqa: E402
 from mmhybrid.datasets._workers import progress_reporter  # noqa: E402
 from mmhybrid.early_checks import check_writable  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
-from mmhybrid.occlusion.labels import clean  # noqa: E402
+from mmhybrid.occlusion.show.labels import clean  # noqa: E402
 from mmhybrid.predicting.detector import Detector, device_of, require_boxes  # noqa: E402
 from mmhybrid.predicting.drawing import Drawing  # noqa: E402
 from mmhybrid.predicting.ids import Ids  # noqa: E402

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from study import pages, plan
 from study.words import WHOLE, change, count, needed, p_value
 
-from mmhybrid.occlusion.figures.style import drawing, get_theme, model_series, new_figure, settle
+from mmhybrid.occlusion.show.figures.style import drawing, get_theme, model_series, new_figure, settle
 
 from .arms import NOTHING
 
@@ -31,7 +31,7 @@ def write(document: Document | None, trials: Mapping[str, Document], page: Path)
         trials: What is kept of the trials.
         page: A file that has ``BEGIN`` in a line.
     """
-    from mmhybrid.occlusion.figures import save
+    from mmhybrid.occlusion.show.figures import save
 
     before, mark, _ = page.read_text(encoding='utf-8').partition(BEGIN)
     if not mark:

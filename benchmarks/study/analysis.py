@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import engines
+from mmhybrid.occlusion import matching as engines
 from mmhybrid.version import __version__
 
 from . import plan, runs

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mmhybrid.occlusion import accumulate, bootstrap
-from mmhybrid.occlusion.engines.frame import IOU_THRS
-from mmhybrid.occlusion.matches import Matches
+from mmhybrid.occlusion.analysis import accumulate, bootstrap
+from mmhybrid.occlusion.matching.index import IOU_THRS
+from mmhybrid.occlusion.matching.matches import Matches
 
 from .effects import Effect, effect, slope_weights
 

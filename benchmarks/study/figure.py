@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmhybrid.occlusion.figures.style import (
+from mmhybrid.occlusion.show.figures.style import (
     SMALL_SIZE,
     TICK_SIZE,
     Theme,

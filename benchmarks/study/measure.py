@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import accumulate, bootstrap, engines, ratios, strata
-from mmhybrid.occlusion.detections import load_detections
-from mmhybrid.occlusion.ground_truth import load_ground_truth
+from mmhybrid.occlusion import matching as engines
+from mmhybrid.occlusion import ratios, strata
+from mmhybrid.occlusion.analysis import accumulate, bootstrap
+from mmhybrid.occlusion.read.detections import load_detections
+from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 RESAMPLES = 2000
 MIN_IMAGES = 2

@@ -63,7 +63,7 @@ def write(kept: Path, docs: Path) -> None:
         kept: Folder of SIZE.json and coverage.json.
         docs: Folder of the page and images/.
     """
-    from mmhybrid.occlusion.figures import save
+    from mmhybrid.occlusion.show.figures import save
 
     from .figure import plot
 

@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmhybrid import _stack
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import OcclusionResult, Selection, evaluate, format_table
-from mmhybrid.occlusion.ground_truth import load_ground_truth
+from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 with _stack.quiet():
     from mmdet.evaluation import CocoMetric

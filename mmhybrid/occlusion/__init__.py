@@ -10,10 +10,9 @@ Needs NumPy and pycocotools only, reads the results of any framework, and never 
 On the command line: ``mmhybrid occlusion {ratio,eval,compare,report}``. ``docs/occlusion.md`` has the definitions.
 """
 
+from .analysis.study import Details
 from .api import Compared, compare, evaluate, image_ratios
-from .engines import Metrics
-from .frames import category_frame, difference_frame, instance_frame, strata_frame, to_csv
-from .markdown import to_markdown
+from .matching import Metrics
 from .ratios import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
 from .results import (
     Bootstrap,
@@ -28,10 +27,11 @@ from .results import (
     StratumResult,
     to_json,
 )
+from .selection import Selection
+from .show.markdown import to_markdown
+from .show.records import category_frame, difference_frame, instance_frame, strata_frame, to_csv
+from .show.terminal import format_table, print_comparison, print_table
 from .strata import Stratum, all_images, bins, coco_occ, cumulative, groups, tbc
-from .stratify import Selection
-from .study import Details
-from .table import format_table, print_comparison, print_table
 
 __all__ = [
     'Bootstrap',

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
 
-from . import ratios, study
-from .detections import IOU_TYPES, Reader, load_detections
-from .ground_truth import GroundTruth, load_ground_truth
+from . import ratios
+from .analysis import study
+from .analysis.study import Details, Evaluated, Study
+from .read.detections import IOU_TYPES, Reader, load_detections
+from .read.ground_truth import GroundTruth, load_ground_truth
 from .results import Comparison, OcclusionResult
-from .stratify import Selection
-from .study import Details, Evaluated, Study
+from .selection import Selection
 
 if TYPE_CHECKING:
-    from .detections import Detections
+    from .read.detections import Detections
     from .strata import Stratum
 
 # p is never below 2 / (resamples + 1), and many strata are tested.
@@ -86,7 +87,7 @@ def evaluate(
             ``tbc``. The stratum ``all`` is put first if missing.
         name: What to call the result; by default the results file's name.
         engine: ``'pycocotools'`` or ``'hotcoco'``, by default the quicker one that is installed: the numbers are equal.
-            A process forked after hotcoco was loaded has pycocotools only (see :mod:`mmhybrid.occlusion.engines`).
+            A process forked after hotcoco was loaded has pycocotools only (see :mod:`mmhybrid.occlusion.matching`).
         details: Categories, recall by instance, errors and intervals; by default none of them.
         progress: Called with a few words before each long step.
 

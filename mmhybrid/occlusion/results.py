@@ -50,7 +50,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Interval:
-    """Bootstrap interval of a metric (see :mod:`mmhybrid.occlusion.bootstrap`)."""
+    """Bootstrap interval of a metric (see :mod:`mmhybrid.occlusion.analysis.bootstrap`)."""
 
     low: float
     high: float
@@ -265,7 +265,7 @@ class OcclusionResult:
         Raises:
             ImportError: pandas is not installed.
         """
-        from .frames import strata_frame
+        from .show.records import strata_frame
 
         return strata_frame([self])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.occlusion.records import show
+from mmhybrid.occlusion.read.checks import show
 
 from .contents import Contents, name_image
 from .dropped import overlaps

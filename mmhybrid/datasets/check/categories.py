@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.occlusion.labels import clean
-from mmhybrid.occlusion.records import show
+from mmhybrid.occlusion.read.checks import show
+from mmhybrid.occlusion.show.labels import clean
 
 from .contents import Contents
 from .findings import Finding, found

@@ -1,7 +1,7 @@
 """An annotation file as columns, whatever is wrong with its records.
 
-Unlike :func:`mmhybrid.occlusion.ground_truth.load_ground_truth`, which refuses at the first fault, this sets aside what
-cannot be used and tells how much that was. Ids are whatever MMDetection accepts, not only integers.
+Unlike :func:`mmhybrid.occlusion.read.ground_truth.load_ground_truth`, which refuses at the first fault, this sets aside
+what cannot be used and tells how much that was. Ids are whatever MMDetection accepts, not only integers.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import reading
-from mmhybrid.occlusion.inputs import open_input, unpacked
-from mmhybrid.occlusion.labels import clean
-from mmhybrid.occlusion.records import show, to_float
+from mmhybrid.occlusion.read import reading
+from mmhybrid.occlusion.read.checks import show, to_float
+from mmhybrid.occlusion.read.inputs import open_input, unpacked
+from mmhybrid.occlusion.show.labels import clean
 
 from .findings import Finding, found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmhybrid.occlusion.stratify import Selection
+from mmhybrid.occlusion.selection import Selection
 
 from . import annotations, categories, images, segmentations
 from .contents import Contents, read_contents
@@ -19,8 +19,8 @@ from .dropped import dropped
 from .findings import ERROR, Finding
 
 if TYPE_CHECKING:
-    from mmhybrid.occlusion.ground_truth import GroundTruth
-    from mmhybrid.occlusion.stratify import Stratification
+    from mmhybrid.occlusion.read.ground_truth import GroundTruth
+    from mmhybrid.occlusion.selection import Stratification
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def open_images(
 
 def stratify(report: Report) -> tuple[Stratification, GroundTruth] | None:
     """Images by occlusion ratio, on the annotations that MMDetection learns from; None where there are none."""
-    from mmhybrid.occlusion.ground_truth import load_ground_truth
+    from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
     contents = report.contents
     reasons = dropped(contents)

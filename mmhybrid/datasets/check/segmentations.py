@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.occlusion.counts import MAX_SIDE, measure
-from mmhybrid.occlusion.records import show, to_float
+from mmhybrid.occlusion.read.checks import show, to_float
+from mmhybrid.occlusion.read.runlengths import MAX_SIDE, measure
 
 from .contents import Contents
 from .findings import ERROR, WARNING, Finding

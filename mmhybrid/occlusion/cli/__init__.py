@@ -10,7 +10,7 @@ from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
 
 from ..api import COMPARE_RESAMPLES
-from ..labels import clean
+from ..show.labels import clean
 from . import commands, options
 
 _PROG = 'mmhybrid occlusion'

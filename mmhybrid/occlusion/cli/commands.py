@@ -11,14 +11,17 @@ from pathlib import Path
 
 from mmhybrid.errors import InputError
 
-from .. import api, figures, frames, stratify
-from ..ground_truth import load_ground_truth
-from ..labels import clean
-from ..markdown import to_markdown
-from ..report import GalleryGroup, GalleryImage, render_report
-from ..report.costliest import make_gallery
+from .. import api
+from .. import selection as stratify
+from ..read.ground_truth import load_ground_truth
 from ..results import SCHEMA, SCHEMA_VERSION, to_json
-from ..table import print_categories, print_comparison, print_distribution, print_table
+from ..show import figures
+from ..show import records as frames
+from ..show.labels import clean
+from ..show.markdown import to_markdown
+from ..show.report import GalleryGroup, GalleryImage, render_report
+from ..show.report.costliest import make_gallery
+from ..show.terminal import print_categories, print_comparison, print_distribution, print_table
 from . import options, outputs
 from .outputs import CSV_COLUMN, EMPTY_CSV, MARKDOWN_MARK, Output, text
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from mmhybrid.errors import InputError
 
-from .. import engines, ratios, stratify
+from .. import matching as engines
+from .. import ratios
+from .. import selection as stratify
+from ..analysis.study import Details
 from ..api import default_name
-from ..detections import IOU_TYPES
-from ..stratify import Selection
-from ..study import Details
-from ..table import MIN_IMAGES
+from ..read.detections import IOU_TYPES
+from ..selection import Selection
+from ..show.terminal import MIN_IMAGES
 
 if TYPE_CHECKING:
     from mmhybrid.arguments import Parser

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mmhybrid.errors import InputError
 
-from .. import figures
 from ..results import SCHEMA
+from ..show import figures
 
 HEAD = 4096  # bytes of a file in which its mark is found
 HTML_MARK = b'<meta name="generator" content="mmhybrid'

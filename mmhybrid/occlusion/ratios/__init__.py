@@ -32,11 +32,12 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
-from . import boxes, rle
+from . import boxes
+from . import masks as rle
 from .boxes import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
 
 if TYPE_CHECKING:
-    from mmhybrid.occlusion.ground_truth import GroundTruth
+    from ..read.ground_truth import GroundTruth
 
 DEFINITIONS = ('covered', 'multi', 'pairwise', 'invisible', 'max-iou')
 GEOMETRIES = ('bbox', 'segm', 'amodal')

@@ -1,0 +1,1 @@
+"""What follows from matches: metrics of strata, intervals, errors, recall by instance, costs."""

@@ -1,0 +1,147 @@
+"""Error anatomy: what each detection is at one IoU threshold, and what each stratum's errors are made of.
+
+Detections below ``min_score`` are left out, yet the matches are those of all detections. COCO matching is greedy:
+within an image and category it goes by descending score, and a detection takes the best instance that those before it
+left. What a detection takes hence depends on nothing below it, the detections at or above any score are the head of
+that order, and leaving out the tail changes no match of the head (nor which are the 100 best). One matching serves
+every ``min_score``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+
+from ..ratios import masks as rle
+from ..results import Errors
+
+if TYPE_CHECKING:
+    from ..matching.matches import Matches
+    from ..read.detections import Detections
+    from ..read.ground_truth import GroundTruth
+
+# Labels are positions in KINDS.
+KINDS = ('true_positive', *Errors.KINDS)
+TRUE_POSITIVE, DUPLICATE, CONFUSION, PARTIAL, BACKGROUND = range(len(KINDS))
+NOT_COUNTED = -1
+# From this IoU on a false positive is a poor detection of some instance rather than background.
+PARTIAL_IOU = 0.1
+
+# (d,) positions of detections in the matches, (g,) rows of ground truth -> (d, g) IoU.
+Overlaps = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def classify(
+    matches: Matches, gt: GroundTruth, dt: Detections, iou_thr: float = 0.5, min_score: float = 0.3
+) -> np.ndarray:
+    """What each detection is; :class:`mmhybrid.occlusion.results.Errors` defines the kinds.
+
+    Crowd regions are no instances here: a detection that one took is not counted, and one that merely overlaps some
+    (of another class, say) is judged by the instances alone.
+
+    Args:
+        matches: The matches, n detections.
+        gt: The ground truth they are matched to, with masks if ``matches`` is of ``segm``.
+        dt: The detections they match.
+        iou_thr: One of ``matches.iou_thrs``.
+        min_score: Detections that score less are not counted.
+
+    Returns:
+        ``(n,)`` int8, for each detection of ``matches`` its kind's position in :data:`KINDS`, or ``NOT_COUNTED``.
+
+    Raises:
+        InputError: ``matches`` has no such threshold, or ``min_score`` is NaN.
+    """
+    at = np.flatnonzero(np.isclose(matches.iou_thrs, iou_thr, rtol=0, atol=1e-9))
+    if not len(at):
+        known = ', '.join(f'{each:g}' for each in matches.iou_thrs)
+        raise InputError(f'detections were not matched at IoU {iou_thr}; choose from {known}.')
+    if np.isnan(min_score):
+        raise InputError('the least score is NaN; give a number.')
+    taken, ignored = matches.dt_gt[at[0]], matches.dt_ignored[at[0]]
+    counted = (matches.dt_score >= min_score) & ~ignored
+    kinds = np.full(len(counted), NOT_COUNTED, dtype=np.int8)
+    kinds[counted & (taken >= 0)] = TRUE_POSITIVE
+    false = np.flatnonzero(counted & (taken < 0))
+    same, best = _best_overlaps(matches, false, _overlaps(matches, gt, dt))
+    # It would have taken an instance of its class that was still free: at `thr`, `same` was taken before.
+    thr = matches.iou_thrs[at[0]]
+    kinds[false] = np.select(
+        [same >= thr, best >= thr, best >= PARTIAL_IOU], [DUPLICATE, CONFUSION, PARTIAL], BACKGROUND
+    )
+    return kinds
+
+
+def count(
+    kinds: np.ndarray, matches: Matches, members: np.ndarray, iou_thr: float = 0.5, min_score: float = 0.3
+) -> Errors:
+    """How many of each kind the images of one stratum have.
+
+    Args:
+        kinds: ``(n,)`` as :func:`classify` gives them.
+        matches: The matches classified.
+        members: Positions in ``matches.image_ids`` of the stratum's images, none twice.
+        iou_thr: What ``kinds`` were classified by, for the record.
+        min_score: Likewise.
+    """
+    inside = np.zeros(len(matches.image_ids), dtype=bool)
+    inside[members] = True
+    numbers = np.bincount(kinds[inside[matches.dt_image]] - NOT_COUNTED, minlength=len(KINDS) + 1)[1:].tolist()
+    # No two detections take the same instance, so those that none took are the rest.
+    num_instances = int(np.count_nonzero(matches.gt_counted & inside[matches.gt_image]))
+    return Errors(
+        iou_thr, min_score, **dict(zip(KINDS, numbers, strict=True)), missed=num_instances - numbers[TRUE_POSITIVE]
+    )
+
+
+def _overlaps(matches: Matches, gt: GroundTruth, dt: Detections) -> Overlaps:
+    """IoU as the matching saw it: by pycocotools itself, for a formula of our own could round across a threshold."""
+    from pycocotools import mask
+
+    if matches.iou_type == 'bbox':
+        return lambda detections, rows: mask.iou(
+            dt.boxes[matches.dt_index[detections]], gt.boxes[rows], [0] * len(rows)
+        )
+    sizes = gt.sizes[np.argsort(gt.image_ids)]  # by position in matches.image_ids
+
+    def overlaps(detections: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        found = [dt.rows('segm', i, i + 1)[0]['segmentation'] for i in matches.dt_index[detections].tolist()]
+        instances = rle.rasterise([gt.segmentations[row] for row in rows.tolist()], sizes[matches.gt_image[rows]])
+        # Rejects by bounding boxes before it counts pixels.
+        return mask.iou(found, instances, [0] * len(rows))
+
+    return overlaps
+
+
+def _best_overlaps(matches: Matches, chosen: np.ndarray, overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
+    """Largest IoU of some detections with the instances of their image; 0 where it has none.
+
+    Args:
+        matches: The matches.
+        chosen: ``(c,)`` positions of detections in ``matches``.
+        overlaps: IoU of detections with instances of one image.
+
+    Returns:
+        Two ``(c,)`` float64 arrays: with instances of the detection's class, and with any.
+    """
+    same, best = np.zeros(len(chosen)), np.zeros(len(chosen))
+    instances, instance_starts = _by_image(matches, np.flatnonzero(matches.gt_counted), matches.gt_image)
+    order, starts = _by_image(matches, np.arange(len(chosen)), matches.dt_image[chosen])
+    for image in np.flatnonzero((np.diff(starts) > 0) & (np.diff(instance_starts) > 0)):
+        here = order[starts[image] : starts[image + 1]]
+        rows = instances[instance_starts[image] : instance_starts[image + 1]]
+        iou = overlaps(chosen[here], rows)
+        best[here] = iou.max(axis=1)
+        of_class = matches.dt_category[chosen[here], None] == matches.gt_category[rows]
+        same[here] = np.where(of_class, iou, 0).max(axis=1)
+    return same, best
+
+
+def _by_image(matches: Matches, rows: np.ndarray, image_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``rows`` sorted by ``image_of[rows]``, and ``(I + 1,)`` where each image's begin."""
+    rows = rows[np.argsort(image_of[rows], kind='stable')]
+    return rows, np.searchsorted(image_of[rows], np.arange(len(matches.image_ids) + 1))

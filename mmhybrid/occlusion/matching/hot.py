@@ -1,0 +1,251 @@
+"""hotcoco (https://github.com/derekallman/hotcoco): COCO evaluation in Rust, with pycocotools' numbers.
+
+The data set goes through in batches of images, of which only the matches stay in memory. Images, categories and
+instances are numbered from 1 on the way: hotcoco does not take every id that COCO files may hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import hotcoco
+import numpy as np
+
+from ..read.columns import to_rows
+from ..read.reading import garbage_collector_paused
+from . import MAX_DETS, NAN, Metrics, check_hotcoco
+from .index import IOU_THRS, MAX_AREA, frame
+
+if TYPE_CHECKING:
+    from ..read.detections import Detections
+    from ..read.ground_truth import GroundTruth
+    from .matches import Matches
+
+Batch = tuple[slice, np.ndarray, np.ndarray]
+BATCH = 500  # images
+# Stands for masks that are not read, those of detections that can take no instance.
+UNREAD = {'size': [1, 1], 'counts': b'1'}
+METRICS = {'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR100'}
+# Detections below the lowest threshold by more than this are left out of the search for matches.
+IOU_MARGIN = 1e-6
+
+
+def match(gt: GroundTruth, dt: Detections, iou_type: str) -> HotcocoMatched:
+    """Match detections to ground truth with hotcoco.
+
+    Args:
+        gt: Checked ground truth.
+        dt: Checked detections of the same images.
+        iou_type: ``'bbox'`` or ``'segm'``.
+
+    Raises:
+        InputError: In a process forked after hotcoco was loaded.
+    """
+    check_hotcoco()
+    return HotcocoMatched(gt, dt, iou_type)
+
+
+class HotcocoMatched:
+    """Matches of hotcoco's evaluator; parameters as :func:`match`."""
+
+    @garbage_collector_paused()
+    def __init__(self, gt: GroundTruth, dt: Detections, iou_type: str) -> None:
+        self._gt, self._dt, self._iou_type = gt, dt, iou_type
+        self._frame = frame(gt, dt)
+        self._position = {image_id: i for i, image_id in enumerate(self._frame.image_ids.tolist())}
+        self._images = [{'id': i + 1} for i in range(len(self._position))]
+        if iou_type == 'segm':
+            for image in gt.images:
+                self._images[self._position[image['id']]] |= {key: image[key] for key in ('height', 'width')}
+        self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(self._frame.category_ids))]
+        batches = list(self._batches())
+        self._stopped = False
+        if len(batches) == 1:
+            stream = self._stream(batches)
+        else:
+            # While one thread makes objects, under Python's lock, hotcoco works without it on those of the other.
+            with ThreadPoolExecutor(1) as pool:
+                half = len(batches) // 2
+                second = pool.submit(self._stream, batches[half:])
+                try:
+                    stream = hotcoco.StreamingEval.merge([self._stream(batches[:half]), second.result()])
+                finally:
+                    self._stopped = True
+        self._evaluator = stream.finalize()
+
+    def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
+        """Metrics on each stratum's images alone.
+
+        Args:
+            strata: name -> image ids, in any order, none twice.
+
+        Raises:
+            KeyError: An image id that the ground truth does not have.
+        """
+        check_hotcoco()
+        # By number: hotcoco's reply has an entry of its own for all images, which a stratum might be called too.
+        slices = {str(i): [self._position[each] + 1 for each in ids] for i, ids in enumerate(strata.values())}
+        keys = {key: '_overall' if len(images) == len(self._images) else key for key, images in slices.items()}
+        reply = self._evaluator.slice_by({key: slices[key] for key in keys.values() if slices.get(key)})
+        return {
+            name: Metrics(**{ours: _nan(reply[keys[str(i)]][theirs]) for ours, theirs in METRICS.items()})
+            if ids
+            else Metrics()
+            for i, (name, ids) in enumerate(strata.items())
+        }
+
+    @garbage_collector_paused()
+    def matches(self) -> Matches:
+        """The matches over all areas.
+
+        hotcoco hands matches out as Python lists, which takes longer than the matching. So a second evaluation, of
+        one area range, gets only the detections that can take an instance; the others take none in any case.
+        """
+        check_hotcoco()
+        frame = self._frame
+        shape = len(IOU_THRS), len(frame.dt_index)
+        dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
+        if self._iou_type == 'bbox':  # no mask is that large
+            dt_ignored[:] = self._dt.boxes[frame.dt_index, 2:].prod(axis=1) > MAX_AREA
+        for images, gt_rows, columns in self._batches():
+            columns = columns[self._candidates(gt_rows, columns)]
+            if not len(columns):
+                continue
+            # Not as a stream: that keeps no single matches. Detections are numbered from 1 in the order given.
+            annotations = self._instances(gt_rows)
+            coco_gt = hotcoco.COCO(
+                {'images': self._images[images], 'categories': self._categories, 'annotations': annotations}
+            )
+            results, segmentation = self._detections(gt_rows, columns)
+            coco_dt = coco_gt.load_res(results, segmentation=segmentation)
+            evaluator = hotcoco.COCOeval(coco_gt, coco_dt, self._iou_type)
+            params = evaluator.params
+            params.area_rng, params.area_rng_lbl, params.max_dets = [[0, MAX_AREA]], ['all'], [MAX_DETS]
+            evaluator.evaluate()
+            found = [each for each in evaluator.eval_imgs if each is not None]
+            taken = columns[np.array([i for each in found for i in each['dtIds']], dtype=np.int64) - 1]
+            for t in range(len(IOU_THRS)):
+                dt_gt[t, taken] = np.array([i for each in found for i in each['dtMatches'][t]], dtype=np.int32) - 1
+                dt_ignored[t, taken] = [flag for each in found for flag in each['dtIgnore'][t]]
+        return frame.matches(self._iou_type, dt_gt, dt_ignored)
+
+    def _stream(self, batches: Sequence[Batch]) -> hotcoco.StreamingEval:
+        params = hotcoco.Params(self._iou_type)
+        params.max_dets = [MAX_DETS]  # AR at 1 and 10 detections would take a third of the time of `metrics`
+        stream = hotcoco.StreamingEval(self._categories, self._iou_type, params=params)
+        for images, gt_rows, columns in batches:
+            if self._stopped:  # the other thread was interrupted
+                break
+            results, segmentation = self._detections(gt_rows, columns)
+            stream.update(self._images[images], self._instances(gt_rows), results, segmentation=segmentation)
+        return stream
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches of images, ascending: which, their rows of ground truth, and columns of the frame.
+
+        Both go by image, and in an image rows keep the order of the file and columns that of the frame, so that equal
+        IoU and equal scores are decided as pycocotools decides them.
+        """
+        gt_order = np.argsort(self._frame.gt_image, kind='stable')
+        dt_order = np.argsort(self._frame.dt_image, kind='stable')
+        starts = np.arange(0, len(self._images) + BATCH, BATCH)
+        gt_at = np.searchsorted(self._frame.gt_image[gt_order], starts)
+        dt_at = np.searchsorted(self._frame.dt_image[dt_order], starts)
+        for i in range(len(starts) - 1):
+            images = slice(starts[i], starts[i + 1])
+            yield images, gt_order[gt_at[i] : gt_at[i + 1]], dt_order[dt_at[i] : dt_at[i + 1]]
+
+    def _instances(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """Rows ``(b,)`` of the ground truth as hotcoco takes them."""
+        gt, frame = self._gt, self._frame
+        columns = {
+            'id': (rows + 1).tolist(),
+            'image_id': (frame.gt_image[rows] + 1).tolist(),
+            'category_id': (frame.gt_category[rows] + 1).tolist(),
+            'bbox': gt.boxes[rows].tolist(),
+            'area': gt.areas[rows].tolist(),
+            'iscrowd': gt.is_crowd[rows].tolist(),
+        }
+        if self._iou_type == 'segm':
+            columns['segmentation'] = [gt.segmentations[row] for row in rows.tolist()]
+        return to_rows(columns)
+
+    def _detections(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]] | None]:
+        """Detections at ``columns`` ``(b,)`` of the frame as hotcoco takes them: an array, and masks for ``segm``."""
+        frame, dt = self._frame, self._dt
+        rows = frame.dt_index[columns]
+        results = np.empty((len(rows), 7))
+        results[:, 0] = frame.dt_image[columns] + 1
+        results[:, 5] = frame.dt_score[columns]
+        results[:, 6] = frame.dt_category[columns] + 1
+        if self._iou_type == 'bbox':
+            results[:, 1:5] = dt.boxes[rows]
+            return results, None
+        # hotcoco matches by the masks and takes the area from the box: it gets one with the mask's area.
+        results[:, 1:3] = 0
+        results[:, 3] = dt.masks.areas[rows]
+        results[:, 4] = 1
+        masks = [UNREAD] * len(rows)
+        read = np.flatnonzero(self._candidates(gt_rows, columns))
+        for i, mask in zip(read.tolist(), dt.masks.take(rows[read]), strict=True):
+            masks[i] = mask
+        return results, masks
+
+    def _candidates(self, gt_rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """``(b,)`` bool: which columns of a batch may take one of its instances at the lowest threshold."""
+        gt_rows, count, start = self._instances_in_cell(gt_rows, columns)
+        # Every pair of a detection and an instance of its image and class.
+        pair_dt = np.repeat(np.arange(len(columns)), count)
+        pair_gt = gt_rows[np.arange(count.sum()) + np.repeat(start - np.cumsum(count) + count, count)]
+        rows = self._frame.dt_index[columns]
+        if self._iou_type == 'bbox':
+            reach = _iou(self._dt.boxes[rows[pair_dt]], self._gt.boxes[pair_gt], self._gt.is_crowd[pair_gt])
+        else:
+            masks = self._dt.masks
+            reach = _most_iou(masks.spans(rows)[pair_dt], masks.areas[rows[pair_dt]], self._gt.extents[pair_gt])
+        return np.bincount(pair_dt[reach >= IOU_THRS[0] - IOU_MARGIN], minlength=len(columns)) > 0
+
+    def _instances_in_cell(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The instances of each detection's image and class.
+
+        Returns:
+            ``gt_rows`` so ordered that these are side by side; of each of ``columns`` how many, and from where on.
+        """
+        frame = self._frame
+        num_images = len(frame.image_ids)
+        gt_cell = frame.gt_category[gt_rows].astype(np.int64) * num_images + frame.gt_image[gt_rows]
+        order = np.argsort(gt_cell)
+        gt_cell = gt_cell[order]
+        dt_cell = frame.dt_category[columns].astype(np.int64) * num_images + frame.dt_image[columns]
+        start = np.searchsorted(gt_cell, dt_cell, side='left')
+        return gt_rows[order], np.searchsorted(gt_cell, dt_cell, side='right') - start, start
+
+
+def _iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
+    """IoU of ``(p, 4)`` pairs as COCO defines it: with a crowd region, over the detection's area alone."""
+    ends = np.minimum(boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:])
+    overlap = np.maximum(ends - np.maximum(boxes[:, :2], others[:, :2]), 0).prod(axis=1)
+    area = boxes[:, 2:].prod(axis=1)
+    union = np.where(is_crowd, area, area + others[:, 2:].prod(axis=1) - overlap)
+    return np.divide(overlap, union, out=np.zeros(len(boxes)), where=overlap > 0)
+
+
+def _most_iou(spans: np.ndarray, areas: np.ndarray, extents: np.ndarray) -> np.ndarray:
+    """What the IoU of ``(p,)`` pairs of masks cannot exceed, crowd regions included.
+
+    The union is no smaller than the detection; the overlap lies in the columns that both reach, and in the instance's
+    rows.
+
+    Args:
+        spans: ``(p, 2)`` of the detections, see :meth:`Masks.spans`.
+        areas: ``(p,)`` of the detections in pixels.
+        extents: ``(p, 4)`` of the instances, see :class:`~mmhybrid.occlusion.read.ground_truth.GroundTruth`.
+    """
+    width = np.minimum(spans[:, 1], extents[:, 2]) - np.maximum(spans[:, 0], extents[:, 0])
+    return np.maximum(width, 0) * (extents[:, 3] - extents[:, 1]) / np.maximum(areas, 1)
+
+
+def _nan(value: float) -> float:
+    return NAN if value == -1 else value

@@ -1,0 +1,149 @@
+"""pycocotools: the reference engine.
+
+``COCOeval.evaluate`` runs once on all images; every stratum is accumulated by ``COCOeval.accumulate`` itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from . import MAX_DETS, NAN, Metrics
+from .index import Frame, frame
+
+if TYPE_CHECKING:
+    from ..read.detections import Detections
+    from ..read.ground_truth import GroundTruth
+    from .matches import Matches
+
+ALL, SMALL, MEDIUM, LARGE = range(4)  # of ``Params.areaRng``
+
+
+def match(gt: GroundTruth, dt: Detections, iou_type: str) -> PycocotoolsMatched:
+    """Match detections to ground truth with pycocotools.
+
+    Args:
+        gt: Checked ground truth.
+        dt: Checked detections of the same images.
+        iou_type: ``'bbox'`` or ``'segm'``.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        # pycocotools writes into what it is given, so both sides are copies. It also overwrites the ground truth's
+        # `ignore` by `iscrowd`: instances marked `ignore` are evaluated as any other, as in plain pycocotools.
+        coco_gt = COCO()
+        coco_gt.dataset = gt.to_coco(iou_type)
+        # Matches hold ids as float64, which rounds large ones; the row, from 1, is exact. Ids decide nothing else.
+        for row, annotation in enumerate(coco_gt.dataset['annotations'], 1):
+            annotation['id'] = row
+        coco_gt.createIndex()
+        if len(dt.scores):
+            coco_dt = coco_gt.loadRes(dt.to_coco(iou_type))
+        else:  # loadRes fails on an empty list
+            coco_dt = COCO()
+            coco_dt.dataset = coco_gt.dataset | {'annotations': []}
+            coco_dt.createIndex()
+        evaluator = COCOeval(coco_gt, coco_dt, iou_type)
+        evaluator.params.maxDets = [MAX_DETS]
+        evaluator.evaluate()
+    return PycocotoolsMatched(evaluator, frame(gt, dt))
+
+
+class PycocotoolsMatched:
+    """Matches of ``COCOeval.evaluate``.
+
+    Args:
+        evaluator: A ``COCOeval`` with COCO's four area ranges and one limit of detections, evaluated.
+        frame: The same data set by positions.
+    """
+
+    def __init__(self, evaluator: COCOeval, frame: Frame) -> None:
+        self._evaluator = evaluator
+        self._frame = frame
+        self._position = {int(image_id): i for i, image_id in enumerate(evaluator.params.imgIds)}
+
+    def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
+        """Metrics on each stratum, bit for bit those of pycocotools run on its images alone.
+
+        Args:
+            strata: name -> image ids, in any order, none twice.
+
+        Raises:
+            KeyError: An image id that the ground truth does not have.
+        """
+        # pycocotools takes images by ascending id, which decides between equal scores.
+        members = {name: tuple(sorted(self._position[i] for i in ids)) for name, ids in strata.items()}
+        done: dict[tuple[int, ...], Metrics] = {(): Metrics()}
+        for positions in members.values():
+            if positions not in done:
+                done[positions] = self._accumulate(positions)
+        return {name: done[positions] for name, positions in members.items()}
+
+    def _accumulate(self, positions: tuple[int, ...]) -> Metrics:
+        """Metrics on the images at these positions.
+
+        ``COCOeval.accumulate`` finds an image's matches by its position in ``params.imgIds``, so a subset of ids
+        would silently read other images' matches. The view built here holds the subset's matches and nothing else.
+        """
+        matched = self._evaluator
+        params = copy.copy(matched.params)
+        params.imgIds = [params.imgIds[position] for position in positions]
+        with contextlib.redirect_stdout(io.StringIO()):
+            view = COCOeval(iouType=params.iouType)
+            view.params = view._paramsEval = params
+            if len(positions) == len(self._position):
+                view.evalImgs = matched.evalImgs
+            else:
+                view.evalImgs = [part[position] for part in self._parts() for position in positions]
+            view.accumulate()
+        return _summarize(view)
+
+    def _parts(self, area: int | None = None) -> Iterator[list[dict[str, Any] | None]]:
+        """``evalImgs`` is flat, ordered [category][area range][image]: its parts of one category and area range."""
+        params, images = self._evaluator.params, len(self._position)
+        areas = len(params.areaRng)
+        for part in range(0 if area is None else area, len(params.catIds) * areas, 1 if area is None else areas):
+            yield self._evaluator.evalImgs[part * images : (part + 1) * images]
+
+    def matches(self) -> Matches:
+        """The matches over all areas."""
+        frame = self._frame
+        column = np.full(len(self._evaluator.cocoDt.anns), -1)
+        column[frame.dt_index] = np.arange(len(frame.dt_index))
+        shape = len(self._evaluator.params.iouThrs), len(frame.dt_index)
+        dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
+        for part in self._parts(ALL):
+            found = [each for each in part if each is not None and each['dtIds']]
+            if found:
+                columns = column[np.concatenate([each['dtIds'] for each in found]) - 1]
+                dt_gt[:, columns] = np.concatenate([each['dtMatches'] for each in found], axis=1) - 1
+                dt_ignored[:, columns] = np.concatenate([each['dtIgnore'] for each in found], axis=1)
+        return frame.matches(self._evaluator.params.iouType, dt_gt, dt_ignored)
+
+
+def _summarize(evaluator: COCOeval) -> Metrics:
+    """What ``COCOeval.summarize`` prints, with NaN for its -1."""
+    precision = evaluator.eval['precision'][..., 0]  # (IoU, recall, category, area)
+    recall = evaluator.eval['recall'][..., 0]  # (IoU, category, area)
+    iou_thrs = evaluator.params.iouThrs
+    return Metrics(
+        ap=_mean(precision[..., ALL]),
+        ap50=_mean(precision[iou_thrs == 0.5][..., ALL]),
+        ap75=_mean(precision[iou_thrs == 0.75][..., ALL]),
+        aps=_mean(precision[..., SMALL]),
+        apm=_mean(precision[..., MEDIUM]),
+        apl=_mean(precision[..., LARGE]),
+        ar=_mean(recall[..., ALL]),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean without the -1 of categories that have no ground truth."""
+    values = values[values > -1]
+    return float(np.mean(values)) if len(values) else NAN

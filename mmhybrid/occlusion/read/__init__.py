@@ -1,0 +1,1 @@
+"""Files of ground truth and detections, and what users measured, as checked columns."""

@@ -1,0 +1,154 @@
+"""A property of images that the user measured: crowding, night, rain; one number or one label an image."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmhybrid.errors import InputError
+
+from .checks import show, to_float
+from .inputs import open_input
+
+if TYPE_CHECKING:
+    from .ground_truth import GroundTruth
+
+KEY_COLUMNS = ('image_id', 'id', 'file_name')
+MAX_LABELS = 50
+FORMS = "give JSON {image id or file name: value} or CSV with a column 'image_id' or 'file_name'"
+
+
+def read_property(
+    gt: GroundTruth, values: str | PathLike[str] | Mapping[Any, Any], column: str | None = None
+) -> tuple[str, dict[int, float | str]]:
+    """One value for every image of the ground truth.
+
+    Args:
+        gt: Checked ground truth.
+        values: A mapping image id or file name -> value; a ``.json`` file with such an object; or a ``.csv`` file with
+            a heading, a column ``image_id`` (or ``id``) or ``file_name``, and a column for the value.
+        column: Which column of a CSV file holds the value, needed if there are several; otherwise what to call the
+            property, by default the file's name.
+
+    Returns:
+        The property's name, and image id -> value in the ground truth's order: all numbers, or all labels.
+
+    Raises:
+        InputError: A file that cannot be read, an image that is unknown, twice there or without a value, values of
+            which only some are numbers, or more than 50 labels.
+    """
+    if isinstance(values, Mapping):
+        source, name, pairs = 'values', column or 'value', values.items()
+    else:
+        path = Path(values)
+        source = str(path)
+        try:
+            with open_input(path) as file:
+                text = io.TextIOWrapper(file, encoding='utf-8-sig').read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f'{path}: cannot be read ({error}); {FORMS}.') from None
+        if path.suffix.lower() == '.csv':
+            name, pairs = _read_csv(text, source, column)
+        else:
+            name, pairs = column or path.stem, _read_json(text, source)
+    return name, _by_image(gt, pairs, source)
+
+
+def _read_json(text: str, source: str) -> Iterable[tuple[str, Any]]:
+    def unique(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        return pairs  # a dictionary would keep the last of two entries for one image, silently
+
+    try:
+        content = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'{source}: not valid JSON ({error}); {FORMS}.') from None
+    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
+        raise InputError(f'{source}: no JSON object; {FORMS}.')
+    return content
+
+
+def _read_csv(text: str, source: str, column: str | None) -> tuple[str, list[tuple[str, Any]]]:
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline='')))
+    except csv.Error as error:
+        raise InputError(f'{source}: not valid CSV ({error}); {FORMS}.') from None
+    heading = [cell.strip() for cell in rows[0]] if rows else []
+    key = next((name for name in KEY_COLUMNS if name in heading), None)
+    others = [name for name in heading if name != key]
+    if key is None or not others:
+        raise InputError(f'{source}: the heading is {show(heading)}; {FORMS} and one for the value.')
+    if column is None and len(others) > 1:
+        raise InputError(f'{source}: has the columns {", ".join(others)}; say which one holds the value.')
+    column = others[0] if column is None else column
+    if heading.count(column) != 1:
+        raise InputError(
+            f'{source}: has {heading.count(column)} columns {column!r}; its columns are {", ".join(others)}.'
+        )
+    at, value_at = heading.index(key), heading.index(column)
+    pairs = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != len(heading):
+            raise InputError(f'{source}: line {number} has {len(row)} cells, the heading {len(heading)}; repair it.')
+        pairs.append((row[at].strip(), _number_or_text(row[value_at].strip())))
+    return column, pairs
+
+
+def _number_or_text(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def _by_image(gt: GroundTruth, pairs: Iterable[tuple[Any, Any]], source: str) -> dict[int, float | str]:
+    ids = gt.image_ids.tolist()
+    known = {str(image_id): image_id for image_id in ids}
+    names: dict[str, int | None] = {}
+    for image_id, image in zip(ids, gt.images, strict=True):
+        file_name = image.get('file_name')
+        if isinstance(file_name, str):
+            names[file_name] = None if file_name in names else image_id  # None: of two images
+    found: dict[int, Any] = {}
+    for key, value in pairs:
+        image_id = known.get(str(key), names.get(str(key)))
+        if image_id is None:
+            raise InputError(f'{source}: {show(key)} is no image of {gt.source}; use its image ids or file names.')
+        if image_id in found:
+            raise InputError(f'{source}: image {show(key)} has two values; give one an image.')
+        found[image_id] = _checked(value, key, source)
+    missing = [image_id for image_id in ids if image_id not in found]
+    if missing:
+        raise InputError(
+            f'{source}: {len(missing)} of {len(ids)} images have no value, the first is image {missing[0]}; '
+            'give every image of the ground truth one.'
+        )
+    kinds = {type(value) for value in found.values()}
+    if len(kinds) > 1:
+        odd = next(image_id for image_id in ids if isinstance(found[image_id], str))
+        raise InputError(
+            f'{source}: some values are numbers, but image {odd} has {show(found[odd])}; give numbers or labels.'
+        )
+    labels = set(found.values()) if kinds == {str} else ()
+    if len(labels) > MAX_LABELS:
+        raise InputError(f'{source}: {len(labels)} different labels; give at most {MAX_LABELS}, or numbers.')
+    return {image_id: found[image_id] for image_id in ids}
+
+
+def _checked(value: Any, key: Any, source: str) -> float | str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float) and math.isfinite(number := float(to_float([value])[0])):
+        return number
+    if isinstance(value, str) and value and value != 'all':
+        return value
+    if value == 'all':
+        raise InputError(f"{source}: image {show(key)} has the label 'all', which names all images; use another.")
+    raise InputError(f'{source}: image {show(key)} has the value {show(value)}; give a finite number or a label.')

@@ -1,0 +1,1 @@
+"""Results as tables, figures, records and a report."""

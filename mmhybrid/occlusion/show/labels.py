@@ -1,0 +1,71 @@
+"""How numbers and names are written in tables, Markdown and figures."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from ..results import Interval, StratumResult
+
+# Strata under this many images are marked wherever results are shown.
+MIN_IMAGES = 10
+METRIC_LABELS = {
+    'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR',
+}  # fmt: skip
+MISSING = '-'
+UNPRINTABLE = {'Cc', 'Cs', 'Zl', 'Zp'}
+# Unicode's embeddings, overrides and isolates.
+TURNING = {'LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI'}
+
+
+def clean(text: str) -> str:
+    """A user's name on one line: a space for any white space, ``?`` for what :func:`is_unsafe`."""
+    return ''.join(' ' if char.isspace() else '?' if is_unsafe(char) else char for char in text).strip()
+
+
+def is_unsafe(char: str) -> bool:
+    """Whether a character steers where it is shown, and so could hide or forge what stands around it.
+
+    Control characters, of which escape sequences of terminals are made; ends of lines; marks that turn the direction of
+    writing over; and lone surrogates (of file names that are not UTF-8), which cannot be written.
+    """
+    return unicodedata.category(char) in UNPRINTABLE or unicodedata.bidirectional(char) in TURNING
+
+
+def escaped(text: str) -> str:
+    """Text with a Python escape for each character that :func:`is_unsafe`: ``\\x1b``, ``\\n``."""
+    if text.isprintable():  # nearly all; a table may have millions
+        return text
+    return ''.join(char.encode('unicode_escape').decode('ascii') if is_unsafe(char) else char for char in text)
+
+
+def percent(value: float, interval: Interval | None = None, sign: str = '') -> str:
+    """``'41.2'``, or ``'41.2 [39.8, 42.9]'`` with an interval whose bounds are numbers; ``'-'`` for NaN."""
+    if math.isnan(value):
+        return MISSING
+    text = f'{100 * value:{sign}.1f}'
+    if interval is None or math.isnan(interval.low) or math.isnan(interval.high):
+        return text
+    return f'{text} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]'
+
+
+def signed(value: float, interval: Interval | None = None) -> str:
+    """Percentage points with their sign: ``'+1.2 [+0.1, +2.3]'``; ``'-'`` for NaN."""
+    return percent(value, interval, '+')
+
+
+def number(value: float, digits: int = 1) -> str:
+    """Fixed decimals; ``'-'`` for NaN."""
+    return MISSING if math.isnan(value) else f'{value:.{digits}f}'
+
+
+def p_value(value: float) -> str:
+    """Three decimals; ``'<0.001'`` below what they show; ``'-'`` for NaN."""
+    if math.isnan(value):
+        return MISSING
+    return '<0.001' if value < 0.0005 else f'{value:.3f}'
+
+
+def is_few(row: StratumResult, min_images: int) -> bool:
+    """Whether a stratum has too few images to conclude from."""
+    return row.num_images < min_images

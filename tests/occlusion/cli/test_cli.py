@@ -1,0 +1,308 @@
+"""The four commands as a user runs them."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmhybrid.cli import main as mmhybrid
+from mmhybrid.occlusion import evaluate, image_ratios
+from mmhybrid.occlusion.cli import main, main_eval
+
+from ..synthetic import dataset
+
+ROOT = Path(__file__).parents[2]
+QUICK = ['--bootstrap', '10']
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gt, dt = dataset(2, masks=True)
+    Path('gt.json').write_text(json.dumps(gt))
+    Path('model.bbox.json').write_text(json.dumps(dt))
+    Path('other.bbox.json').write_text(json.dumps(dt[::2]))
+    return ['--ann', 'gt.json', '--results', 'model.bbox.json']
+
+
+def refused(capsys, arguments, run=main_eval):
+    """The one line of stderr of a refused run."""
+    assert run(arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith('error: ')
+    return error
+
+
+def wrong_use(capsys, arguments):
+    """The one line of stderr when the options themselves are wrong."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def document(folder):
+    return json.loads(Path(folder, 'occlusion.json').read_text())
+
+
+def rows(path):
+    with Path(path).open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_tool_end_to_end(files):
+    environment = os.environ | {'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'ascii'}
+    command = [sys.executable, ROOT / 'tools' / 'eval_occlusion.py', *files, '--iou-type', 'bbox', 'segm']
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = Path('work_dirs/occlusion/model.bbox')
+    assert sorted(path.name for path in folder.iterdir()) == ['occlusion.json', 'occlusion.png']
+    assert [result['iou_type'] for result in document(folder)['results']] == ['bbox', 'segm']
+    assert document(folder)['results'][0]['name'] == 'model.bbox'
+    assert done.stdout.splitlines()[-1] == f'wrote {folder / "occlusion.json"} and {folder / "occlusion.png"}'
+    assert 'r >= 0.8' in done.stdout and 'matching segm' in done.stderr
+
+
+@pytest.mark.parametrize('command', [[], ['ratio'], ['eval'], ['compare'], ['report']])
+def test_help_has_an_example(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        mmhybrid(['occlusion', *command, '--help'])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert 'example:\n  mmhybrid occlusion ' in text and '--ann' in text
+
+
+def test_help_of_the_tool_has_its_own_name(capsys):
+    with pytest.raises(SystemExit):
+        main_eval(['--help'])
+    assert 'python tools/eval_occlusion.py --ann' in capsys.readouterr().out
+
+
+def test_ratio_prints_and_writes_each_value(files, capsys):
+    gt = json.loads(Path('gt.json').read_text())
+    assert main(['ratio', '--ann', 'gt.json', '--out', 'r.csv', '--instances', 'i.json']) == 0
+    out = capsys.readouterr().out
+    assert '0.2 < r <= 0.3' in out and out.splitlines()[-1] == 'wrote r.csv and i.json'
+    assert {int(row['image_id']): float(row['value']) for row in rows('r.csv')} == image_ratios(gt)
+    values = json.loads(Path('i.json').read_text())['values']
+    assert [row['annotation_id'] for row in values] == [row['id'] for row in gt['annotations']]
+    assert main(['ratio', '--ann', 'gt.json', '--ratio', 'pairwise', '--geometry', 'segm']) == 0
+    assert 'r > 1' in capsys.readouterr().out
+
+
+def test_eval_with_all_details(files, capsys):
+    formats = ['--format', 'json', 'csv', 'md', 'svg']
+    assert main(['eval', *files, '--full', *QUICK, *formats, '--out-dir', 'out']) == 0
+    out = capsys.readouterr().out
+    for words in ('recall', 'errors an image', 'AP in % by category', '95% bootstrap interval, 10 resamples'):
+        assert words in ' '.join(out.split())
+    parts = ['', '_categories', '_instances']
+    figures = ['', '_recall', '_errors']
+    names = [f'occlusion{p}.csv' for p in parts] + [f'occlusion{p}.svg' for p in figures]
+    assert {path.name for path in Path('out').iterdir()} == {*names, 'occlusion.json', 'occlusion.md'}
+    strata = {row['stratum']: float(row['ap']) for row in rows('out/occlusion.csv') if row['ap']}
+    assert strata == {
+        row['name']: row['ap'] for row in document('out')['results'][0]['strata'] if row['ap'] is not None
+    }
+    assert main(['eval', *files, '--full', *QUICK, *formats, '--out-dir', 'out']) == 0  # over its own files
+
+
+def test_eval_of_two_models_by_a_property(files, capsys):
+    gt = json.loads(Path('gt.json').read_text())
+    lines = [f'{image["id"]},{"night" if i % 2 else "day"}' for i, image in enumerate(gt['images'])]
+    Path('light.csv').write_text('\n'.join(['image_id,light', *lines]))
+    models = ['--results', 'a=model.bbox.json', 'b=other.bbox.json', '--values', 'light.csv', '--out-dir', 'out']
+    assert main(['eval', '--ann', 'gt.json', *models]) == 0
+    results = document('out')['results']
+    assert [result['name'] for result in results] == ['a', 'b']
+    assert results[0]['measure'] == {'name': 'light', 'definition': 'user', 'geometry': ''}
+    assert [row['name'] for row in results[0]['strata']] == ['all', 'day', 'night']
+    assert 'night' in capsys.readouterr().out
+
+
+def test_images_outside_the_bins_are_told(files, capsys):
+    assert main(['eval', *files, '--edges', '0.9', '1', '--thresholds', '--out-dir', 'out']) == 0
+    assert 'of 14 images lie in no stratum but "all"' in capsys.readouterr().err
+
+
+def test_compare(files, capsys):
+    models = ['--results', 'model.bbox.json', 'half=other.bbox.json']
+    assert (
+        main(
+            [
+                'compare',
+                '--ann',
+                'gt.json',
+                *models,
+                '--bootstrap',
+                '100',
+                '--out-dir',
+                'out',
+                '--format',
+                'json',
+                'csv',
+            ]
+        )
+        == 0
+    )
+    assert 'half minus model.bbox: bbox AP in %' in capsys.readouterr().out
+    (comparison,) = document('out')['comparisons']
+    whole = comparison['differences'][0]
+    results = {result['name']: result['strata'][0]['ap'] for result in document('out')['results']}
+    assert whole['metric'] == 'ap' and whole['difference'] == results['half'] - results['model.bbox']
+    assert len(rows('out/occlusion_differences.csv')) == len(comparison['differences'])
+
+
+@pytest.mark.parametrize('engine', [pytest.param('pycocotools', marks=pytest.mark.slow), None])
+def test_report(files, capsys, engine):
+    from PIL import Image
+
+    gt = json.loads(Path('gt.json').read_text())
+    Path('images').mkdir()
+    for image in gt['images']:
+        image['file_name'] = f'{image["id"]}.jpg'
+        Image.new('RGB', (image['width'], image['height'])).save(Path('images', image['file_name']))
+    Path('gt.json').write_text(json.dumps(gt))
+    options = ['--engine', engine] if engine else []
+    run = ['report', *files, *QUICK, *options, '--images', 'images', '--out-dir', 'out', '--iou-type', 'bbox', 'segm']
+    assert main(run) == 0
+    page = Path('out/occlusion.html').read_text()
+    assert 'data:image/jpeg;base64,' in page and 'What was evaluated' in page
+    assert len(list(Path('out').iterdir())) == 1 + 1 + 3 + 1 + 2 * 3
+    assert main(run) == 0
+    Path('out/occlusion.html').write_text('<html>mine</html>')
+    assert 'was not written by this command' in refused(capsys, run, main)
+
+
+def test_rerun_replaces_its_own_files(files):
+    assert main_eval([*files, '--out-dir', 'out', '--name', 'first']) == 0
+    assert main_eval([*files, '--out-dir', 'out', '--name', 'second']) == 0
+    assert document('out')['results'][0]['name'] == 'second'
+    assert len(list(Path('out').iterdir())) == 2
+
+
+@pytest.mark.parametrize('suffix', ['json', 'png', 'svg', 'csv', 'md', 'html'])
+@pytest.mark.parametrize('content', [b'{"schema_version": 1}', b'not ours', b''])
+def test_a_users_file_is_not_overwritten(files, capsys, suffix, content):
+    target = Path('out', f'occlusion.{suffix}')
+    target.parent.mkdir()
+    target.write_bytes(content)
+    arguments = [*files, '--out-dir', 'out', '--format', suffix]
+    assert 'was not written by this command' in refused(capsys, arguments)
+    assert target.read_bytes() == content and len(list(target.parent.iterdir())) == 1
+    assert main_eval([*arguments, '--force']) == 0
+    assert target.read_bytes() != content
+
+
+def test_an_input_is_never_overwritten(files, capsys):
+    before = Path('model.bbox.json').read_bytes()
+    Path('model.bbox.json').rename('occlusion.json')
+    arguments = ['--ann', 'gt.json', '--results', 'occlusion.json', '--out-dir', '.', '--force']
+    assert 'is an input of this run' in refused(capsys, arguments)
+    assert Path('occlusion.json').read_bytes() == before
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(files, capsys):
+    for folder in ('r50', 'tied'):
+        Path(folder).mkdir()
+        Path(folder, 'val.json').write_bytes(Path('model.bbox.json').read_bytes())
+    models = ['--results', 'r50/val.json', 'tied/val.json', '--out-dir', 'out']
+    assert main(['eval', '--ann', 'gt.json', *models]) == 0
+    assert [result['name'] for result in document('out')['results']] == ['r50/val', 'tied/val']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['eval', '--results', 'nowhere.json'], 'nowhere.json: no such file'),
+        (['eval', '--results', 'a=model.bbox.json', 'a=other.bbox.json'], "two files are called 'a'"),
+        (['eval', '--results', 'model.bbox.json', 'other.bbox.json', '--name', 'x'], '--name names one results file'),
+        (['compare', '--results', 'model.bbox.json'], '--results names 1 file, but 2 are compared'),
+        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '99'], 'needs resamples'),
+        (['eval', '--results', 'model.bbox.json', '--out-dir', 'gt.json/out'], 'is no folder to write in'),
+        (['eval', '--results', 'model.bbox.json', '--ratio', 'multi', '--preset', 'tbc'], 'preset and ratio exclude'),
+        (['eval', '--results', 'model.bbox.json', '--values', 'gone.csv'], 'gone.csv: no such file'),
+        (['eval', '--results', 'model.bbox.json', '--edges', '1', '0'], 'do not increase'),
+        (['eval', '--results', 'model.bbox.json', '--geometry', 'amodal'], 'amodal'),
+        (['eval', '--results', 'model.bbox.json', '--errors', '--error-iou', '0.42'], 'cannot be told at IoU 0.42'),
+        (['report', '--results', 'model.bbox.json', '--images', 'gone'], '--images gone: is no folder'),
+        (['ratio', '--out', 'r.txt'], 'values are written as .csv or .json'),
+        (['ratio', '--out', 'r.csv', '--instances', 'r.csv'], 'name the same file'),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_sentence(files, capsys, arguments, message):
+    before = sorted(Path().rglob('*'))
+    assert message in refused(capsys, [*arguments, '--ann', 'gt.json'], main)
+    assert sorted(Path().rglob('*')) == before
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['eval', '--ann', 'gt.json'], 'the following arguments are required: --results'),
+        (['eval', '--ann', 'gt.json', '--results', 'x', '--edges', 'a'], "'a' is no number"),
+        (['eval', '--ann', 'gt.json', '--results', 'x', '--bootstrap', '-5'], "'-5' is no whole number from 0"),
+        (['dance'], "invalid choice: 'dance'"),
+        ([], 'the following arguments are required: COMMAND'),
+    ],
+)
+def test_wrong_options(capsys, arguments, message):
+    assert message in wrong_use(capsys, arguments)
+
+
+def test_numbers_are_those_of_the_library(files):
+    assert main_eval([*files, '--out-dir', 'out']) == 0
+    gt, dt = (json.loads(Path(name).read_text()) for name in ('gt.json', 'model.bbox.json'))
+    assert document('out')['results'][0]['strata'] == evaluate(gt, dt)['bbox'].to_dict()['strata']
+
+
+def test_files_are_written_though_the_reader_of_the_pipe_is_gone(files):
+    command = [sys.executable, ROOT / 'tools' / 'eval_occlusion.py', *files, '--out-dir', 'out']
+    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        error = process.stderr.read().decode()
+    assert process.returncode == 0 and 'Traceback' not in error
+    assert document('out')['results']
+
+
+def test_empty_tables_can_be_written_again(files):
+    gt = json.loads(Path('gt.json').read_text())
+    for row in gt['annotations']:
+        row['iscrowd'] = 1
+    Path('gt.json').write_text(json.dumps(gt))
+    for _ in range(2):
+        assert main(['eval', *files, '--full', *QUICK, '--format', 'csv', '--out-dir', 'out']) == 0
+    assert Path('out/occlusion_categories.csv').read_text().startswith('schema,')
+    assert rows('out/occlusion_categories.csv') == []
+
+
+def test_a_long_name_and_a_folder(files, capsys):
+    assert main(['eval', '--ann', 'gt.json', '--results', f'{"a" * 300}=model.bbox.json', '--out-dir', 'out']) == 0
+    Path('folder').mkdir()
+    assert 'folder: a folder; give' in refused(capsys, ['eval', '--ann', 'gt.json', '--results', 'folder'], main)
+
+
+def test_full_without_intervals(files):
+    assert main(['eval', *files, '--full', '--bootstrap', '0', '--out-dir', 'out']) == 0
+    result = document('out')['results'][0]
+    assert result['bootstrap'] is None and result['strata'][0]['errors'] and not result['strata'][0]['intervals']
+
+
+def test_a_stratum_of_one_image_has_no_interval_and_no_verdict(files, capsys):
+    gt = json.loads(Path('gt.json').read_text())
+    ids = [image['id'] for image in gt['images']]
+    Path('x.json').write_text(json.dumps({str(i): 'one' if i == ids[1] else 'rest' for i in ids}))
+    models = ['--results', 'model.bbox.json', 'half=other.bbox.json', '--values', 'x.json', '--bootstrap', '100']
+    assert main(['compare', '--ann', 'gt.json', *models, '--out-dir', 'out']) == 0
+    one = next(row for row in document('out')['results'][0]['strata'] if row['name'] == 'one')
+    assert one['num_images'] == 1 and one['ap'] is not None and one['intervals']['ap'] == {'low': None, 'high': None}
+    differences = [row for row in document('out')['comparisons'][0]['differences'] if row['name'] == 'one']
+    assert all(row['p_value'] is None and row['difference'] is not None for row in differences)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith('one *') and '+' in line)
+    assert 'better' not in line and 'worse' not in line

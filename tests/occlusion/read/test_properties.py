@@ -1,0 +1,114 @@
+"""A user's own property: every image exactly one value, or one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmhybrid.errors import InputError
+from mmhybrid.occlusion.read.ground_truth import load_ground_truth
+from mmhybrid.occlusion.read.properties import read_property
+
+GT = load_ground_truth(
+    {
+        'images': [{'id': 5, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}, {'id': 9, 'file_name': 'c.jpg'}],
+        'categories': [{'id': 1, 'name': 'x'}],
+        'annotations': [{'id': 1, 'image_id': 5, 'category_id': 1, 'bbox': [0, 0, 2, 2], 'area': 4}],
+    }
+)
+
+
+def write(folder, name, text):
+    path = Path(folder, name)
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+def test_numbers_by_image_id_in_the_ground_truths_order(tmp_path):
+    path = write(tmp_path, 'crowding.json', '{"2": 0.5, "9": 3, "5": 1e-3}')
+    assert read_property(GT, path) == ('crowding', {5: 0.001, 2: 0.5, 9: 3.0})
+    assert list(read_property(GT, path)[1]) == [5, 2, 9]
+
+
+def test_labels_by_file_name(tmp_path):
+    path = write(tmp_path, 'rain.json', json.dumps({'a.jpg': True, 'b.jpg': False, 'c.jpg': True}))
+    assert read_property(GT, path)[1] == {5: 'true', 2: 'false', 9: 'true'}
+    assert read_property(GT, path, 'wet')[0] == 'wet'
+
+
+def test_a_mapping_in_memory():
+    assert read_property(GT, {5: 'night', 2: 'day', 9: 'day'}) == ('value', {5: 'night', 2: 'day', 9: 'day'})
+
+
+@pytest.mark.parametrize('key', ['image_id', 'id'])
+def test_csv_by_id(tmp_path, key):
+    path = write(tmp_path, 'x.csv', f'{key},light\n5,night\n\n9,day\n2,"day, cloudy"\n')
+    assert read_property(GT, path) == ('light', {5: 'night', 2: 'day, cloudy', 9: 'day'})
+
+
+def test_csv_with_several_columns(tmp_path):
+    path = write(tmp_path, 'x.csv', '\ufefffile_name,light,people\na.jpg,night,3\nb.jpg,day,0\nc.jpg,day,11\n')
+    assert read_property(GT, path, 'people') == ('people', {5: 3.0, 2: 0.0, 9: 11.0})
+    with pytest.raises(InputError, match='columns light, people; say which'):
+        read_property(GT, path)
+    with pytest.raises(InputError, match="0 columns 'fog'"):
+        read_property(GT, path, 'fog')
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'message'),
+    [
+        ('x.json', '[1, 2]', 'no JSON object'),
+        ('x.json', '[[1, 2]]', 'no JSON object'),
+        ('x.json', '{"5": 1', 'not valid JSON'),
+        ('x.json', '{"5": 1, "2": 2}', '1 of 3 images have no value, the first is image 9'),
+        ('x.json', '{"5": 1, "a.jpg": 2}', 'two values'),
+        ('x.json', '{"5": 1, "5": 2, "2": 1, "9": 1}', 'two values'),
+        ('x.json', '{"7": 1}', "'7' is no image"),
+        ('x.json', '{"5": NaN, "2": 1, "9": 1}', 'value nan'),
+        ('x.json', '{"5": null}', 'value None'),
+        ('x.json', '{"5": {"a": 1}}', 'give a finite number or a label'),
+        ('x.json', '{"5": 1' + '0' * 400 + '}', 'give a finite number or a label'),
+        ('x.json', '{"5": "all"}', "label 'all'"),
+        ('x.json', '{"5": 1, "2": "night", "9": 2}', "some values are numbers, but image 2 has 'night'"),
+        ('x.csv', '', 'the heading is'),
+        ('x.csv', 'name,light\n5,day\n', 'the heading is'),
+        ('x.csv', 'image_id\n5\n', 'the heading is'),
+        ('x.csv', 'image_id,light\n5\n', 'line 2 has 1 cells'),
+        ('x.csv', 'image_id,light\n5,\n', "value ''"),
+        ('x.csv', 'image_id,light\n5,inf\n', 'value inf'),
+        ('x.csv', 'image_id,light,light\n5,1,1\n', 'say which'),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path, name, text, message):
+    path = write(tmp_path, name, text)
+    with pytest.raises(InputError, match=message) as error:
+        read_property(GT, path)
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_missing_file_and_too_many_labels(tmp_path):
+    with pytest.raises(InputError, match=r'gone\.json: cannot be read'):
+        read_property(GT, tmp_path / 'gone.json')
+    many = load_ground_truth(
+        {
+            'images': [{'id': i} for i in range(1, 100)],
+            'categories': [{'id': 1, 'name': 'x'}],
+            'annotations': [{'id': 1, 'image_id': 5, 'category_id': 1, 'bbox': [0, 0, 2, 2], 'area': 4}],
+        }
+    )
+    with pytest.raises(InputError, match='99 different labels'):
+        read_property(many, {i: f'label {i}' for i in range(1, 100)})
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(['x.json', 'x.csv']), data=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_file_gives_values_or_one_sentence(tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    try:
+        read_property(GT, path)
+    except InputError as error:
+        assert '\n' not in str(error)

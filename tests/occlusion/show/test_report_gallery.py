@@ -1,0 +1,149 @@
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as mask_api
+
+from mmhybrid.errors import InputError
+from mmhybrid.occlusion.analysis.errors import KINDS
+from mmhybrid.occlusion.show.report import draw_gallery_image
+from mmhybrid.occlusion.show.report.gallery import DT_KINDS, QUALITY
+from mmhybrid.occlusion.show.report.palette import PICTURE
+
+GREY = (90, 90, 90)
+
+
+@pytest.fixture(scope='module')
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp('images') / 'grey.png'
+    Image.new('RGB', (640, 480), GREY).save(path)
+    return path
+
+
+def draw(path, gt=(), dt=(), missed=None, kinds=None, labels='', **arguments):
+    missed = [False] * len(gt) if missed is None else missed
+    kinds = ['true_positive'] * len(dt) if kinds is None else kinds
+    gt_boxes, dt_boxes = np.array(gt, float).reshape(-1, 4), np.array(dt, float).reshape(-1, 4)
+    data = draw_gallery_image(
+        path, gt_boxes, [labels] * len(gt), dt_boxes, [labels] * len(dt), [0.5] * len(dt), kinds, missed, **arguments
+    )
+    image = Image.open(io.BytesIO(data))
+    assert image.format == 'JPEG'
+    return np.asarray(image).astype(int)
+
+
+def share(pixels, colour, tolerance=90):
+    """Which part of the pixels has about this colour; JPEG blurs thin lines."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return (np.abs(pixels.reshape(-1, 3) - rgb).sum(axis=1) < tolerance).mean()
+
+
+def edges(image, x, y, w, h):
+    """The pixels on the frame of a box, without its corners and its upper edge, where labels stand."""
+    return np.concatenate([image[y + 30 : y + h - 5, x], image[y + 30 : y + h - 5, x + w], image[y + h, x + 5 : x + w]])
+
+
+def test_kinds_are_those_of_the_error_anatomy():
+    assert DT_KINDS == KINDS and set(PICTURE) == {'found', 'missed', *KINDS}
+
+
+def test_ground_truth_found_and_missed(photo):
+    found, missed = (60, 100, 200, 200), (350, 100, 200, 200)
+    image = draw(photo, [found, missed], missed=[False, True])
+    assert share(edges(image, *found), PICTURE['found']) > 0.95
+    # Dashes of 8 pixels, gaps of 6.
+    assert 0.4 < share(edges(image, *missed), PICTURE['missed']) < 0.75
+    assert share(image[120:280, 80:240], '#5a5a5a', 12) == 1  # nothing is drawn inside
+    above = image[80:99, 350:420]
+    assert share(above, PICTURE['missed']) > 0.3  # only the missed one has a label
+    assert share(image[70:95, 60:260], '#5a5a5a', 30) > 0.99
+
+
+@pytest.mark.parametrize('kind', DT_KINDS)
+def test_detections_are_in_the_colour_of_their_kind(photo, kind):
+    box = (100, 100, 200, 200)
+    image = draw(photo, dt=[box], kinds=[kind])
+    shares = {name: share(edges(image, *box), PICTURE[name], 60) for name in DT_KINDS}
+    assert max(shares, key=shares.get) == kind and shares[kind] > 0.6
+
+
+def test_boxes_scale_with_the_picture(photo, tmp_path):
+    assert draw(photo).shape == (480, 640, 3)
+    assert draw(photo, width=320).shape == (240, 320, 3)
+    image = draw(photo, [(100, 200, 200, 200)], width=320)
+    assert share(edges(image, 50, 100, 100, 100), PICTURE['found']) > 0.95
+    for size, expected in (((100, 50), (100, 200)), ((100, 1000), (960, 96)), ((3000, 10), (2, 640))):
+        Image.new('L', size).save(tmp_path / 'small.png')
+        assert draw(tmp_path / 'small.png').shape[:2] == expected  # enlarged by 2 at most, no higher than 960
+
+
+def test_masks_fill_and_encodings_agree(photo):
+    mask = np.zeros((480, 640), np.uint8)
+    mask[100:300, 100:300] = 1
+    box = [(100, 100, 200, 200)]
+    encoded = mask_api.encode(np.asfortranarray(mask))
+    flat = mask.T.ravel()
+    runs = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])).tolist()
+    images = [draw(photo, dt=box, masks=[m]) for m in (mask, encoded, {'size': [480, 640], 'counts': runs})]
+    assert (images[0] == images[1]).all() and (images[0] == images[2]).all()
+    inside, outside = images[0][200, 200], images[0][400, 500]
+    blue = np.array([0x56, 0xB4, 0xE9])
+    assert np.abs(inside - (0.35 * blue + 0.65 * 90)).max() < 6 and np.abs(outside - 90).max() < 4
+
+
+def test_labels_do_not_cover_each_other_and_wrong_ones_come_first(photo):
+    # Forty detections at one place: at most a few labels fit around it.
+    boxes = [(200, 200, 60, 60)] * 41
+    image = draw(photo, dt=boxes, kinds=['true_positive'] * 40 + ['background'], labels='umbrella')
+    labels = np.abs(image - np.array([0xFF, 0xFF, 0xFF])).sum(axis=2) < 30
+    assert labels[170:200, 200:300].sum() > 200  # the wrong one has the first place, above the box
+
+
+def test_names_beyond_ascii_are_drawn(photo):
+    box = [(100, 100, 200, 200)]
+    images = [draw(photo, dt=box, labels=name) for name in ('Fußgänger', 'пешеход', 'Fussganger')]
+    assert (images[0] != images[1]).any() and (images[0] != images[2]).any()
+
+
+def test_size_of_a_busy_picture(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((1280, 960), Image.Resampling.BICUBIC).save(tmp_path / 'noise.png')
+    boxes = np.random.default_rng(1).uniform(0, 900, (60, 4))
+    data = draw_gallery_image(
+        tmp_path / 'noise.png', boxes, ['x'] * 60, boxes, ['y'] * 60, [0.1] * 60, ['partial'] * 60, [True] * 60
+    )
+    assert QUALITY == 70 and len(data) < 250_000
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.floats(-1e4, 1e4), min_size=4, max_size=4), max_size=8), st.text(max_size=12))
+def test_any_box_and_label(photo, boxes, label):
+    boxes = [[x, y, abs(w), abs(h)] for x, y, w, h in boxes]
+    assert draw(photo, boxes, boxes, [True] * len(boxes), labels=label).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'gt': [(0, 0, math.nan, 1)]}, 'gt_boxes has the shape'),
+        ({'gt': [(0, 0, 1, 1)], 'missed': []}, 'gt_missed has 0 entries for 1 boxes'),
+        ({'dt': [(0, 0, 1, 1)], 'kinds': ['wrong']}, "dt_kinds holds 'wrong'"),
+        ({'dt': [(0, 0, 1, 1)], 'masks': []}, 'masks has 0 entries for 1 boxes'),
+        ({'dt': [(0, 0, 1, 1)], 'masks': [np.zeros((4, 4))]}, r'a mask has the shape \(4, 4\)'),
+    ],
+)
+def test_what_does_not_fit(photo, arguments, message):
+    with pytest.raises(InputError, match=message):
+        draw(photo, **arguments)
+
+
+def test_files_that_are_no_images(tmp_path, photo):
+    (tmp_path / 'text.jpg').write_text('no image')
+    (tmp_path / 'cut.png').write_bytes(photo.read_bytes()[:200])
+    for name in ('text.jpg', 'cut.png', 'missing.jpg', '.'):
+        with pytest.raises(InputError, match='cannot be read as an image'):
+            draw(tmp_path / name)
