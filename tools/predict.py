@@ -15,12 +15,12 @@ from mmhybrid.arguments import Parser, add_config_options  # noqa: E402
 from mmhybrid.datasets._workers import progress_reporter  # noqa: E402
 from mmhybrid.early_checks import check_writable  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
-from mmhybrid.occlusion.show.labels import clean  # noqa: E402
 from mmhybrid.predicting.detector import Detector, device_of, require_boxes  # noqa: E402
 from mmhybrid.predicting.drawing import Drawing  # noqa: E402
 from mmhybrid.predicting.ids import Ids  # noqa: E402
 from mmhybrid.predicting.pictures import IMAGES, VIDEOS, Frames, Picture, Source, find, size_of  # noqa: E402
 from mmhybrid.predicting.results import BOXES, Results  # noqa: E402
+from mmhybrid.text import clean  # noqa: E402
 
 _CONFIGS = ('.py', '.yml', '.yaml', '.json')
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.occlusion.read.checks import show
+from mmhybrid.text import show
 
 from .contents import Contents, name_image
 from .dropped import overlaps

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.occlusion.read.checks import show
-from mmhybrid.occlusion.show.labels import clean
+from mmhybrid.text import clean, show
 
 from .contents import Contents
 from .findings import Finding, found

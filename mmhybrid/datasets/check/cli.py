@@ -15,7 +15,7 @@ from mmhybrid import _stack
 from mmhybrid.arguments import Parser
 from mmhybrid.datasets._workers import progress_reporter
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.show.labels import clean
+from mmhybrid.text import clean
 
 from .findings import ERROR, KINDS, WARNING, Finding
 from .report import Report, check_annotations, open_images

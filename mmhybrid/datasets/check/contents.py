@@ -21,9 +21,9 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.read import reading
-from mmhybrid.occlusion.read.checks import show, to_float
+from mmhybrid.occlusion.read.checks import to_float
 from mmhybrid.occlusion.read.inputs import open_input, unpacked
-from mmhybrid.occlusion.show.labels import clean
+from mmhybrid.text import clean, show
 
 from .findings import Finding, found
 

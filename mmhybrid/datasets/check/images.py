@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmhybrid.occlusion.show.labels import clean
+from mmhybrid.text import clean
 
 from .contents import Contents, name_image
 from .findings import Finding, found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmhybrid.occlusion.show.labels import clean
 from mmhybrid.occlusion.show.terminal import print_distribution
+from mmhybrid.text import clean
 
 from .dropped import REASONS
 from .findings import ERROR, EXAMPLES, KINDS, Finding

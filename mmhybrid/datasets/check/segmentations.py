@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.occlusion.read.checks import show, to_float
+from mmhybrid.occlusion.read.checks import to_float
 from mmhybrid.occlusion.read.runlengths import MAX_SIDE, measure
+from mmhybrid.text import show
 
 from .contents import Contents
 from .findings import ERROR, WARNING, Finding

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
+from mmhybrid.text import clean
 
 from ..api import COMPARE_RESAMPLES
-from ..show.labels import clean
 from . import commands, options
 
 _PROG = 'mmhybrid occlusion'

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import clean
 
 from .. import api
 from .. import selection as stratify
@@ -17,7 +18,6 @@ from ..read.ground_truth import load_ground_truth
 from ..results import SCHEMA, SCHEMA_VERSION, to_json
 from ..show import figures
 from ..show import records as frames
-from ..show.labels import clean
 from ..show.markdown import to_markdown
 from ..show.report import GalleryGroup, GalleryImage, render_report
 from ..show.report.costliest import make_gallery

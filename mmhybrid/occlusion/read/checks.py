@@ -7,7 +7,6 @@ first offending record looked for.
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 # Beyond this a coordinate is a mistake, and products of two would lose all precision.
 MAX_VALUE = 1e9
@@ -139,14 +139,6 @@ class Records:
         if bad_kinds:
             index = next(i for i, value in enumerate(values) if type(value) in bad_kinds)
             self.fail(index, f"field '{field}' is {show(values[index])}, not {noun}", remedy)
-
-
-def show(value: Any) -> str:
-    """A value, shortened, as a message quotes it."""
-    try:
-        return ' '.join(reprlib.repr(value).split())
-    except ValueError:  # Python does not print integers of thousands of digits
-        return f'a huge {type(value).__name__}'
 
 
 def to_float(values: Sequence[Any]) -> np.ndarray:

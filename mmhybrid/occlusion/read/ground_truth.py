@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 from ..ratios import GEOMETRIES
 from . import reading
 from . import segmentations as masks
-from .checks import Records, show
+from .checks import Records
 from .columns import positions, to_rows
 
 

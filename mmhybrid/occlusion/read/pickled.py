@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 from . import segmentations as masks
 from . import unpickling
-from .checks import MAX_VALUE, Records, show
+from .checks import MAX_VALUE, Records
 from .columns import Block, positions
 from .inputs import open_input
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
-from .checks import show, to_float
+from .checks import to_float
 from .inputs import open_input
 
 if TYPE_CHECKING:

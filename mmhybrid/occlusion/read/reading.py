@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
-from .checks import show
 from .inputs import open_input, unpacked
 
 # Bytes parsed at a time; the objects made of them, ten times as large, just fit the processor's cache.

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .checks import Records, show, to_float
+from mmhybrid.text import show
+
+from .checks import Records, to_float
 from .runlengths import MAX_SIDE, Masks, measure
 
 RLE_REMEDY = "give run-length encoding {'size': [height, width], 'counts': ...} as pycocotools.mask.encode makes it"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmhybrid.text import clean
+
 from ..analysis.recall import DEFAULT_EDGES
 from ..strata import bins
-from .labels import clean, number, percent
+from .labels import number, percent
 from .sheets import KIND_ORDER, Column, Sheet
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from dataclasses import fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from mmhybrid.text import escaped
+
 from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult, _plain
 from ..strata import Stratum
 from .distribution import instances_per_image
-from .labels import escaped
 
 if TYPE_CHECKING:
     from pandas import DataFrame

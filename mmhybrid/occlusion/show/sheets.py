@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from mmhybrid.text import clean
+
 from ..results import Comparison, Difference, Errors, OcclusionResult, StratumResult
-from .labels import METRIC_LABELS, MISSING, clean, is_few, number, p_value, percent, signed
+from .labels import METRIC_LABELS, MISSING, is_few, number, p_value, percent, signed
 
 BRACKETS = '[low, high]'
 KIND_ORDER = ('all', 'group', 'bin', 'cumulative')

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from mmhybrid.text import is_unsafe
+
 from ..results import Comparison, OcclusionResult
-from .labels import METRIC_LABELS, MIN_IMAGES, is_unsafe
+from .labels import METRIC_LABELS, MIN_IMAGES
 from .sheets import (
     BRACKETS,
     Column,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mmhybrid.occlusion.cli import main
-from mmhybrid.occlusion.show.labels import clean, escaped, is_unsafe
 from mmhybrid.occlusion.show.report.markup import text
 from mmhybrid.occlusion.show.sheets import Column, Sheet
 from mmhybrid.occlusion.show.terminal import _print
+from mmhybrid.text import clean, escaped, is_unsafe
 
 from ..synthetic import dataset
 

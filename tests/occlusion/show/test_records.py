@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from mmhybrid.occlusion.results import Measure
 from mmhybrid.occlusion.selection import Stratification
-from mmhybrid.occlusion.show.labels import is_unsafe
 from mmhybrid.occlusion.show.markdown import to_markdown
 from mmhybrid.occlusion.show.records import (
     annotation_records,
@@ -27,6 +26,7 @@ from mmhybrid.occlusion.show.records import (
     to_csv,
 )
 from mmhybrid.occlusion.strata import all_images, bins
+from mmhybrid.text import is_unsafe
 
 from ..sample import CATEGORIES, comparison, result
 from ..synthetic import dataset

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
-
-from ..labels import clean
+from mmhybrid.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import clean
 
-from ..labels import clean
 from .palette import PICTURE
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from ..labels import is_unsafe
+from mmhybrid.text import is_unsafe
 
 # Elements without content, and hence without an end tag.
 VOID = frozenset({'br', 'col', 'img', 'input', 'meta'})

@@ -1,0 +1,40 @@
+"""Text that a user or a file brought, made safe to be shown."""
+
+from __future__ import annotations
+
+import reprlib
+import unicodedata
+from typing import Any
+
+UNPRINTABLE = {'Cc', 'Cs', 'Zl', 'Zp'}
+# Unicode's embeddings, overrides and isolates.
+TURNING = {'LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI'}
+
+
+def clean(text: str) -> str:
+    """A user's name on one line: a space for any white space, ``?`` for what :func:`is_unsafe`."""
+    return ''.join(' ' if char.isspace() else '?' if is_unsafe(char) else char for char in text).strip()
+
+
+def is_unsafe(char: str) -> bool:
+    """Whether a character steers where it is shown, and so could hide or forge what stands around it.
+
+    Control characters, of which escape sequences of terminals are made; ends of lines; marks that turn the direction of
+    writing over; and lone surrogates (of file names that are not UTF-8), which cannot be written.
+    """
+    return unicodedata.category(char) in UNPRINTABLE or unicodedata.bidirectional(char) in TURNING
+
+
+def escaped(text: str) -> str:
+    """Text with a Python escape for each character that :func:`is_unsafe`: ``\\x1b``, ``\\n``."""
+    if text.isprintable():  # nearly all; a table may have millions
+        return text
+    return ''.join(char.encode('unicode_escape').decode('ascii') if is_unsafe(char) else char for char in text)
+
+
+def show(value: Any) -> str:
+    """A value, shortened, as a message quotes it."""
+    try:
+        return ' '.join(reprlib.repr(value).split())
+    except ValueError:  # Python does not print integers of thousands of digits
+        return f'a huge {type(value).__name__}'
