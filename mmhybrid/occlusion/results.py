@@ -10,12 +10,9 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from .strata import Stratum
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 SCHEMA = 'mmhybrid.occlusion'
 # 2: sizes, intervals, errors, categories and recall by instance; `ratio` and `geometry` moved into `measure`.
@@ -24,6 +21,8 @@ METRICS = ('ap', 'ap50', 'ap75', 'aps', 'apm', 'apl', 'ar')
 # What is resampled and given by category; sizes are not.
 SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
 NAN = float('nan')
+# Strata under this many images are marked wherever results are shown.
+MIN_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -258,16 +257,6 @@ class OcclusionResult:
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + '\n'
-
-    def to_pandas(self) -> DataFrame:
-        """One row a stratum: its fields, intervals as ``ap_low`` and ``ap_high``, errors as ``errors_duplicate``.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        from .show.records import strata_frame
-
-        return strata_frame([self])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mmhybrid.errors import InputError
 from .. import matching as engines
 from ..matching.index import IOU_THRS, MAX_AREA
 from ..results import (
+    MIN_IMAGES,
     SAMPLED,
     Bootstrap,
     CategoryResult,
@@ -23,7 +24,6 @@ from ..results import (
     OcclusionResult,
     StratumResult,
 )
-from ..show.labels import MIN_IMAGES
 from . import accumulate, bootstrap
 from . import errors as anatomy
 from . import recall as instances

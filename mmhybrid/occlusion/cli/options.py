@@ -17,8 +17,8 @@ from .. import selection as stratify
 from ..analysis.study import Details
 from ..api import default_name
 from ..read.detections import IOU_TYPES
+from ..results import MIN_IMAGES
 from ..selection import Selection
-from ..show.terminal import MIN_IMAGES
 
 if TYPE_CHECKING:
     from mmhybrid.arguments import Parser

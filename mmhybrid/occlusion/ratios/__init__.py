@@ -32,6 +32,7 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
+from ..read.ground_truth import GEOMETRIES
 from . import boxes
 from . import masks as rle
 from .boxes import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from ..read.ground_truth import GroundTruth
 
 DEFINITIONS = ('covered', 'multi', 'pairwise', 'invisible', 'max-iou')
-GEOMETRIES = ('bbox', 'segm', 'amodal')
 
 __all__ = [
     'DEFINITIONS',

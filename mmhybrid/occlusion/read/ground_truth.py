@@ -16,11 +16,12 @@ import numpy as np
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
-from ..ratios import GEOMETRIES
 from . import reading
 from . import segmentations as masks
 from .checks import Records
 from .columns import positions, to_rows
+
+GEOMETRIES = ('bbox', 'segm', 'amodal')
 
 
 @dataclass(frozen=True, eq=False)

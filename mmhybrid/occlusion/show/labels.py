@@ -6,8 +6,6 @@ import math
 
 from ..results import Interval, StratumResult
 
-# Strata under this many images are marked wherever results are shown.
-MIN_IMAGES = 10
 METRIC_LABELS = {
     'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR',
 }  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..results import Comparison, OcclusionResult
-from .labels import METRIC_LABELS, MIN_IMAGES
+from ..results import MIN_IMAGES, Comparison, OcclusionResult
+from .labels import METRIC_LABELS
 from .sheets import (
     Sheet,
     categories_sheet,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from mmhybrid.text import is_unsafe
 
-from ..results import Comparison, OcclusionResult
-from .labels import METRIC_LABELS, MIN_IMAGES
+from ..results import MIN_IMAGES, Comparison, OcclusionResult
+from .labels import METRIC_LABELS
 from .sheets import (
     BRACKETS,
     Column,

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...results import Interval, OcclusionResult, StratumResult
-from ..labels import METRIC_LABELS, MIN_IMAGES, is_few
+from ...results import MIN_IMAGES, Interval, OcclusionResult, StratumResult
+from ..labels import METRIC_LABELS, is_few
 from ..sheets import side_by_side
 from .axis import RatioAxis
 from .bars import plot_bars

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...results import Errors, OcclusionResult, StratumResult
-from ..labels import MIN_IMAGES, is_few
+from ...results import MIN_IMAGES, Errors, OcclusionResult, StratumResult
+from ..labels import is_few
 from ..sheets import by_kind
 from .style import Theme, add_legend, check_results, drawing, get_theme, new_figure, settle, wrap
 

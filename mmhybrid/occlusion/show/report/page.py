@@ -10,8 +10,7 @@ from pathlib import Path
 from mmhybrid.errors import InputError
 from mmhybrid.version import __version__
 
-from ...results import Comparison, Measure, OcclusionResult
-from ..labels import MIN_IMAGES
+from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult
 from . import palette, reading, sections, tables, wording
 from .gallery import GalleryGroup
 from .marks import families
