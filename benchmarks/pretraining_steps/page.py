@@ -104,16 +104,21 @@ def _pretrainings(document: Document) -> str:
         rows.append([
             document['models'][arm]['title'] if arm in document['models'] else arm,
             f'{made["pictures"]:,}', str(s['side']), f'{made["epochs"]}', f'{s["batch"]}',
-            f'{made["top1"][-1]:.1f}%', f'{made["seconds"] / 60:.0f}', f'`{made["weights"]}`',
+            f'{made["top1"][-1]:.1f}%', _minutes(made), f'`{made["weights"]}`',
         ])  # fmt: skip
     head = ['', 'pictures', 'side', 'epochs', 'pictures a step', 'top-1 at the end', 'minutes', 'weights']
     return pages.table(head, rows)
 
 
+def _minutes(made: Document) -> str:
+    """A dash for a run that was held in between."""
+    return '-' if made['seconds'] is None else f'{made["seconds"] / 60:.0f}'
+
+
 def _learns(trials: Mapping[str, Document]) -> str:
     rows = [
         [
-            made['title'], str(made['epochs']), '-' if made['seconds'] is None else f'{made["seconds"] / 60:.0f}',
+            made['title'], str(made['epochs']), _minutes(made),
             ', '.join(f'{value:.1f}' for value in made['top1']), f'{made["top5"][-1]:.1f}',
         ]
         for made in trials.values()
