@@ -3,6 +3,7 @@
 # make test-all   the same, with the slow ones
 # make test-stock   a short suite on the stock line of OpenMMLab, in an environment of its own
 # make bench   set up, then measure the speed of layers, backbones and detectors, and write docs/speed.md
+# make configs   set up, then write the COCO configs and their metafile again, from the tables in tools/make_configs.py
 # make lint    set up, then check style and format
 # make setup   set up only
 #
@@ -21,12 +22,12 @@ RUN := $(VENV)/bin/python
 STOCK_VENV ?= .venv-stock
 # What the line can break: importing, building, the metric and the hooks, and to train, save, resume and test.
 TOOLS := tests/tools/test_train_and_test.py
-STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parameters tests/checkpoints \
+STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parameters_and_channels tests/checkpoints \
 	tests/engine tests/evaluation $(TOOLS)::test_training_writes_a_checkpoint_that_holds_only_data \
 	$(TOOLS)::test_testing_adds_the_strata_and_writes_coco_results \
 	$(TOOLS)::test_resume_goes_on_from_the_checkpoint $(TOOLS)::test_a_checkpoint_that_would_run_code_is_not_read
 
-.PHONY: demo test test-all test-stock bench lint setup
+.PHONY: demo test test-all test-stock bench configs lint setup
 setup:
 	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
 
@@ -51,6 +52,9 @@ bench: setup
 	@$(RUN) benchmarks/speed.py backbones $(BENCH)
 	@$(RUN) benchmarks/speed.py detectors $(BENCH)
 	@$(RUN) benchmarks/speed.py render
+
+configs: setup
+	@$(RUN) tools/make_configs.py
 
 lint: setup
 	@$(RUN) -m ruff check .

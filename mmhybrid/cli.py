@@ -95,7 +95,8 @@ def _models(args: argparse.Namespace) -> None:
     if args.json is not None and not args.json.absolute().parent.is_dir():
         raise InputError(f'--json {args.json}: there is no folder {args.json.parent}.')
     _stack.require()
-    from mmhybrid.models_table import count_models, models_json, models_table, print_wide
+    from mmhybrid.counting import count_models
+    from mmhybrid.counting.tables import models_json, models_table, print_wide
 
     shape = tuple(args.shape) if args.shape else None
     rows = list(count_models(args.family, shape, _report))
@@ -109,8 +110,8 @@ def _flops(args: argparse.Namespace) -> None:
     if not Path(args.config).is_file():  # before the seconds of importing
         raise InputError(f'There is no config {args.config}; give the path of a .py file, e.g. one under configs/.')
     _stack.require()
-    from mmhybrid.detector_flops import count_detector, flops_table
-    from mmhybrid.models_table import print_wide
+    from mmhybrid.counting import count_detector
+    from mmhybrid.counting.tables import flops_table, print_wide
 
     _report(f'building and running {args.config} once')
     start = time.monotonic()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -22,11 +22,13 @@ class Variant:
         type: Class name, under which MMDetection's registry knows it.
         family: Key of ``FAMILIES``.
         options: Arguments of the class.
+        out_channels: Channels of each of its feature maps, finest first.
     """
 
     type: str
     family: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any]
+    out_channels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,22 @@ _TIED_GCB = (dict(cfg=dict(type='TiedGCB', blocks=2), stages=(False, True, True,
 _D = dict(deep_stem=True, avg_down=True)
 
 
+# Channels of the feature maps of those that have others than ResNet-50.
+_CHANNELS = {
+    'hcgnet_b': (160, 368, 952, 1244),
+    'hcgnet_c': (352, 848, 1720, 2428),
+    'hcgnet_a1': (120, 252, 414),
+    'hcgnet_a2': (240, 408, 716),
+    'hcgnet_a3': (504, 828, 1374),
+    'sae_resnet18': (64, 128, 256, 512),
+}
+
+
 def _variants(family: str, type: str, **variants: Mapping[str, Any]) -> dict[str, Variant]:
-    return {name: Variant(type, family, MappingProxyType(dict(options))) for name, options in variants.items()}
+    return {
+        name: Variant(type, family, MappingProxyType(dict(options)), _CHANNELS.get(name, (256, 512, 1024, 2048)))
+        for name, options in variants.items()
+    }
 
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(

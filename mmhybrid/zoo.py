@@ -6,7 +6,6 @@ This module imports no torch until a backbone is made.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +76,8 @@ def detector_parts(name: str, checkpoint: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: If there is no such variant.
     """
-    config = backbone_config(name)
-    return dict(
-        backbone=dict(_delete_=True, **config, **freezing(checkpoint)),
-        neck=dict(in_channels=list(_out_channels(config))),
-    )
+    backbone = dict(_delete_=True, **backbone_config(name), **freezing(checkpoint))
+    return dict(backbone=backbone, neck=dict(in_channels=list(VARIANTS[name].out_channels)))
 
 
 def freezing(checkpoint: str | None, freeze: bool = True) -> dict[str, Any]:
@@ -90,17 +86,6 @@ def freezing(checkpoint: str | None, freeze: bool = True) -> dict[str, Any]:
     init_cfg = dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)) if checkpoint else {}
     freeze = bool(checkpoint and freeze)
     return dict(frozen_stages=1 if freeze else -1, norm_eval=freeze, **init_cfg)
-
-
-def _out_channels(config: Mapping[str, Any]) -> tuple[int, ...]:
-    import torch
-
-    import mmhybrid.registry  # noqa: F401
-    from mmhybrid import backbones
-
-    options = {key: value for key, value in config.items() if key != 'type'}
-    with torch.device('meta'):  # no memory, no time
-        return getattr(backbones, config['type'])(**options).out_channels
 
 
 @contextmanager

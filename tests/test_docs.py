@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmhybrid.models_table import count_model
+from mmhybrid.counting import COUNTED, count_model
 from mmhybrid.zoo import FAMILIES, VARIANTS
 from tests.test_zoo import PARAMETERS
 
@@ -49,8 +49,6 @@ def test_multiply_adds_are_those_of_the_code(name):
 
 def test_prose_is_the_templates(make_docs):
     template = (PAGE.parent / 'backbones.template.md').read_text()
-    from mmhybrid.counting import COUNTED
-
     prose = re.split(r'\{\{[^}]*\}\}', template.replace('{{counted}}', COUNTED))
     assert all(part in PAGE.read_text() for part in prose)
 

@@ -151,7 +151,7 @@ def test_ctrl_c_debugging_and_control_characters(capsys, monkeypatch):
     assert mistakes.run(lambda: mistake(KeyboardInterrupt)) == 130
     assert capsys.readouterr().err == 'error: ended by Ctrl-C.\n'
     assert mistakes.run(lambda: mistake(InputError, 'No \x1b[31mfile\n.')) == 2
-    assert capsys.readouterr().err == 'error: No  [31mfile .\n'
+    assert capsys.readouterr().err == 'error: No ?[31mfile .\n'
     monkeypatch.setenv('MMHYBRID_DEBUG', '1')
     assert mistakes.run(lambda: mistake(InputError, 'No file.')) == 2
     lines = capsys.readouterr().err.splitlines()

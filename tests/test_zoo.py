@@ -121,11 +121,12 @@ def same(a, b, **tolerance):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_parameters(name):
+def test_parameters_and_channels(name):
     config = zoo.backbone_config(name)
     with torch.device('meta'):
         backbone = getattr(backbones, config.pop('type'))(**config)
     assert sum(p.numel() for p in backbone.parameters()) == PARAMETERS[name]
+    assert tuple(backbone.out_channels) == zoo.VARIANTS[name].out_channels
 
 
 @every_name

@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument('--out', type=Path, default=DOCS / 'backbones.md', metavar='FILE', help='default: %(default)s')
     args = parser.parse_args(argv)
-    from mmhybrid.models_table import count_models
+    from mmhybrid.counting import count_models
 
     rows = list(count_models(progress=lambda message: print(message, file=sys.stderr, flush=True)))
     args.out.write_text(render((DOCS / 'backbones.template.md').read_text(encoding='utf-8'), rows), encoding='utf-8')

@@ -13,7 +13,8 @@ from .ds2_res2net import DS2Res2Net  # noqa: E402
 from .dsnet import DSNet  # noqa: E402
 from .hcgnet import HCGNet  # noqa: E402
 from .hs_resnet import HSResNet  # noqa: E402
-from .senetv2 import SaEResNet, SEResNet  # noqa: E402
+from .se_resnet import SEResNet  # noqa: E402
+from .senetv2 import SaEResNet  # noqa: E402
 from .tied_resnest import TiedResNeSt  # noqa: E402
 from .tied_resnet import TiedResNet  # noqa: E402
 from .tied_resnext import TiedResNeXt  # noqa: E402

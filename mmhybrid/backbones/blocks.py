@@ -1,4 +1,4 @@
-"""What the residual blocks of several backbones do alike: plug-ins, deformable convolutions and checkpointing.
+"""What the residual blocks of several backbones do alike: plug-ins, deformable convolutions, checkpointing and splits.
 
 The functions take a ``block`` that derives from MMDetection's ``Bottleneck``; :func:`checkpointed` and
 :func:`residual_forward` take MMDetection's ``BasicBlock`` too.
@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch.utils.checkpoint
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmdet.models.backbones.resnet import Bottleneck
 from torch import Tensor, nn
 
 POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -100,3 +102,55 @@ def residual_forward(block: nn.Module, branch: Callable[[Tensor], Tensor], x: Te
         x: (N, inplanes, H, W).
     """
     return block.relu(checkpointed(block, lambda x: branch(x) + project(block, x), x))
+
+
+class SplitBottleneck(Bottleneck):
+    """Bottleneck whose 3x3 works on splits of the channels: 1x1, splits with norms of their own, 1x1, shortcut.
+
+    Args:
+        inplanes: Channels of the input.
+        planes: A quarter of the channels of the output.
+        channels: Channels of all splits together.
+        plugins: As in MMDetection's ``Bottleneck``.
+        dcn: As in MMDetection's ``Bottleneck``: the convolutions of the splits become deformable.
+        **kwargs: Of MMDetection's ``Bottleneck``.
+
+    Shape:
+        - input: (N, inplanes, H, W), output: (N, 4 planes, H', W').
+    """
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        channels: int,
+        plugins: list[dict] | None = None,
+        dcn: dict | None = None,
+        **kwargs,
+    ):
+        # Plugins are made below: the base class would give them `planes` channels instead of the splits'.
+        super().__init__(inplanes, planes, **kwargs)
+        # The base class built convolutions of `planes` channels; those of other widths take their places.
+        self.conv1 = self._make_entry(inplanes, channels)
+        self.add_module(self.norm1_name, self._make_norm(channels))
+        self.conv2 = self._make_splits(applicable_dcn(dcn, self.conv2_stride))
+        delattr(self, self.norm2_name)
+        self.conv3 = build_conv_layer(self.conv_cfg, channels, planes * self.expansion, 1, bias=False)
+        make_plugins(self, plugins, channels, planes * self.expansion)
+
+    def _make_entry(self, inplanes: int, channels: int) -> nn.Module:
+        return build_conv_layer(self.conv_cfg, inplanes, channels, 1, stride=self.conv1_stride, bias=False)
+
+    def _make_splits(self, dcn: dict | None) -> nn.Module:
+        """What stands in place of the 3x3, of stride ``conv2_stride``, with its norms and activations."""
+        raise NotImplementedError
+
+    def _make_norm(self, channels: int) -> nn.Module:
+        return build_norm_layer(self.norm_cfg, channels)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x`` (N, inplanes, H, W)."""
+        return residual_forward(self, self._branch, x)
+
+    def _branch(self, x: Tensor) -> Tensor:
+        return bottleneck_branch(self, x, self.conv2)

@@ -5,6 +5,8 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
+from mmhybrid.layers.checks import is_integer
+
 
 class ResNetContract:
     """The contract for subclasses of MMDetection's ``ResNet``, to be named before it among the bases.
@@ -97,11 +99,6 @@ class ResNetContract:
         """Set the mode and, as every ``nn.Module`` does but MMDetection's ``ResNet``, return the backbone."""
         super().train(mode)
         return self
-
-
-def is_integer(value: Any) -> bool:
-    """Whether a value is an int; True and False, which Python counts among these, are none here."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_stages(name: str, num_stages: int, out_indices: Sequence[int], frozen_stages: int) -> None:

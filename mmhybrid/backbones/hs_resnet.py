@@ -11,65 +11,47 @@ network. We could not read it in the paper: whether the authors trained 24w4s is
 ``mmhybrid.layers.hierarchical_split`` for the choices inside the split.
 """
 
-from mmcv.cnn import build_conv_layer, build_norm_layer
-from mmdet.models.backbones.resnet import Bottleneck, ResNet
+from mmcv.cnn import build_conv_layer
+from mmdet.models.backbones.resnet import ResNet
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
+from mmhybrid.layers.checks import check_positive
 from mmhybrid.layers.hierarchical_split import HierarchicalSplit
 
-from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
-from .contract import ResNetContract, is_integer
+from .blocks import SplitBottleneck, check_block_options
+from .contract import ResNetContract
 
 
-class HSBottleneck(Bottleneck):
+class HSBottleneck(SplitBottleneck):
     """Bottleneck of HS-ResNet: 1x1 to s w channels, hierarchical split, 1x1, shortcut.
 
     Args:
-        inplanes: Channels of the input.
-        planes: A quarter of the channels of the output.
         width: Channels w of a group.
         splits: Number of groups s.
-        plugins: As in MMDetection's ``Bottleneck``.
-        dcn: As in MMDetection's ``Bottleneck``: the convolutions of the split become deformable.
-        **kwargs: Of MMDetection's ``Bottleneck``.
+        **kwargs: Of ``SplitBottleneck``.
 
     Shape:
         - input: (N, inplanes, H, W), output: (N, 4 planes, H', W').
     """
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        width: int,
-        splits: int,
-        plugins: list[dict] | None = None,
-        dcn: dict | None = None,
-        **kwargs,
-    ):
-        # Plugins are made below: the base class would give them `planes` channels instead of the splits'.
-        super().__init__(inplanes, planes, **kwargs)
-        channels = width * splits
-        # The base class built convolutions of `planes` channels; those of other widths take their places.
-        self.conv1 = build_conv_layer(self.conv_cfg, inplanes, channels, 1, stride=self.conv1_stride, bias=False)
-        self.add_module(self.norm1_name, build_norm_layer(self.norm_cfg, channels)[1])
-        dcn = applicable_dcn(dcn, self.conv2_stride)
-        self.conv2 = HierarchicalSplit(
-            width,
-            splits,
+    def __init__(self, *, width: int, splits: int, **kwargs):
+        self.width, self.splits = width, splits
+        super().__init__(channels=width * splits, **kwargs)
+
+    def _make_splits(self, dcn: dict | None) -> nn.Module:
+        return HierarchicalSplit(
+            self.width,
+            self.splits,
             self._make_split_norm,
             self.conv2_stride,
             self.dilation,
             lambda c: self._make_split_conv(c, dcn),
         )
-        delattr(self, self.norm2_name)  # the splits have norms of their own
-        self.conv3 = build_conv_layer(self.conv_cfg, channels, planes * self.expansion, 1, bias=False)
-        make_plugins(self, plugins, channels, planes * self.expansion)
 
     def _make_split_norm(self, channels: int) -> nn.Module:
         self._check_divides('norm_cfg', self.norm_cfg, 'num_groups', channels)
-        return build_norm_layer(self.norm_cfg, channels)[1]
+        return self._make_norm(channels)
 
     def _make_split_conv(self, channels: int, dcn: dict | None) -> nn.Module:
         for key in ('groups', 'deform_groups'):
@@ -92,13 +74,6 @@ class HSBottleneck(Bottleneck):
                 f'{name} cannot apply to this split: {key} = {cfg[key]} does not divide the {channels} channels of one '
                 f'of its convolutions; use {key} = 1.'
             )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (N, inplanes, H, W)."""
-        return residual_forward(self, self._branch, x)
-
-    def _branch(self, x: Tensor) -> Tensor:
-        return bottleneck_branch(self, x, self.conv2)
 
 
 @MODELS.register_module()
@@ -131,9 +106,7 @@ class HSResNet(ResNetContract, ResNet):
     }
 
     def __init__(self, depth: int, splits: int = 6, base_width: int = 14, **kwargs):
-        for name, value in (('splits', splits), ('base_width', base_width)):
-            if not is_integer(value) or value < 1:
-                raise ValueError(f'{name} must be a positive integer, not {value!r}.')
+        check_positive(splits=splits, base_width=base_width)
         check_block_options(kwargs)
         self.splits = splits
         self.base_width = base_width

@@ -14,14 +14,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.fx
-from mmcv.cnn import build_conv_layer, build_norm_layer
-from mmdet.models.backbones.resnet import Bottleneck, ResNet
+from mmcv.cnn import build_conv_layer
+from mmdet.models.backbones.resnet import ResNet
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from mmhybrid.layers import TiedBlockConv2d, TiedBlocks, largest_divisor
+from mmhybrid.layers.checks import check_positive
 
-from .blocks import applicable_dcn, bottleneck_branch, check_block_options, make_plugins, residual_forward
+from .blocks import SplitBottleneck, check_block_options
 from .contract import ResNetContract
 
 # Kernel size of the mixer's convolution and whether its input is the splits' sum (or else their concatenation).
@@ -103,54 +104,37 @@ def _added_to_splits(y: Tensor, mixed: Tensor, splits: int, width: int) -> Tenso
     return out.reshape(n, h, w, splits * width).permute(0, 3, 1, 2)
 
 
-class TiedBottleneck(Bottleneck):
+class TiedBottleneck(SplitBottleneck):
     """Bottleneck of TiedResNet: TBC 1x1, split TBC 3x3 with a mixer, standard 1x1, shortcut.
 
+    Deformable convolutions of the splits are tied over the same blocks.
+
     Args:
-        inplanes: Channels of the input.
-        planes: A quarter of the channels of the output.
         width: Channels of one split.
         blocks: Tied blocks B of each split.
         entry_blocks: Tied blocks of the entry 1x1.
         mixer: Key of ``MIXERS`` or None.
-        plugins: As in MMDetection's ``Bottleneck``.
-        dcn: As in MMDetection's ``Bottleneck``: the split convolutions become deformable, tied over the same blocks.
-        **kwargs: Of MMDetection's ``Bottleneck``.
+        **kwargs: Of ``SplitBottleneck``.
 
     Shape:
         - input: (N, inplanes, H, W), output: (N, 4 planes, H', W').
     """
 
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        width: int,
-        blocks: Sequence[int],
-        entry_blocks: int,
-        mixer: str | None,
-        plugins: list[dict] | None = None,
-        dcn: dict | None = None,
-        **kwargs,
-    ):
-        # Plugins are made below: the base class would give them `planes` channels instead of the splits' width.
-        super().__init__(inplanes, planes, **kwargs)
-        split_channels = width * len(blocks)
-        # The base class built convolutions of `planes` channels; those of other widths take their places.
-        self.conv1 = TiedBlockConv2d(
-            inplanes, split_channels, 1, stride=self.conv1_stride, bias=False, blocks=entry_blocks
-        )
-        self.add_module(self.norm1_name, self._make_norm(split_channels))
-        dcn = applicable_dcn(dcn, self.conv2_stride)
-        self.conv2 = TiedSplitConv(
-            width, blocks, mixer, lambda b: self._make_split_conv(width, b, dcn), self._make_norm
-        )
-        delattr(self, self.norm2_name)  # the splits have a norm of their own
-        self.conv3 = nn.Conv2d(split_channels, planes * self.expansion, 1, bias=False)
-        make_plugins(self, plugins, split_channels, planes * self.expansion)
+    def __init__(self, *, width: int, blocks: Sequence[int], entry_blocks: int, mixer: str | None, **kwargs):
+        self.width, self.blocks, self.entry_blocks, self.mixer = width, blocks, entry_blocks, mixer
+        super().__init__(channels=width * len(blocks), **kwargs)
 
-    def _make_norm(self, channels: int) -> nn.Module:
-        return build_norm_layer(self.norm_cfg, channels)[1]
+    def _make_entry(self, inplanes: int, channels: int) -> nn.Module:
+        return TiedBlockConv2d(inplanes, channels, 1, stride=self.conv1_stride, bias=False, blocks=self.entry_blocks)
+
+    def _make_splits(self, dcn: dict | None) -> nn.Module:
+        return TiedSplitConv(
+            self.width,
+            self.blocks,
+            self.mixer,
+            lambda blocks: self._make_split_conv(self.width, blocks, dcn),
+            self._make_norm,
+        )
 
     def _make_split_conv(self, width: int, blocks: int, dcn: dict | None) -> nn.Module:
         blocks = largest_divisor(width, blocks)
@@ -164,13 +148,6 @@ class TiedBottleneck(Bottleneck):
         if dcn is None:
             return TiedBlockConv2d(width, width, **shape, blocks=blocks)
         return TiedBlocks(build_conv_layer(dcn, width // blocks, width // blocks, **shape), blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (N, inplanes, H, W)."""
-        return residual_forward(self, self._branch, x)
-
-    def _branch(self, x: Tensor) -> Tensor:
-        return bottleneck_branch(self, x, self.conv2)
 
 
 @MODELS.register_module()
@@ -219,8 +196,7 @@ class TiedResNet(ResNetContract, ResNet):
         name = type(self).__name__
         if mixer is not None and mixer not in MIXERS:
             raise ValueError(f'mixer must be one of {", ".join(MIXERS)} or None, not {mixer!r}.')
-        if base_width < 1:
-            raise ValueError(f'base_width must be a positive integer, not {base_width}.')
+        check_positive(base_width=base_width)
         if len(blocks) != splits:
             raise ValueError(f'blocks must give one number for each of the {splits} splits, not {len(blocks)}.')
         if kwargs.get('conv_cfg') is not None:

@@ -14,12 +14,12 @@ from mmdet.models.backbones.resnest import SplitAttentionConv2d
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
+from mmhybrid.backbones.blocks import SplitBottleneck
 from mmhybrid.backbones.ds2_res2net import DSBottle2neck
 from mmhybrid.backbones.dsnet import DenseBlock, DenseStage, DSBottleneck
-from mmhybrid.backbones.hs_resnet import HSBottleneck
-from mmhybrid.backbones.senetv2 import GatedBasicBlock, GatedBottleneck
+from mmhybrid.backbones.se_resnet import GatedBasicBlock, GatedBottleneck
 from mmhybrid.backbones.tied_resnest import TiedResNeStBottleneck, TiedSplitAttentionConv2d
-from mmhybrid.backbones.tied_resnet import TiedBottleneck, TiedSplitConv
+from mmhybrid.backbones.tied_resnet import TiedSplitConv
 from mmhybrid.layers import DenseShortcut, ForgetGate, HierarchicalSplit, SqueezeCell, UpdateGate
 from mmhybrid.layers.preact import PreActConv2d
 
@@ -37,13 +37,12 @@ PAIRS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     ResNeStBottleneck: (_FIRST, _THIRD),
     SplitAttentionConv2d: (('conv', 'norm0'), ('fc1', 'norm1')),
     # This package's.
-    TiedBottleneck: (_FIRST, _THIRD),
+    SplitBottleneck: (_FIRST, _THIRD),
     TiedSplitConv: (('convs', 'norm'),),
     TiedResNeStBottleneck: (_FIRST, _THIRD),
     TiedSplitAttentionConv2d: (('conv', 'norm0'), ('fc1', 'norm1')),
     DSBottleneck: (_FIRST, _SECOND, _THIRD),
     DSBottle2neck: (_FIRST, ('convs', 'bns'), _THIRD),
-    HSBottleneck: (_FIRST, _THIRD),
     HierarchicalSplit: (('convs', 'norms'),),
     GatedBasicBlock: (_FIRST, _SECOND),
     GatedBottleneck: (_FIRST, _SECOND, _THIRD),

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .checks import check_positive
 from .statistics import can_share, is_fixed, measure, norm_backward, track
 
 STARTS = ('mean', 'last', 'zero')
@@ -109,9 +110,7 @@ class DenseShortcut(nn.Module):
         start: str = 'mean',
     ):
         super().__init__()
-        for name, value in (('channels', channels), ('num_sources', num_sources)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f'{name} must be a positive integer, but {name}={value!r} was given.')
+        check_positive(channels=channels, num_sources=num_sources)
         if start not in STARTS:
             raise ValueError(f'start must be one of {", ".join(STARTS)}, not {start!r}.')
         self.channels = channels

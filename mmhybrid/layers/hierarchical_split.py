@@ -16,6 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .checks import check_positive
+
 
 class HierarchicalSplit(nn.Module):
     r"""Cascade of 3x3 convolutions over s groups of w channels, each of which passes half of its result on.
@@ -61,9 +63,7 @@ class HierarchicalSplit(nn.Module):
         make_conv: Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
-        for name, value in (('width', width), ('splits', splits), ('stride', stride), ('dilation', dilation)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f'{name} must be a positive integer, but {name}={value!r} was given.')
+        check_positive(width=width, splits=splits, stride=stride, dilation=dilation)
         if width == 1 and splits > 2:
             raise ValueError('A cascade needs a width of at least 2: half of one channel cannot be carried on.')
         self.width = width

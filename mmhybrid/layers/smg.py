@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import pooling
+from .checks import check_positive
 from .preact import MakeNorm, PreActConv2d
 from .statistics import Statistics, can_share, measure
 
@@ -215,10 +216,8 @@ class SMG(nn.Module):
         make_gate_norm: MakeNorm = nn.BatchNorm2d,
     ):
         super().__init__()
-        sizes = dict(in_channels=in_channels, channels=channels, squeeze_channels=squeeze_channels)
-        for name, value in (sizes | dict(groups=groups, stride=stride, reduction=reduction)).items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f'{name} must be a positive integer, but {name}={value!r} was given.')
+        check_positive(in_channels=in_channels, channels=channels, squeeze_channels=squeeze_channels)
+        check_positive(groups=groups, stride=stride, reduction=reduction)
         if channels % groups or squeeze_channels % groups:
             raise ValueError(f'channels {channels} and {squeeze_channels} are not both divisible by groups = {groups}.')
         if channels < reduction:

@@ -11,7 +11,8 @@ biases only. The smallest hidden width, 2, is that of the TiedSE authors' layer;
 
 from torch import Tensor, nn
 
-from .tied import TiedLinear, _check_positive
+from .checks import check_positive
+from .tied import TiedLinear
 
 
 class _ChannelGate(nn.Module):
@@ -62,8 +63,7 @@ class SqueezeExcite(_ChannelGate):
     """
 
     def __init__(self, in_channels: int, reduction: int = 16, blocks: int = 1, residual_gate: bool = False):
-        for name, value in (('in_channels', in_channels), ('reduction', reduction), ('blocks', blocks)):
-            _check_positive(name, value)
+        check_positive(in_channels=in_channels, reduction=reduction, blocks=blocks)
         hidden = blocks * max(2, in_channels // blocks // reduction)
         super().__init__(
             squeeze=TiedLinear(in_channels, hidden, blocks=blocks),
@@ -97,8 +97,7 @@ class SqueezeAggregatedExcite(_ChannelGate):
     """
 
     def __init__(self, in_channels: int, reduction: int = 32, cardinality: int = 4, residual_gate: bool = False):
-        for name, value in (('in_channels', in_channels), ('reduction', reduction), ('cardinality', cardinality)):
-            _check_positive(name, value)
+        check_positive(in_channels=in_channels, reduction=reduction, cardinality=cardinality)
         hidden = cardinality * max(2, in_channels // reduction)
         super().__init__(nn.Linear(in_channels, hidden), nn.Linear(hidden, in_channels), residual_gate)
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from .checks import check_positive
+
 
 def largest_divisor(width: int, nominal: int) -> int:
     """Return the largest divisor of ``width`` that is not above ``nominal``.
@@ -22,12 +24,6 @@ def largest_divisor(width: int, nominal: int) -> int:
     (width 18: B = 1, 2, 4, 8 become 1, 2, 3, 6).
     """
     return max(b for b in range(1, min(width, nominal) + 1) if width % b == 0)
-
-
-def _check_positive(name: str, value: int) -> None:
-    # bool is an int, and a tensor or a float would only fail much later, in view().
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f'{name} must be a positive integer, but {name}={value!r} was given.')
 
 
 def _check_divisible(layer: str, in_features: int, out_features: int, parts: int, reason: str) -> None:
@@ -84,8 +80,7 @@ class TiedBlockConv2d(nn.Module):
         blocks: int = 2,
     ):
         super().__init__()
-        _check_positive('blocks', blocks)
-        _check_positive('groups', groups)
+        check_positive(blocks=blocks, groups=groups)
         reason = 'blocks' if groups == 1 else 'blocks * groups'
         _check_divisible(type(self).__name__, in_channels, out_channels, blocks * groups, reason)
         self.in_channels = in_channels
@@ -201,7 +196,7 @@ class TiedLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, blocks: int = 2):
         super().__init__()
-        _check_positive('blocks', blocks)
+        check_positive(blocks=blocks)
         _check_divisible(type(self).__name__, in_features, out_features, blocks, 'blocks')
         self.in_features = in_features
         self.out_features = out_features
@@ -243,7 +238,7 @@ class TiedBlocks(nn.Module):
 
     def __init__(self, layer: nn.Module, blocks: int):
         super().__init__()
-        _check_positive('blocks', blocks)
+        check_positive(blocks=blocks)
         self.layer = layer
         self.blocks = blocks
 

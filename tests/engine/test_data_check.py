@@ -1,70 +1,15 @@
-"""Data that contradict the config are refused before the first iteration."""
-
-import copy
-import json
-import logging
-import os
-from types import SimpleNamespace
+"""Data that contradict the config are refused in one sentence, and what is left out is noted."""
 
 import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.registry import HOOKS
 from torch import nn
 
 from mmhybrid.datasets.check import configs
-from mmhybrid.datasets.occluded_shapes import CATEGORIES
-from mmhybrid.engine import DataCheckHook, data_check
-from mmhybrid.errors import InputError
+from mmhybrid.engine import data_check
 from tests.datasets import faulty
-from tests.test_configs import CONFIGS, quick_to_read, read  # noqa: F401 the fixture
-from tests.tools.conftest import DEMO, small, tool  # noqa: F401 the fixture
 
-from . import toy_run
-
-MASKS = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
-BOXES = [dict(type='LoadImageFromFile'), dict(type='mmdet.LoadAnnotations', with_bbox=True)]
-MASK_RCNN = dict(
-    rpn_head=dict(num_classes=1),
-    roi_head=dict(bbox_head=[dict(num_classes=3), dict(num_classes=3)], mask_head=dict(num_classes=3)),
-)
-SHAPES = tuple(category['name'] for category in CATEGORIES)
-NO_MASKS = dict(bbox_head=dict(num_classes=3))
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch):
-    monkeypatch.setattr(data_check, '_REPORTS', {})
-
-
-@pytest.fixture
-def ann_file(tmp_path):
-    def write(document=None, name='annotations.json'):
-        path = tmp_path / name
-        path.write_text(json.dumps(faulty.sound() if document is None else document))
-        return str(path)
-
-    return write
-
-
-def dataset(path, classes=faulty.CATEGORIES, pipeline=MASKS, **changes):
-    return dict(
-        type='CocoDataset', ann_file=path, data_prefix=dict(img='images/'), metainfo=dict(classes=classes),
-        pipeline=pipeline,
-    ) | changes  # fmt: skip
-
-
-def config(train, model=MASK_RCNN, val=None, **changes):
-    cfg = dict(train_dataloader=dict(dataset=train), model=model)
-    return Config(cfg | (dict(val_dataloader=dict(dataset=val)) if val else {}) | changes)
-
-
-def refusal(cfg, **options):
-    with pytest.raises(InputError) as error:
-        data_check.check_config_data(cfg, **options)
-    sentence = str(error.value)
-    assert sentence.endswith('.') and '\n' not in sentence
-    return sentence
+from .checked_data import BOXES, MASK_RCNN, NO_MASKS, config, dataset, refusal
 
 
 def test_a_sound_config_is_told_in_one_note(ann_file):
@@ -215,95 +160,3 @@ def test_class_types_and_files_of_names(ann_file, tmp_path):
 )
 def test_settings_of_another_type(changes, ann_file):
     assert 'train_dataloader.dataset' in refusal(config(dataset(ann_file(), **changes)))
-
-
-def test_only_known_kinds_are_allowed():
-    with pytest.raises(InputError, match="allow names 'class_missing'"):
-        HOOKS.build(dict(type='mmdet.DataCheckHook', allow=['class_missing']))
-
-
-def test_a_file_is_read_once_while_it_stays_as_it_is(ann_file, monkeypatch):
-    path, calls = ann_file(), []
-    whole = data_check.check_annotations
-    monkeypatch.setattr(data_check, 'check_annotations', lambda *a, **k: calls.append(a) or whole(*a, **k))
-    cfg = config(dataset(path), custom_hooks=[dict(type='DataCheckHook')])
-    data_check.check_before_building(cfg)
-    assert data_check.check_config_data(cfg) == data_check.check_config_data(cfg)
-    assert len(calls) == 1
-    ann_file(faulty.sound(categories=('car', 'person', 'dog')))
-    os.utime(path, ns=(1, 1))
-    assert 'is trained as' in refusal(cfg)
-    monkeypatch.setenv('RANK', '1')
-    data_check.check_before_building(cfg)  # the first process's work
-    monkeypatch.setenv('RANK', '0')
-    with pytest.raises(InputError, match='is trained as'):
-        data_check.check_before_building(cfg)
-    data_check.check_before_building(Config({**cfg, 'custom_hooks': []}))  # not asked for
-
-
-def test_the_hook_logs_notes(ann_file, caplog):
-    model = nn.Module()
-    model.bbox_head = nn.Identity()
-    model.bbox_head.num_classes = 3
-    runner = SimpleNamespace(cfg=config(dataset(ann_file()), NO_MASKS), model=model, logger=logging.getLogger('notes'))
-    with caplog.at_level(logging.INFO):
-        DataCheckHook().before_train(runner)
-    assert 'Data check of train_dataloader.dataset' in caplog.text
-    model.bbox_head.num_classes = 4
-    with pytest.raises(InputError, match='bbox_head has 4'):
-        DataCheckHook().before_train(runner)
-
-
-@pytest.mark.parametrize('processes', [1, 2])
-def test_a_run_is_refused_in_every_process_and_read_in_one(processes, ann_file, tmp_path, monkeypatch):
-    path = ann_file(faulty.sound(categories=('car', 'person', 'dog')))
-    whole = data_check.check_annotations
-
-    def check(*args, **options):
-        (tmp_path / f'read_by_{os.getpid()}').touch()
-        return whole(*args, **options)
-
-    monkeypatch.setattr(data_check, 'check_annotations', check)
-    loader = toy_run.config(tmp_path).train_dataloader.to_dict() | dict(dataset=dataset(path, pipeline=[]))
-    hooks = [dict(type='DataCheckHook')]
-    cfg = toy_run.config(tmp_path / 'run', val=False, train_dataloader=loader, custom_hooks=hooks)
-    outcomes = toy_run.run(cfg, processes=processes)
-    for outcome in outcomes if processes > 1 else [outcomes]:
-        assert "'car' is trained as 'person'" in outcome['problem']
-        assert 0 not in outcome  # no iteration
-    assert len(list(tmp_path.glob('read_by_*'))) == 1
-
-
-@pytest.mark.parametrize(
-    'paths', [[DEMO, *CONFIGS[::20]], pytest.param(CONFIGS, marks=pytest.mark.slow)], ids=['few', 'all']
-)
-def test_every_config_passes_and_names_the_hooks(ann_file, paths):
-    names = {False: CocoDataset.METAINFO['classes'], True: SHAPES}
-    files = {demo: ann_file(faulty.sound(categories=tuple(classes)), f'{demo}.json') for demo, classes in names.items()}
-    for path in paths:
-        cfg = copy.deepcopy(read(path))
-        types = [hook.type for hook in cfg.custom_hooks]
-        assert types.index('DataCheckHook') < types.index('NumClassCheckHook')
-        loaders = [cfg[f'{name}_dataloader'] for name in configs.LOADERS if cfg[f'{name}_dataloader']]
-        for loader in loaders:
-            loader.dataset.ann_file = files[path == DEMO]
-        read_files = [note for note in data_check.check_config_data(cfg) if note.startswith('Data check of')]
-        assert len(read_files) == len(loaders) >= 1
-        number = len(names[path == DEMO])
-        assert set(configs.heads_of_config(cfg.model).values()) == {number}
-        assert configs.has_mask_head(cfg.model) == ('mask' in path.stem)
-
-
-@pytest.mark.slow
-def test_the_tool_ends_with_one_sentence(tool, tmp_path):  # noqa: F811
-    folder = tmp_path / 'data'
-    faulty.write(folder, faulty.sound(categories=SHAPES[::-1]))
-    options = small(
-        folder,
-        train_dataloader__dataset__ann_file='annotations.json',
-        train_dataloader__dataset__data_prefix__img='images/',
-    )
-    done = tool('train.py', DEMO, '--work-dir', tmp_path / 'run', *options)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith('error: train_dataloader.dataset')
-    assert 'Traceback' not in done.stderr and 'Epoch(train)' not in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What ``mmhybrid flops`` shows: parameters and multiply-adds of a detector by part, from its config alone."""
+"""A detector, counted by part from its config alone: what ``mmhybrid flops`` shows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING
 
-from mmhybrid.counting import COUNTED, Counts, count
 from mmhybrid.errors import InputError
+
+from .modules import Counts, count
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from rich.table import Table
     from torch import nn
 
 
@@ -60,32 +60,6 @@ def count_detector(path: str, shape: tuple[int, int]) -> DetectorCounts:
         for hook in hooks:
             hook.remove()
     return DetectorCounts(type(model).__name__, shape, proposals, _parts(model, total, rois), total)
-
-
-def flops_table(counts: DetectorCounts, name: str) -> tuple[str, Table, str]:
-    """Title, the parts of a detector as a table for the terminal, and what was counted."""
-    from rich import box
-    from rich.table import Table
-
-    height, width = counts.shape
-    title = f'{name}: {counts.type} at {height}x{width} (height x width)'
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column('part', no_wrap=True)
-    for column in ('parameters', 'multiply-adds', 'RoIs'):
-        table.add_column(column, justify='right', no_wrap=True)
-    for part in counts.parts:
-        rois = ' + '.join(map(str, part.rois))
-        table.add_row(part.name, f'{part.parameters:,}', f'{part.multiply_adds / 1e9:.3f}G', rois)
-    table.add_section()
-    table.add_row('all', f'{counts.total.parameters:,}', f'{counts.total.multiply_adds / 1e9:.3f}G')
-    notes = [COUNTED]
-    if counts.proposals is not None:
-        notes.append(f'The RoI heads were given {counts.proposals} proposals, a fixed number.')
-    # RoI pooling is not a multiplication of matrices, and the other compiled operators may be.
-    missed = {op: n for op, n in counts.total.uncounted.items() if 'RoIAlign' not in op and 'RoIPool' not in op}
-    if missed:
-        notes.append('Not counted, though they may multiply: ' + ', '.join(f'{op} ({n})' for op, n in missed.items()))
-    return title, table, '\n'.join(notes)
 
 
 def _load(path: str) -> Config:
