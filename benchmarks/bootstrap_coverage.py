@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from coco_like import make
 
-from mmhybrid.occlusion import matching as engines
+from mmhybrid.occlusion import matching
 from mmhybrid.occlusion.analysis import accumulate, bootstrap
-from mmhybrid.occlusion.matching.matches import Matches
+from mmhybrid.occlusion.matching.index import Matches
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
@@ -41,8 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     gt, dt = make(args.images, masks=False)
     checked = load_ground_truth(gt)
-    _, match = engines.get(None)
-    matches = match(checked, load_detections(dt, checked), 'bbox').matches()
+    matches = matching.match(checked, load_detections(dt, checked)).matches()
     rows = []
     for size in args.sizes:
         start = time.monotonic()

@@ -105,16 +105,17 @@ def mmhybrid_evaluate(gt: str, dt: str, iou_types: tuple[str, ...], engine: str,
 
 def resample(clock: Clock, gt: str, dt: str, iou_type: str, engine: str) -> None:
     """Draw and accumulate; matching is not part of it."""
-    from mmhybrid.occlusion import matching as engines
+    from mmhybrid.occlusion import matching
     from mmhybrid.occlusion.analysis import accumulate, bootstrap
-    from mmhybrid.occlusion.api import open_study
+    from mmhybrid.occlusion.analysis.study import Study
     from mmhybrid.occlusion.read.detections import load_detections
 
-    opened = open_study(gt, (iou_type,), ten_bins(), engine)
-    matches = engines.get(engine)[1](opened.gt, load_detections(dt, opened.gt, (iou_type,)), iou_type).matches()
+    study = Study.open(gt, (iou_type,), ten_bins())
+    found = load_detections(dt, study.gt, (iou_type,))
+    matches = matching.match(study.gt, found, iou_type, engine=engine).matches()
     with clock:
         weights = bootstrap.draw(len(matches.image_ids), RESAMPLES, seed=0)
-        accumulate.metrics(matches, opened.positions(matches), weights)
+        accumulate.metrics(matches, study.positions(matches), weights)
 
 
 def ten_bins() -> Any:

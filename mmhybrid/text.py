@@ -25,6 +25,11 @@ def is_unsafe(char: str) -> bool:
     return unicodedata.category(char) in UNPRINTABLE or unicodedata.bidirectional(char) in TURNING
 
 
+def writable(text: str) -> str:
+    """Text with ``?`` for lone surrogates, which UTF-8 cannot hold."""
+    return text.encode('utf-8', 'replace').decode()
+
+
 def escaped(text: str) -> str:
     """Text with a Python escape for each character that :func:`is_unsafe`: ``\\x1b``, ``\\n``."""
     if text.isprintable():  # nearly all; a table may have millions

@@ -16,8 +16,8 @@ import numpy as np
 from scipy import stats
 
 from mmhybrid.occlusion.analysis import accumulate, bootstrap
-from mmhybrid.occlusion.matching.index import IOU_THRS
-from mmhybrid.occlusion.matching.matches import Matches
+from mmhybrid.occlusion.matching.index import Matches
+from mmhybrid.occlusion.matching.settings import IOU_THRS, Settings
 
 from .effects import Effect, effect, slope_weights
 
@@ -139,11 +139,11 @@ def _detected(
     dt_image = np.concatenate([image, false])
     dt_category = np.concatenate([category, rng.integers(0, CATEGORIES, len(false)).astype(np.int32)])
     order = np.lexsort((dt_image, -score, dt_category))
-    taken = np.where(iou >= IOU_THRS[:, None], np.arange(len(image)), -1)
+    taken = np.where(iou >= np.array(IOU_THRS)[:, None], np.arange(len(image)), -1)
     taken = np.hstack([taken, np.full((len(IOU_THRS), len(false)), -1)]).astype(np.int32)
     return Matches(
+        settings=Settings(),
         iou_type='bbox',
-        iou_thrs=IOU_THRS,
         image_ids=np.arange(size),
         category_ids=np.arange(CATEGORIES),
         dt_index=order,

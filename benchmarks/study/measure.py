@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import matching as engines
-from mmhybrid.occlusion import ratios, strata
+from mmhybrid.occlusion import matching, ratios, strata
 from mmhybrid.occlusion.analysis import accumulate, bootstrap
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
@@ -86,8 +85,7 @@ class Images:
         Raises:
             InputError: Results that cannot be used.
         """
-        _, match = engines.get(None)
-        matches = match(self._gt, load_detections(results, self._gt), 'bbox').matches()
+        matches = matching.match(self._gt, load_detections(results, self._gt)).matches()
         found = matches.found()
         hits = {'recall50': found[np.isclose(matches.iou_thrs, 0.5)][0], 'recall': found.mean(axis=0)}
         size = len(self.groups)

@@ -10,9 +10,10 @@ Needs NumPy and pycocotools only, reads the results of any framework, and never 
 On the command line: ``mmhybrid occlusion {ratio,eval,compare,report}``. ``docs/occlusion.md`` has the definitions.
 """
 
-from .analysis.study import Details
-from .api import Compared, compare, evaluate, image_ratios
-from .matching import Metrics
+from .analysis.comparison import Compared
+from .analysis.details import Details
+from .api import compare, evaluate, image_ratios
+from .matching import Metrics, Settings
 from .ratios import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
 from .results import (
     Bootstrap,
@@ -22,7 +23,6 @@ from .results import (
     Errors,
     InstanceRecall,
     Interval,
-    Measure,
     OcclusionResult,
     StratumResult,
     to_json,
@@ -31,7 +31,7 @@ from .selection import Selection
 from .show.markdown import to_markdown
 from .show.records import category_frame, difference_frame, instance_frame, strata_frame, to_csv
 from .show.terminal import format_table, print_comparison, print_table
-from .strata import Stratum, all_images, bins, coco_occ, cumulative, groups, tbc
+from .strata import Measure, Stratum, all_images, bins, coco_occ, cumulative, groups, tbc
 
 __all__ = [
     'Bootstrap',
@@ -47,6 +47,7 @@ __all__ = [
     'Metrics',
     'OcclusionResult',
     'Selection',
+    'Settings',
     'Stratum',
     'StratumResult',
     'all_images',

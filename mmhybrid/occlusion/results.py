@@ -12,39 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from .strata import Stratum
+from .matching.settings import NAN, Metrics, Settings
+from .strata import Measure, Stratum
 
 SCHEMA = 'mmhybrid.occlusion'
 # 2: sizes, intervals, errors, categories and recall by instance; `ratio` and `geometry` moved into `measure`.
-SCHEMA_VERSION = 2
-METRICS = ('ap', 'ap50', 'ap75', 'aps', 'apm', 'apl', 'ar')
+# 3: notes, settings and `ignore`, by which instances marked so are no longer counted.
+SCHEMA_VERSION = 3
+METRICS = tuple(each.name for each in fields(Metrics))
 # What is resampled and given by category; sizes are not.
 SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
-NAN = float('nan')
 # Strata under this many images are marked wherever results are shown.
 MIN_IMAGES = 10
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What strata are made by.
-
-    Attributes:
-        name: Symbol in tables and figures: ``'r'``, or the name of the user's own property.
-        definition: ``'covered'``, ``'multi'``, ``'pairwise'``, ``'invisible'``, ``'max-iou'``, or ``'user'``.
-        geometry: ``'bbox'``, ``'segm'`` or ``'amodal'``; ``''`` for the user's own property.
-    """
-
-    name: str = 'r'
-    definition: str = 'covered'
-    geometry: str = 'bbox'
-
-    @property
-    def label(self) -> str:
-        """One phrase for an axis, e.g. ``'occlusion ratio r (covered, bbox)'``."""
-        if self.definition == 'user':
-            return self.name
-        return f'occlusion ratio {self.name} ({self.definition}, {self.geometry})'
 
 
 @dataclass(frozen=True)
@@ -59,7 +38,7 @@ class Interval:
 class Errors:
     """Detections and instances of a stratum by kind, at one IoU threshold (TBC article, Fig. 7c).
 
-    Every detection that counts, i.e. scores at least ``min_score`` and was not taken by a crowd region, is of exactly
+    Every detection that counts, i.e. scores at least ``min_score`` and was not taken by a region, is of exactly
     one of the first five kinds, the first that fits. ``true_positive + missed`` is the number of instances.
 
     Attributes:
@@ -118,10 +97,10 @@ class InstanceRecall:
         name: E.g. ``'0.2 < f <= 0.4'``.
         lower: Lower bound of the covered or invisible fraction.
         upper: Upper bound.
-        num_instances: Number of instances, without crowd regions.
-        recall50: Share found at IoU 0.50.
-        recall75: Share found at IoU 0.75.
-        recall: Mean share over IoU 0.50:0.95.
+        num_instances: Number of instances, without crowd and ignore regions.
+        recall50: Share found at IoU 0.50; NaN if that is none of the thresholds.
+        recall75: Share found at IoU 0.75; likewise.
+        recall: Mean share over the IoU thresholds.
         intervals: Bootstrap intervals by field name; empty if none were asked for.
     """
 
@@ -135,23 +114,16 @@ class InstanceRecall:
     intervals: dict[str, Interval] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class StratumResult:
-    """COCO metrics (at most 100 detections an image and category) on the images of one stratum.
+@dataclass(frozen=True, kw_only=True)
+class StratumResult(Metrics):
+    """COCO metrics on the images of one stratum.
 
     Attributes:
         stratum: Which images.
         num_images: Number of images in the stratum.
-        num_instances: Number of ground-truth instances on them that AP counts, i.e. without crowd regions.
+        num_instances: Number of ground-truth instances on them that AP counts, i.e. without crowd and ignore regions.
         num_categories: Number of categories with such an instance; AP is the mean over these.
         instances_per_image: ``num_instances / num_images``; density goes with occlusion and confounds it.
-        ap: AP averaged over IoU 0.50:0.95.
-        ap50: AP at IoU 0.50.
-        ap75: AP at IoU 0.75.
-        aps: AP of small instances (area below 32 squared).
-        apm: AP of medium instances.
-        apl: AP of large instances (area above 96 squared).
-        ar: AR averaged over IoU 0.50:0.95.
         ap_common: Mean AP over the categories that have instances in every filled stratum of enough images; NaN if not
             asked for, if there is no such category, or where one of them has no instance.
         intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75`` and ``ar``; empty if none were asked for.
@@ -164,22 +136,10 @@ class StratumResult:
     num_instances: int
     num_categories: int
     instances_per_image: float
-    ap: float
-    ap50: float
-    ap75: float
-    aps: float
-    apm: float
-    apl: float
-    ar: float
     ap_common: float = NAN
     intervals: dict[str, Interval] = field(default_factory=dict)
     errors: Errors | None = None
     categories: tuple[CategoryResult, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, the stratum's fields first."""
-        values = _plain(self)
-        return values.pop('stratum') | values
 
 
 @dataclass(frozen=True)
@@ -202,6 +162,9 @@ class OcclusionResult:
         engine: What matched and accumulated, ``'pycocotools'`` or ``'hotcoco'``.
         ground_truth: The ground-truth file as given.
         detections: The results file as given.
+        settings: How detections were matched.
+        ignore: What instances marked ``ignore`` are: ``'region'``, as crowd regions, or ``'as-instances'``.
+        notes: What a reader should know before trusting the numbers, one line each.
         strata: One result a stratum, in the order asked for.
         instances: Recall by the instances' own occlusion; empty if not asked for.
         fraction: What ``instances`` go by, e.g. ``'covered fraction f (bbox)'``; empty without them.
@@ -216,6 +179,9 @@ class OcclusionResult:
     ground_truth: str
     detections: str
     strata: tuple[StratumResult, ...]
+    settings: Settings = field(default_factory=Settings)
+    ignore: str = 'region'
+    notes: tuple[str, ...] = ()
     instances: tuple[InstanceRecall, ...] = ()
     fraction: str = ''
     num_common_categories: int | None = None
@@ -247,12 +213,7 @@ class OcclusionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with ``schema_version``."""
-        return {
-            'schema': SCHEMA,
-            'schema_version': SCHEMA_VERSION,
-            **_plain(self),
-            'strata': [row.to_dict() for row in self.strata],
-        }
+        return {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION} | plain(self)
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text."""
@@ -284,11 +245,6 @@ class Difference:
     interval: Interval
     p_value: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, the stratum's fields first."""
-        values = _plain(self)
-        return values.pop('stratum') | values
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -308,10 +264,6 @@ class Comparison:
     bootstrap: Bootstrap
     differences: tuple[Difference, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return _plain(self) | {'differences': [row.to_dict() for row in self.differences]}
-
 
 def to_json(results: Iterable[OcclusionResult], comparisons: Iterable[Comparison] = ()) -> str:
     """Several results (IoU types, models) and their comparisons as one JSON document."""
@@ -319,19 +271,23 @@ def to_json(results: Iterable[OcclusionResult], comparisons: Iterable[Comparison
         'schema': SCHEMA,
         'schema_version': SCHEMA_VERSION,
         'results': [result.to_dict() for result in results],
-        'comparisons': [comparison.to_dict() for comparison in comparisons],
+        'comparisons': [plain(comparison) for comparison in comparisons],
     }
     return json.dumps(document, indent=2, allow_nan=False) + '\n'
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses as dictionaries; NaN and infinite numbers as None."""
+def plain(value: Any) -> Any:
+    """For JSON: dataclasses as dictionaries, a stratum's fields before the others; NaN and infinite numbers as None."""
     if is_dataclass(value):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        values = {}
+        for each in fields(value):
+            item = getattr(value, each.name)
+            values = plain(item) | values if isinstance(item, Stratum) else values | {each.name: plain(item)}
+        return values
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 from . import ratios, strata
 from .read.properties import read_property
-from .results import Measure
-from .strata import Stratum
+from .strata import Measure, Stratum
 
 if TYPE_CHECKING:
     from .read.ground_truth import GroundTruth
@@ -35,6 +35,7 @@ class Stratification:
         strata: The strata, ``all`` first.
         fractions: ``(n,)`` covered or invisible fraction of each annotation; NaN where it does not count.
         fraction: What ``fractions`` are, for tables and figures.
+        notes: What to tell a reader about the user's values.
     """
 
     measure: Measure
@@ -42,6 +43,7 @@ class Stratification:
     strata: tuple[Stratum, ...]
     fractions: np.ndarray
     fraction: str
+    notes: tuple[str, ...] = ()
 
     def members(self) -> dict[Stratum, list[int]]:
         """The image ids in each stratum, in the ground truth's order."""
@@ -58,13 +60,15 @@ class Selection:
     """What puts images into strata, as asked for: a preset, a ratio with its strata, or the user's own property.
 
     Attributes:
-        preset: One of ``PRESETS``; nothing else may be given beside it.
+        preset: ``tbc`` after the TBC article's figure, or ``coco-occ`` for pairs of boxes with IoU >= 0.2; nothing else
+            may be given beside it.
         definition: One of ``ratios.DEFINITIONS``; by default ``covered``.
         geometry: One of ``ratios.GEOMETRIES``; by default ``bbox``, or ``amodal`` for ``invisible``.
-        values: The user's own property instead of a ratio (see :func:`by_property`).
+        values: The user's own property instead of a ratio: image id or file name -> label or number, or a JSON or CSV
+            file of it (see :func:`mmhybrid.occlusion.read.properties.read_property`).
         column: Of ``values``.
-        edges: Of the bins.
-        thresholds: Of the cumulative strata.
+        edges: Of the bins; by default 0, 0.1, ..., 1 of a ratio, and a last bin without end for ``pairwise``.
+        thresholds: Of the cumulative strata; by default 0, 0.1, ..., 0.8 of a ratio.
         parts: The strata themselves instead of ``edges`` and ``thresholds``.
     """
 
@@ -88,105 +92,68 @@ class Selection:
                 raise InputError(f'{key} and {sorted(others)[0]} exclude each other; give one of them.')
         if self.column is not None and self.values is None:
             raise InputError('a column is given but no file of values; give both or neither.')
+        if not isinstance(self.values, str | PathLike | Mapping | type(None)):
+            raise InputError(
+                f'the values are {show(self.values)}; give a file, or a dictionary of each image and its own.'
+            )
+        parts = () if self.parts is None else self.parts
+        if not isinstance(parts, Sequence) or not all(isinstance(part, Stratum) for part in parts):
+            raise InputError(f'the strata are {show(parts)}; give a list of Stratum, e.g. bins((0, 0.5, 1)).')
 
     def geometries(self) -> tuple[str, ...]:
         """What masks the ratio needs from the ground truth."""
         return () if self.values is not None else (self._geometry(),)
 
     def apply(self, gt: GroundTruth) -> Stratification:
-        """Put the images of ``gt`` into strata; raises as the functions below do."""
-        if self.preset is not None:
-            return by_preset(gt, self.preset)
+        """Put the images of ``gt`` into strata.
+
+        Args:
+            gt: Checked ground truth, with the masks that the geometry needs.
+
+        Raises:
+            InputError: An unknown preset, definition or geometry, edges that do not increase, strata of one name, or a
+                file of values that cannot be used.
+        """
         if self.values is not None:
-            return by_property(gt, self.values, self.column, self.edges, self.thresholds)
-        return by_ratio(gt, self.definition or 'covered', self._geometry(), self.edges, self.thresholds, self.parts)
+            return self._by_property(gt)
+        if self.preset == 'coco-occ':
+            return _by_ratio(gt, 'max-iou', 'bbox', strata.coco_occ())
+        if self.preset not in (None, *PRESETS):
+            raise InputError(f'unknown preset {self.preset!r}; choose from {", ".join(PRESETS)}.')
+        definition, parts = self.definition or 'covered', self.parts
+        if parts is None:
+            above = (math.inf,) if definition in UNBOUNDED else ()
+            edges = strata.DEFAULT_EDGES + above if self.edges is None else self.edges
+            thresholds = strata.DEFAULT_THRESHOLDS if self.thresholds is None else self.thresholds
+            parts = (*strata.bins(edges), *strata.cumulative(thresholds))
+        return _by_ratio(gt, definition, self._geometry(), parts)
 
     def _geometry(self) -> str:
         return self.geometry or ('amodal' if self.definition == 'invisible' else 'bbox')
 
+    def _by_property(self, gt: GroundTruth) -> Stratification:
+        """A label makes one stratum each, a number bins, its quartiles by default, and cumulative ones if asked for."""
+        name, by_image, notes = read_property(gt, self.values, self.column)
+        if any(isinstance(value, str) for value in by_image.values()):
+            if self.edges is not None or self.thresholds is not None:
+                raise InputError(f'{name!r} holds labels, which have no bins; leave edges and thresholds out.')
+            parts = strata.groups(sorted(set(by_image.values())))
+        else:
+            edges = _quartiles(list(by_image.values())) if self.edges is None else self.edges
+            parts = (*strata.bins(edges, name), *strata.cumulative(self.thresholds or (), name))
+        measured = _by_ratio(gt, 'covered', 'bbox', parts)
+        return replace(measured, measure=Measure(name, 'user', ''), values=by_image, notes=notes)
 
-def by_ratio(
-    gt: GroundTruth,
-    definition: str = 'covered',
-    geometry: str = 'bbox',
-    edges: Sequence[float] | None = None,
-    thresholds: Sequence[float] | None = None,
-    parts: Sequence[Stratum] | None = None,
-) -> Stratification:
-    """By occlusion ratio (see :mod:`mmhybrid.occlusion.ratios`).
 
-    Args:
-        gt: Checked ground truth, with the masks that ``geometry`` needs.
-        definition: One of ``ratios.DEFINITIONS``.
-        geometry: One of ``ratios.GEOMETRIES``.
-        edges: Edges of the disjoint bins; by default 0, 0.1, ..., 1, and a last bin without end for ``pairwise``.
-        thresholds: Of the cumulative strata; by default 0, 0.1, ..., 0.8.
-        parts: The strata themselves instead of ``edges`` and ``thresholds``.
-
-    Raises:
-        InputError: An unknown definition or geometry, edges that do not increase, or strata of one name.
-    """
-    if edges is None:
-        edges = strata.DEFAULT_EDGES + ((math.inf,) if definition in UNBOUNDED else ())
-    if parts is None:
-        thresholds = strata.DEFAULT_THRESHOLDS if thresholds is None else thresholds
-        parts = (*strata.bins(edges), *strata.cumulative(thresholds))
-    parts = _with_all(parts)
+def _by_ratio(gt: GroundTruth, definition: str, geometry: str, parts: Sequence[Stratum]) -> Stratification:
     occlusion = ratios.measure(gt, definition, geometry)
     kind = 'invisible' if definition == 'invisible' else 'covered'
     return Stratification(
         Measure('r', definition, geometry),
         occlusion.ratios,
-        parts,
+        _with_all(parts),
         occlusion.fractions,
         f'{kind} fraction f ({geometry})',
-    )
-
-
-def by_preset(gt: GroundTruth, preset: str = 'tbc') -> Stratification:
-    """By one of ``PRESETS``: ``tbc`` after the TBC article's figure, ``coco-occ`` for pairs of boxes with IoU >= 0.2.
-
-    Raises:
-        InputError: No preset has this name.
-    """
-    if preset == 'tbc':
-        return by_ratio(gt, parts=strata.tbc())
-    if preset == 'coco-occ':
-        return by_ratio(gt, 'max-iou', parts=strata.coco_occ())
-    raise InputError(f'unknown preset {preset!r}; choose from {", ".join(PRESETS)}.')
-
-
-def by_property(
-    gt: GroundTruth,
-    values: str | PathLike[str] | Mapping[int | str, float | str],
-    column: str | None = None,
-    edges: Sequence[float] | None = None,
-    thresholds: Sequence[float] | None = None,
-) -> Stratification:
-    """By a property of the user's own: a label (one stratum each) or a number (bins, and cumulative if asked for).
-
-    Args:
-        gt: Checked ground truth.
-        values: Image id or file name -> value, or a JSON or CSV file of it (see :func:`properties.read_property`).
-        column: Which column of a CSV file; the property's name otherwise.
-        edges: Bins of a number; by default its quartiles.
-        thresholds: Cumulative strata of a number; by default none.
-
-    Raises:
-        InputError: The file cannot be used, an image has no value, or edges are given for labels.
-    """
-    name, by_image = read_property(gt, values, column)
-    is_label = any(isinstance(value, str) for value in by_image.values())
-    if is_label and (edges is not None or thresholds is not None):
-        raise InputError(f'{name!r} holds labels, which have no bins; leave edges and thresholds out.')
-    if is_label:
-        parts = strata.groups(sorted(set(by_image.values())))
-    else:
-        edges = _quartiles(list(by_image.values())) if edges is None else edges
-        parts = (*strata.bins(edges, name), *strata.cumulative(thresholds or (), name))
-    covered = ratios.measure(gt, 'covered', 'bbox')
-    return Stratification(
-        Measure(name, 'user', ''), by_image, _with_all(parts), covered.fractions, 'covered fraction f (bbox)'
     )
 
 

@@ -20,11 +20,34 @@ from itertools import pairwise
 from typing import Literal
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 EDGE_TOL = 1e-9
 DEFAULT_EDGES = tuple(i / 10 for i in range(11))
 DEFAULT_THRESHOLDS = tuple(i / 10 for i in range(9))
 COCO_OCC_IOU = 0.2
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What strata are made by.
+
+    Attributes:
+        name: Symbol in tables and figures: ``'r'``, or the name of the user's own property.
+        definition: ``'covered'``, ``'multi'``, ``'pairwise'``, ``'invisible'``, ``'max-iou'``, or ``'user'``.
+        geometry: ``'bbox'``, ``'segm'`` or ``'amodal'``; ``''`` for the user's own property.
+    """
+
+    name: str = 'r'
+    definition: str = 'covered'
+    geometry: str = 'bbox'
+
+    @property
+    def label(self) -> str:
+        """One phrase for an axis, e.g. ``'occlusion ratio r (covered, bbox)'``."""
+        if self.definition == 'user':
+            return self.name
+        return f'occlusion ratio {self.name} ({self.definition}, {self.geometry})'
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ def bins(edges: Sequence[float] = DEFAULT_EDGES, symbol: str = 'r') -> tuple[Str
     Raises:
         InputError: Fewer than two edges, or edges that do not increase by more than the tolerance.
     """
-    edges = [float(edge) for edge in edges]
+    edges = _numbers(edges, 'bin edges')
     if len(edges) < 2 or not all(b - a > 2 * EDGE_TOL for a, b in pairwise(edges)):
         raise InputError(f'bin edges {edges} do not increase; give at least two increasing numbers.')
     zero = (Stratum(f'{symbol} = 0', 0.0, 0.0, 'bin'),) if edges[0] == 0 else ()
@@ -89,7 +112,7 @@ def cumulative(thresholds: Iterable[float] = DEFAULT_THRESHOLDS, symbol: str = '
     Raises:
         InputError: A threshold that is not finite.
     """
-    thresholds = [float(threshold) for threshold in thresholds]
+    thresholds = _numbers(thresholds, 'thresholds')
     if not all(map(math.isfinite, thresholds)):
         raise InputError(f'thresholds {thresholds} hold a value that is not finite; give numbers.')
     return tuple(Stratum(f'{symbol} >= {threshold:g}', threshold, math.inf, 'cumulative') for threshold in thresholds)
@@ -110,6 +133,15 @@ def coco_occ() -> tuple[Stratum, ...]:
     occluded = Stratum(f'max IoU >= {COCO_OCC_IOU}', COCO_OCC_IOU, math.inf, 'cumulative')
     others = Stratum(f'max IoU < {COCO_OCC_IOU}', -math.inf, math.nextafter(COCO_OCC_IOU - 2 * EDGE_TOL, 0), 'bin')
     return (all_images(), others, occluded)
+
+
+def _numbers(values: Iterable[float], what: str) -> list[float]:
+    try:
+        if not isinstance(values, str):
+            return [float(value) for value in values]
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f'{what} are {show(values)}; give a list of numbers.')
 
 
 def _bin_name(low: float, high: float, symbol: str) -> str:

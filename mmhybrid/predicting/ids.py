@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.read.reading import read_json
+from mmhybrid.occlusion.read.files import read_json
 
 from .pictures import Picture
 

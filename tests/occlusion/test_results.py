@@ -37,12 +37,18 @@ def results():
 
 def test_dictionary_and_json(results):
     document = json.loads(to_json(results), parse_constant=pytest.fail)
-    assert document['schema_version'] == 2 and document['comparisons'] == []
+    assert document['schema_version'] == 3 and document['comparisons'] == []
     assert document['results'] == [result.to_dict() for result in results]
     first = document['results'][0]
-    assert (first['schema'], first['schema_version'], first['iou_type']) == ('mmhybrid.occlusion', 2, 'bbox')
+    assert (first['schema'], first['schema_version'], first['iou_type']) == ('mmhybrid.occlusion', 3, 'bbox')
     assert first['measure'] == {'name': 'r', 'definition': 'covered', 'geometry': 'bbox'}
+    assert first['settings'] == {
+        'iou_thrs': pytest.approx([0.5 + i / 20 for i in range(10)]), 'max_dets': 100, 'class_agnostic': False,
+        'categories': None,
+    }  # fmt: skip
+    assert (first['ignore'], first['notes']) == ('region', [])
     whole = results[0].all
+    assert list(first['strata'][0])[:4] == ['name', 'lower', 'upper', 'kind']
     assert first['strata'][0] == {
         'name': 'all', 'lower': 0, 'upper': None, 'kind': 'all', 'num_images': 14,
         'num_instances': whole.num_instances, 'num_categories': 3, 'instances_per_image': whole.num_instances / 14,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmhybrid import _stack
+from mmhybrid import _stack, mistakes, outputs
 from mmhybrid.arguments import Parser
 from mmhybrid.datasets._workers import progress_reporter
 from mmhybrid.errors import InputError
@@ -75,18 +75,12 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid data') -> int:
         0, or 1 if there are errors in the data, or 2 after one sentence on stderr if what the user gave cannot be used,
         or 130 after Ctrl-C.
     """
-    args = build_parser(prog).parse_args(argv)
-    try:
+
+    def run() -> int:
+        args = build_parser(prog).parse_args(argv)
         return args.run(args)
-    except (InputError, ImportError) as error:
-        print(f'error: {clean(str(error))}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('interrupted.', file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its exit
-        return 0
+
+    return mistakes.run(run)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -94,10 +88,8 @@ def _check(args: argparse.Namespace) -> int:
 
     _check_arguments(args)
     if args.json is not None:
-        from mmhybrid.occlusion.cli import outputs
-
         # Before the work, which may take minutes.
-        outputs.check_targets([args.json], _inputs(args), args.force or _is_ours(args.json))
+        outputs.check_targets([args.json], _inputs(args), args.force, _is_ours)
     reports: list[Report] = []
     around: list[Finding] = []
     for name, part in _parts(args):
@@ -113,10 +105,8 @@ def _check(args: argparse.Namespace) -> int:
     findings = [*around, *(each for report in reports for each in report.findings)]
     print_verdict(findings)
     if args.json is not None:
-        content = outputs.text(lambda: _to_json(reports, around))
-        output = outputs.Output(args.json, content)
-        print(clean(outputs.write([output], _inputs(args), args.force or _is_ours(args.json))))
-    sys.stdout.flush()
+        output = outputs.Output(args.json, lambda: _to_json(reports, around))
+        print(clean(outputs.write([output], _inputs(args), args.force, _is_ours)))
     return int(any(each.severity == ERROR for each in findings))
 
 
@@ -207,12 +197,7 @@ def _to_json(reports: Sequence[Report], around: Sequence[Finding]) -> str:
 
 def _is_ours(path: Path) -> bool:
     """Whether this command wrote a file."""
-    try:
-        if path.is_symlink() or not path.is_file() or SCHEMA not in path.read_text(encoding='utf-8')[:100]:
-            return False
-        return json.loads(path.read_text(encoding='utf-8')).get('schema') == SCHEMA
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
+    return outputs.is_json_of(path, SCHEMA)
 
 
 def _positive(text: str) -> int:

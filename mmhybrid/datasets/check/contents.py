@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.read import reading
+from mmhybrid.occlusion.read import files
 from mmhybrid.occlusion.read.checks import to_float
-from mmhybrid.occlusion.read.inputs import open_input, unpacked
+from mmhybrid.occlusion.read.files import open_input, unpacked
 from mmhybrid.text import clean, show
 
 from .findings import Finding, found
@@ -101,16 +100,16 @@ def read_contents(source: str | PathLike[str] | dict[str, Any], polygons: bool =
         InputError: It cannot be read, is no JSON or has not the shape of a COCO annotation file.
     """
     # Of millions of new records none is part of a cycle.
-    with reading.garbage_collector_paused():
+    with files.garbage_collector_paused():
         if isinstance(source, dict):
             return _contents(source, 'annotations')
         content = None if polygons else _without_points(Path(source))
-        return _contents(reading.read_json(source, 'annotation file') if content is None else content, str(source))
+        return _contents(files.read_json(source, 'annotation file') if content is None else content, str(source))
 
 
 def _without_points(path: Path) -> Any:
     """A file's content with one point in place of all polygons; None where something is wrong with it."""
-    with suppress(InputError, OSError, EOFError, ValueError, RecursionError, zlib.error):
+    with suppress(InputError, OSError, ValueError, RecursionError):
         with open_input(path) as file:
             raw = unpacked(file, path).read()
         raw = _POLYGONS.sub(b'"segmentation":[[0]]', raw)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmhybrid.occlusion.show.terminal import print_distribution
+from mmhybrid.occlusion.show.distribution import distribution_sheets
+from mmhybrid.occlusion.show.terminal import print_sheets
 from mmhybrid.text import clean
 
 from .dropped import REASONS
@@ -50,7 +51,7 @@ def print_report(report: Report, title: str, images: str = '') -> None:
     console.print()
     stratified = stratify(report)
     if stratified is not None:
-        print_distribution(*stratified)
+        print_sheets(distribution_sheets(*stratified))
 
 
 def print_findings(findings: tuple[Finding, ...] | list[Finding], console: Console | None = None) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..matching.matches import Matches
+from ..matching.index import Matches
 from ..results import SAMPLED
 
 # The values of pycocotools' ``Params.setDetParams``, bit for bit.
@@ -156,7 +156,8 @@ class _Table:
         precision = self.precision[row, categories][filled].transpose(1, 2, 0)
         recall = self.recall[row, categories][filled].T
         return tuple(
-            float(np.mean(values.ravel())) for values in (precision, *(precision[t] for t in self._single), recall)
+            float(np.mean(values.ravel())) if values.size else float('nan')
+            for values in (precision, *(precision[t] for t in self._single), recall)
         )
 
 

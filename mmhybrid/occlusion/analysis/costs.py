@@ -19,24 +19,21 @@ per unit of weight. Suffix sums give every detection's part in linear time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..results import Errors
+from . import accumulate
 from .errors import count as count_errors
 
 if TYPE_CHECKING:
-    from ..matching.matches import Matches
+    from ..matching.index import Matches
 
 SHORTLIST = 50
 # Smaller differences of AP are rounding.
 TOLERANCE = 1e-12
-
-# What accumulate.metrics is: matches, [(M,) positions], (R, I) weights -> {'ap': (R, 1), ...}.
-Accumulate = Callable[['Matches', Sequence[np.ndarray], np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ def costliest(
     iou_thr: float = 0.5,
     min_score: float = 0.3,
     shortlist: int = SHORTLIST,
-    accumulate: Accumulate | None = None,
 ) -> list[ImageCost]:
     """The images of a stratum whose absence would raise its AP most.
 
@@ -78,7 +74,6 @@ def costliest(
         iou_thr: What ``kinds`` were classified by, for the record.
         min_score: Likewise.
         shortlist: For how many images AP is worked out; at least ``count``.
-        accumulate: What works it out; by default :func:`mmhybrid.occlusion.analysis.accumulate.metrics`.
 
     Returns:
         By descending cost, equal costs by ascending image id. Images without positive cost are no part of it.
@@ -86,14 +81,11 @@ def costliest(
     members = np.sort(np.asarray(members, dtype=np.int64))
     if count < 1 or not len(members):
         return []
-    if accumulate is None:
-        from .accumulate import metrics as accumulate
-
     estimated = estimate_costs(matches, members)
     chosen = np.sort(members[np.argsort(-estimated, kind='stable')[: max(shortlist, count)]])
     weights = np.ones((1 + len(chosen), len(matches.image_ids)), dtype=np.int64)
     weights[np.arange(1, len(weights)), chosen] = 0
-    ap = accumulate(matches, [members], weights)['ap'][:, 0]
+    ap = accumulate.metrics(matches, [members], weights)['ap'][:, 0]
     costs = ap[1:] - ap[0]
     # Without the last image that has instances there is no AP, hence no cost: NaN is above nothing.
     order = [i for i in np.argsort(-costs, kind='stable') if costs[i] > TOLERANCE][:count]

@@ -16,11 +16,11 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
-from ..ratios import masks as rle
+from ..read.polygons import rasterise
 from ..results import Errors
 
 if TYPE_CHECKING:
-    from ..matching.matches import Matches
+    from ..matching.index import Index, Matches
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
 
@@ -31,6 +31,9 @@ NOT_COUNTED = -1
 # From this IoU on a false positive is a poor detection of some instance rather than background.
 PARTIAL_IOU = 0.1
 
+# An IoU of 1 is rounded: pycocotools takes what lies this near for it.
+MAX_THR = 1 - 1e-10
+
 # (d,) positions of detections in the matches, (g,) rows of ground truth -> (d, g) IoU.
 Overlaps = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -40,8 +43,8 @@ def classify(
 ) -> np.ndarray:
     """What each detection is; :class:`mmhybrid.occlusion.results.Errors` defines the kinds.
 
-    Crowd regions are no instances here: a detection that one took is not counted, and one that merely overlaps some
-    (of another class, say) is judged by the instances alone.
+    Crowd and ignore regions are no instances here: a detection that one took is not counted, and one that merely
+    overlaps some (of another class, say) is judged by the instances alone.
 
     Args:
         matches: The matches, n detections.
@@ -67,9 +70,9 @@ def classify(
     kinds = np.full(len(counted), NOT_COUNTED, dtype=np.int8)
     kinds[counted & (taken >= 0)] = TRUE_POSITIVE
     false = np.flatnonzero(counted & (taken < 0))
-    same, best = _best_overlaps(matches, false, _overlaps(matches, gt, dt))
+    same, best = _best_overlaps(matches, false, overlaps(matches, gt, dt, matches.iou_type))
     # It would have taken an instance of its class that was still free: at `thr`, `same` was taken before.
-    thr = matches.iou_thrs[at[0]]
+    thr = min(matches.iou_thrs[at[0]], MAX_THR)
     kinds[false] = np.select(
         [same >= thr, best >= thr, best >= PARTIAL_IOU], [DUPLICATE, CONFUSION, PARTIAL], BACKGROUND
     )
@@ -92,29 +95,27 @@ def count(
     inside[members] = True
     numbers = np.bincount(kinds[inside[matches.dt_image]] - NOT_COUNTED, minlength=len(KINDS) + 1)[1:].tolist()
     # No two detections take the same instance, so those that none took are the rest.
-    num_instances = int(np.count_nonzero(matches.gt_counted & inside[matches.gt_image]))
+    num_instances = int(np.count_nonzero(matches.counted_in(members)))
     return Errors(
         iou_thr, min_score, **dict(zip(KINDS, numbers, strict=True)), missed=num_instances - numbers[TRUE_POSITIVE]
     )
 
 
-def _overlaps(matches: Matches, gt: GroundTruth, dt: Detections) -> Overlaps:
+def overlaps(index: Index, gt: GroundTruth, dt: Detections, iou_type: str) -> Overlaps:
     """IoU as the matching saw it: by pycocotools itself, for a formula of our own could round across a threshold."""
     from pycocotools import mask
 
-    if matches.iou_type == 'bbox':
-        return lambda detections, rows: mask.iou(
-            dt.boxes[matches.dt_index[detections]], gt.boxes[rows], [0] * len(rows)
-        )
-    sizes = gt.sizes[np.argsort(gt.image_ids)]  # by position in matches.image_ids
+    if iou_type == 'bbox':
+        return lambda detections, rows: mask.iou(dt.boxes[index.dt_index[detections]], gt.boxes[rows], [0] * len(rows))
+    sizes = gt.sizes[np.argsort(gt.image_ids)]  # by position in index.image_ids
 
-    def overlaps(detections: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        found = [dt.rows('segm', i, i + 1)[0]['segmentation'] for i in matches.dt_index[detections].tolist()]
-        instances = rle.rasterise([gt.segmentations[row] for row in rows.tolist()], sizes[matches.gt_image[rows]])
+    def of_masks(detections: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        found = dt.masks.take(index.dt_index[detections])
+        instances = rasterise([gt.segmentations[row] for row in rows.tolist()], sizes[index.gt_image[rows]])
         # Rejects by bounding boxes before it counts pixels.
         return mask.iou(found, instances, [0] * len(rows))
 
-    return overlaps
+    return of_masks
 
 
 def _best_overlaps(matches: Matches, chosen: np.ndarray, overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
@@ -129,8 +130,8 @@ def _best_overlaps(matches: Matches, chosen: np.ndarray, overlaps: Overlaps) -> 
         Two ``(c,)`` float64 arrays: with instances of the detection's class, and with any.
     """
     same, best = np.zeros(len(chosen)), np.zeros(len(chosen))
-    instances, instance_starts = _by_image(matches, np.flatnonzero(matches.gt_counted), matches.gt_image)
-    order, starts = _by_image(matches, np.arange(len(chosen)), matches.dt_image[chosen])
+    instances, instance_starts = by_image(matches, np.flatnonzero(matches.gt_counted), matches.gt_image)
+    order, starts = by_image(matches, np.arange(len(chosen)), matches.dt_image[chosen])
     for image in np.flatnonzero((np.diff(starts) > 0) & (np.diff(instance_starts) > 0)):
         here = order[starts[image] : starts[image + 1]]
         rows = instances[instance_starts[image] : instance_starts[image + 1]]
@@ -141,7 +142,7 @@ def _best_overlaps(matches: Matches, chosen: np.ndarray, overlaps: Overlaps) -> 
     return same, best
 
 
-def _by_image(matches: Matches, rows: np.ndarray, image_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def by_image(index: Index, rows: np.ndarray, image_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``rows`` sorted by ``image_of[rows]``, and ``(I + 1,)`` where each image's begin."""
     rows = rows[np.argsort(image_of[rows], kind='stable')]
-    return rows, np.searchsorted(image_of[rows], np.arange(len(matches.image_ids) + 1))
+    return rows, np.searchsorted(image_of[rows], np.arange(len(index.image_ids) + 1))

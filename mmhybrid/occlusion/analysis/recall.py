@@ -18,7 +18,7 @@ from ..results import InstanceRecall, Interval
 from . import bootstrap
 
 if TYPE_CHECKING:
-    from ..matching.matches import Matches
+    from ..matching.index import Matches
     from ..read.ground_truth import GroundTruth
 
 DEFAULT_EDGES = (0, 0.2, 0.4, 0.6, 0.8, 1)
@@ -35,11 +35,11 @@ def recall_by_fraction(
 ) -> tuple[InstanceRecall, ...]:
     """Recall in bins of the instances' covered or invisible fraction.
 
-    Recall is over all instances of a bin, whatever their category, with at most 100 detections an image and category
-    and no limit on the score. COCO's AR averages over categories instead, so the two differ even over all instances.
+    Recall is over all instances of a bin, whatever their category, with as many detections an image and category as
+    were matched and no limit on the score. COCO's AR averages over categories instead, so the two differ even over all
+    instances.
 
-    Crowd regions are never counted. An instance marked ``ignore`` is counted by AP, as in pycocotools, but it belongs
-    to no bin where its fraction is NaN.
+    Crowd and ignore regions are never counted.
 
     Args:
         matches: The matches.
@@ -70,14 +70,20 @@ def recall_by_fraction(
     for position, part in enumerate(parts):
         groups[np.fromiter(map(part.contains, values), dtype=bool, count=len(values))] = position
     found = matches.found()[:, rows]
+    # Of none at a threshold that was not asked for, the mean of which is NaN.
     hits = {
-        'recall50': found[np.isclose(matches.iou_thrs, 0.5)][0],
-        'recall75': found[np.isclose(matches.iou_thrs, 0.75)][0],
-        'recall': found.mean(axis=0),
+        'recall50': found[np.isclose(matches.iou_thrs, 0.5)],
+        'recall75': found[np.isclose(matches.iou_thrs, 0.75)],
+        'recall': found,
     }
 
     def shares(weights: np.ndarray | None) -> dict[str, np.ndarray]:
-        return {name: bootstrap.shares(each, groups, len(parts), images, weights) for name, each in hits.items()}
+        return {
+            name: bootstrap.shares(
+                each.mean(axis=0) if len(each) else np.full(len(rows), np.nan), groups, len(parts), images, weights
+            )
+            for name, each in hits.items()
+        }
 
     recalls, bounds = shares(None), {}
     if weights is not None:

@@ -2,150 +2,130 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
-from .. import matching as engines
-from ..matching.index import IOU_THRS, MAX_AREA
-from ..results import (
-    MIN_IMAGES,
-    SAMPLED,
-    Bootstrap,
-    CategoryResult,
-    Comparison,
-    Difference,
-    Interval,
-    OcclusionResult,
-    StratumResult,
-)
-from . import accumulate, bootstrap
-from . import errors as anatomy
-from . import recall as instances
+from .. import matching
+from ..matching import Index, Metrics, Settings
+from ..read.detections import IOU_TYPES, load_detections
+from ..read.ground_truth import load_ground_truth
+from ..results import NAN, SAMPLED, Bootstrap, Interval, OcclusionResult, StratumResult
+from ..selection import Selection
+from ..strata import Stratum
+from . import accumulate, bootstrap, errors
+from .categories import with_categories
+from .comparison import Evaluated
+from .details import Details
+from .notes import of_detections, of_result, shards_note
+from .recall import recall_by_fraction
 
 if TYPE_CHECKING:
-    from ..matching import Matched
-    from ..matching.matches import Matches
+    from ..matching.index import Matches
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
     from ..selection import Stratification
 
-MAX_RESAMPLES = 100_000
-
-
-@dataclass(frozen=True)
-class Details:
-    """What to work out beyond the metrics of each stratum; everything is off by default, since it takes longer.
-
-    Attributes:
-        categories: Metrics per category, and the mean over the categories common to all filled strata.
-        instances: Recall by the instances' own occlusion.
-        errors: Error anatomy.
-        resamples: Bootstrap resamples of the intervals; 0 for none.
-        seed: Of the bootstrap.
-        confidence: Of the intervals.
-        iou_thr: Of the error anatomy.
-        min_score: Detections below it are no part of the error anatomy.
-        min_images: Strata with fewer images have no say in which categories are common.
-    """
-
-    categories: bool = False
-    instances: bool = False
-    errors: bool = False
-    resamples: int = 0
-    seed: int = 0
-    confidence: float = 0.95
-    iou_thr: float = 0.5
-    min_score: float = 0.3
-    min_images: int = MIN_IMAGES
-
-    def __post_init__(self) -> None:
-        if self.resamples < 0 or self.resamples == 1:
-            raise InputError(f'{self.resamples} bootstrap resamples give no interval; ask for 0 or for at least 100.')
-        if self.resamples > MAX_RESAMPLES:
-            raise InputError(f'{self.resamples} bootstrap resamples are too many; ask for at most {MAX_RESAMPLES}.')
-        if self.seed < 0:
-            raise InputError(f'the bootstrap seed is {self.seed}; give 0 or a positive integer.')
-        if not 0 < self.confidence < 1:
-            raise InputError(f'the confidence is {self.confidence}; give a number between 0 and 1, e.g. 0.95.')
-        if not np.isclose(IOU_THRS, self.iou_thr, rtol=0, atol=1e-9).any():
-            known = ', '.join(f'{each:g}' for each in IOU_THRS)
-            raise InputError(f'errors cannot be told at IoU {self.iou_thr}; choose from {known}.')
-        if not 0 <= self.min_score <= 1:
-            raise InputError(f'the least score is {self.min_score}; give a number from 0 to 1.')
-
-    @property
-    def any(self) -> bool:
-        """Whether the matches themselves are needed."""
-        return self.categories or self.instances or self.errors or self.resamples > 0
-
-    @classmethod
-    def full(cls, resamples: int = 200, **others: Any) -> Details:
-        """Everything."""
-        return cls(categories=True, instances=True, errors=True, resamples=resamples, **others)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """One model by one IoU type, with what comparisons and galleries go on from.
-
-    Attributes:
-        result: The numbers.
-        matches: The matches, if any detail was asked for.
-        kinds: Error kind of each detection of ``matches``, if asked for.
-        samples: Metric name -> ``(R, S)`` values of each resample and stratum, if asked for.
-    """
-
-    result: OcclusionResult
-    matches: Matches | None = None
-    kinds: np.ndarray | None = None
-    samples: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def without_matches(self) -> Evaluated:
-        """The same without what is large; comparisons need no more."""
-        return replace(self, matches=None, kinds=None)
+PathOr = str | PathLike[str]
+# Of one model: a file, several that are read as one, or the loaded list.
+Results = PathOr | Sequence[PathOr] | list[dict[str, Any]]
+Progress = Callable[[str], None]
 
 
 class Study:
-    """Evaluates models on one ground truth by one stratification.
-
-    Args:
-        gt: Checked ground truth.
-        stratification: Which images go into which strata.
-        engine: ``'pycocotools'``, ``'hotcoco'``, or None for the quicker one that is installed.
-        details: What to work out beyond the strata's metrics.
-        progress: Called with a few words before each long step.
-
-    Raises:
-        InputError: An unknown or missing engine.
-    """
+    """Evaluates models on one ground truth by one stratification; :meth:`open` makes one."""
 
     def __init__(
         self,
         gt: GroundTruth,
         stratification: Stratification,
+        iou_types: Sequence[str],
+        settings: Settings,
+        engine: str,
+        details: Details,
+        progress: Progress,
+        ignore: str,
+    ) -> None:
+        self.gt, self.stratification, self.iou_types = gt, stratification, iou_types
+        self.settings, self.details, self.ignore = settings, details, ignore
+        self._engine, self._progress = engine, progress
+        self.members = stratification.members()
+
+    @classmethod
+    def open(
+        cls,
+        gt: PathOr | dict[str, Any],
+        iou_types: Sequence[str] = ('bbox',),
+        by: Selection | Iterable[Stratum] | None = None,
+        settings: Settings | None = None,
         engine: str | None = None,
         details: Details | None = None,
-        progress: Callable[[str], None] = lambda message: None,
-    ) -> None:
-        self.gt = gt
-        self.stratification = stratification
-        self.details = Details() if details is None else details
-        self._engine, self._match = engines.get(engine)
-        self._progress = progress
-        self.members = stratification.members()
-        self._weights: np.ndarray | None = None
-        self._counts = {stratum: _count(gt, ids) for stratum, ids in self.members.items()}
+        progress: Progress | None = None,
+        ignore: str = 'region',
+    ) -> Study:
+        """Read ground truth and put its images into strata; arguments and errors are those of ``evaluate``."""
+        iou_types, by, progress = _iou_types(iou_types), _selection(by), progress or (lambda message: None)
+        settings, details = _given(settings, Settings), _given(details, Details)
+        details.check(settings)
+        engine = matching.engine_name(engine)
+        progress('reading ground truth')
+        checked = load_ground_truth(gt, by.geometries(), iou_types, ignore)
+        settings.chosen(checked.categories)  # now rather than after a results file is read
+        progress('measuring occlusion')
+        return cls(checked, by.apply(checked), iou_types, settings, engine, details, progress, ignore)
 
-    def evaluate(self, dt: Detections, name: str, iou_type: str) -> Evaluated:
-        """Evaluate one model by one IoU type."""
-        self._progress(f'{name}: matching {iou_type}, {len(dt.scores):,} detections on {len(self.gt.images):,} images')
-        matched = self._match(self.gt, dt, iou_type)
+    def run(self, models: Mapping[str, Results]) -> Iterator[Evaluated]:
+        """Evaluate model after model by each IoU type, so that one model's detections are in memory at a time.
+
+        Args:
+            models: Name -> results, as :func:`mmhybrid.occlusion.read.detections.load_detections` takes them.
+
+        Raises:
+            InputError: Results that cannot be used.
+        """
+        if not isinstance(models, Mapping) or not models:
+            given = show(models) if isinstance(models, Mapping) else f'of the type {type(models).__name__}'
+            raise InputError(f'the models are {given}; give a dictionary of at least one name and its results.')
+        seen: dict[str, np.ndarray] = {}
+        for name, results in models.items():
+            self._progress(f'{name}: reading results')
+            dt = load_detections(results, self.gt, self.iou_types)
+            image_ids = np.unique(dt.image_ids)
+            yield from self.evaluate(dt, str(name), notes=shards_note(seen, image_ids))
+            seen[str(name)] = image_ids
+
+    def evaluate(
+        self, dt: Detections, name: str, iou_types: Sequence[str] | None = None, notes: Sequence[str] = ()
+    ) -> Iterator[Evaluated]:
+        """Evaluate one model by each IoU type.
+
+        Args:
+            dt: Its detections.
+            name: What the results are called.
+            iou_types: By default the study's.
+            notes: What to say beside what the detections themselves give reason for.
+        """
+        index = Index.of(self.gt, dt, self.settings)
+        notes = (*self.gt.notes, *self.stratification.notes, *dt.notes, *of_detections(self.gt, dt, index), *notes)
+        for iou_type in self.iou_types if iou_types is None else iou_types:
+            yield self._evaluate(dt, index, name, iou_type, notes)
+
+    def positions(self, index: Index) -> list[np.ndarray]:
+        """Positions in ``index.image_ids`` of each stratum's images."""
+        return [np.searchsorted(index.image_ids, np.sort(np.array(ids, np.int64))) for ids in self.members.values()]
+
+    def _evaluate(self, dt: Detections, index: Index, name: str, iou_type: str, notes: Sequence[str]) -> Evaluated:
+        self._progress(f'{name}: matching {iou_type}, {len(dt):,} detections on {len(self.gt.images):,} images')
+        matched = matching.match(self.gt, dt, iou_type, index, self._engine)
+        metrics = matched.metrics({stratum.name: ids for stratum, ids in self.members.items()})
+        positions = self.positions(index)
         result = OcclusionResult(
             name=name,
             iou_type=iou_type,
@@ -153,59 +133,49 @@ class Study:
             engine=self._engine,
             ground_truth=self.gt.source,
             detections=dt.source,
-            strata=self._strata(matched),
+            strata=tuple(
+                _stratum(stratum, index.instances_of(part), len(part), metrics[stratum.name])
+                for stratum, part in zip(self.members, positions, strict=True)
+            ),
+            settings=self.settings,
+            ignore=self.ignore,
         )
+        result = replace(result, notes=(*notes, *of_result(self.gt, dt, index, iou_type, result.all.ar)))
         if not self.details.any:
-            return Evaluated(result)
+            return Evaluated(result, dt)
         self._progress(f'{name}: reading the matches of {iou_type}')
-        return self._with_details(result, matched.matches(), dt)
+        return self._with_details(result, matched.matches(), dt, positions)
 
-    def positions(self, matches: Matches) -> list[np.ndarray]:
-        """Positions in ``matches.image_ids`` of each stratum's images."""
-        return [np.searchsorted(matches.image_ids, np.sort(np.array(ids, np.int64))) for ids in self.members.values()]
-
-    def _strata(self, matched: Matched) -> tuple[StratumResult, ...]:
-        metrics = matched.metrics({stratum.name: ids for stratum, ids in self.members.items()})
-        return tuple(
-            StratumResult(stratum=stratum, **self._counts[stratum], **vars(metrics[stratum.name]))
-            for stratum in self.members
-        )
-
-    def _with_details(self, result: OcclusionResult, matches: Matches, dt: Detections) -> Evaluated:
-        details, positions = self.details, self.positions(matches)
-        kinds, samples, weights = None, {}, None
+    def _with_details(
+        self, result: OcclusionResult, matches: Matches, dt: Detections, positions: Sequence[np.ndarray]
+    ) -> Evaluated:
+        details, kinds, samples, weights = self.details, None, {}, None
         if details.resamples:
             self._progress(f'{result.name}: {details.resamples} bootstrap resamples of {result.iou_type}')
-            weights = self._draw(len(matches.image_ids))
+            weights = self._weights
             samples = accumulate.metrics(matches, positions, weights)
-            rows = [
-                replace(row, intervals={key: Interval(*interval) for key, interval in each.items()})
-                for row, each in zip(result.strata, self._intervals(result, samples, matches, positions), strict=True)
-            ]
-            boot = Bootstrap(details.resamples, details.seed, details.confidence)
-            result = replace(result, strata=tuple(rows), bootstrap=boot)
-        if details.categories:
-            result = self._with_categories(result, accumulate.by_category(matches, positions), matches, positions)
+            result = replace(
+                _each(result, intervals=self._intervals(result, samples, matches, positions)),
+                bootstrap=Bootstrap(details.resamples, details.seed, details.confidence),
+            )
+        if details.categories and not self.settings.class_agnostic:
+            result = with_categories(result, matches, positions, self.gt.categories, details.min_images)
         if details.instances:
-            recall = instances.recall_by_fraction(
+            recall = recall_by_fraction(
                 matches, self.gt, self.stratification.fractions, weights=weights, confidence=details.confidence
             )
             result = replace(result, instances=recall, fraction=self.stratification.fraction)
         if details.errors:
             self._progress(f'{result.name}: error anatomy of {result.iou_type}')
-            kinds = anatomy.classify(matches, self.gt, dt, details.iou_thr, details.min_score)
-            rows = [
-                replace(row, errors=anatomy.count(kinds, matches, part, details.iou_thr, details.min_score))
-                for row, part in zip(result.strata, positions, strict=True)
-            ]
-            result = replace(result, strata=tuple(rows))
-        return Evaluated(result, matches, kinds, samples)
+            at = details.iou_thr, details.min_score
+            kinds = errors.classify(matches, self.gt, dt, *at)
+            result = _each(result, errors=[errors.count(kinds, matches, part, *at) for part in positions])
+        return Evaluated(result, dt, matches, kinds, samples)
 
-    def _draw(self, num_images: int) -> np.ndarray:
+    @cached_property
+    def _weights(self) -> np.ndarray:
         # The same for every model and IoU type: that is what pairs them.
-        if self._weights is None:
-            self._weights = bootstrap.draw(num_images, self.details.resamples, self.details.seed)
-        return self._weights
+        return bootstrap.draw(len(self.gt.images), self.details.resamples, self.details.seed)
 
     def _intervals(
         self,
@@ -213,7 +183,7 @@ class Study:
         samples: Mapping[str, np.ndarray],
         matches: Matches,
         positions: Sequence[np.ndarray],
-    ) -> list[dict[str, list[float]]]:
+    ) -> list[dict[str, Interval]]:
         # Drawn again and again, the only image with instances would seem to be known exactly.
         filled = np.unique(matches.gt_image[matches.gt_counted])
         known = np.array([len(np.intersect1d(part, filled)) > 1 for part in positions])
@@ -222,86 +192,49 @@ class Study:
             estimate = [getattr(row, key) for row in result.strata]
             each = np.clip(bootstrap.intervals(samples[key], estimate, self.details.confidence), 0, 1)
             bounds[key] = np.where(known, each, np.nan).T.tolist()
-        return [{key: bounds[key][i] for key in SAMPLED} for i in range(len(result.strata))]
-
-    def _with_categories(
-        self,
-        result: OcclusionResult,
-        values: Mapping[str, np.ndarray],
-        matches: Matches,
-        positions: Sequence[np.ndarray],
-    ) -> OcclusionResult:
-        names = {row['id']: str(row.get('name', row['id'])) for row in self.gt.categories}
-        category_ids = matches.category_ids.tolist()
-        counted = [_category_counts(matches, part) for part in positions]
-        filled = [
-            instances_of
-            for row, (_, instances_of) in zip(result.strata, counted, strict=True)
-            if instances_of.any() and row.num_images >= self.details.min_images
-        ]
-        common = np.all([each > 0 for each in filled], axis=0) if filled else np.zeros(len(category_ids), dtype=bool)
-        rows = []
-        for i, row in enumerate(result.strata):
-            images_of, instances_of = counted[i]
-            categories = tuple(
-                CategoryResult(
-                    category_ids[k],
-                    names[category_ids[k]],
-                    int(images_of[k]),
-                    int(instances_of[k]),
-                    **{key: float(values[key][i, k]) for key in SAMPLED},
-                )
-                for k in np.flatnonzero(instances_of)
-            )
-            ap = values['ap'][i, common]
-            ap_common = float(np.mean(ap)) if len(ap) and instances_of.any() else float('nan')
-            rows.append(replace(row, categories=categories, ap_common=ap_common))
-        return replace(result, strata=tuple(rows), num_common_categories=int(common.sum()))
+        return [{key: Interval(*bounds[key][i]) for key in SAMPLED} for i in range(len(result.strata))]
 
 
-def compare(baseline: Evaluated, model: Evaluated, metrics: Sequence[str] = SAMPLED) -> Comparison:
-    """Paired bootstrap between two models of one study: both on the same resampled images.
-
-    Raises:
-        InputError: The evaluations have no resamples, or are of different IoU types.
-    """
-    a, b = baseline.result, model.result
-    if not baseline.samples or not model.samples or a.bootstrap != b.bootstrap or a.iou_type != b.iou_type:
-        raise InputError(f'{a.name} and {b.name} were not resampled alike; evaluate both in one study, with resamples.')
-    differences = []
-    for i, (row_a, row_b) in enumerate(zip(a.strata, b.strata, strict=True)):
-        for key in metrics:
-            values = getattr(row_a, key), getattr(row_b, key)
-            gap = values[1] - values[0]
-            low = high = p_value = float('nan')
-            if not any(math.isnan(row.intervals[key].low) for row in (row_a, row_b)):
-                low, high, p_value = bootstrap.paired(
-                    baseline.samples[key][:, i], model.samples[key][:, i], gap, a.bootstrap.confidence
-                )
-            differences.append(
-                Difference(row_a.stratum, row_a.num_images, key, *values, gap, Interval(low, high), p_value)
-            )
-    return Comparison(a.name, b.name, a.iou_type, a.bootstrap, tuple(differences))
+def _iou_types(given: Sequence[str]) -> tuple[str, ...]:
+    iou_types = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else ()
+    if not iou_types or not all(each in IOU_TYPES for each in iou_types):
+        raise InputError(f'IoU types {show(given)} cannot be evaluated; choose from {", ".join(IOU_TYPES)}.')
+    return tuple(dict.fromkeys(iou_types))
 
 
-def _count(gt: GroundTruth, image_ids: list[int]) -> dict[str, Any]:
-    counted = np.isin(gt.annotation_image_ids, np.array(image_ids, dtype=np.int64))
-    # pycocotools counts no instance of an area beyond its own largest.
-    counted &= ~gt.is_crowd & (gt.areas <= MAX_AREA)
-    num_instances = int(counted.sum())
-    return {
-        'num_images': len(image_ids),
-        'num_instances': num_instances,
-        'num_categories': len(np.unique(gt.category_ids[counted])),
-        'instances_per_image': num_instances / len(image_ids) if image_ids else float('nan'),
-    }
+def _selection(by: Selection | Iterable[Stratum] | None) -> Selection:
+    if by is None or isinstance(by, Selection):
+        return by or Selection()
+    if isinstance(by, Iterable) and (parts := tuple(by)) and all(isinstance(part, Stratum) for part in parts):
+        return Selection(parts=parts)
+    raise InputError(f"by is {show(by)}; give a Selection, e.g. Selection(preset='tbc'), or strata.")
 
 
-def _category_counts(matches: Matches, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images and instances of each category on these images; two ``(K,)`` arrays."""
-    inside = np.zeros(len(matches.image_ids), dtype=bool)
-    inside[positions] = True
-    kept = matches.gt_counted & inside[matches.gt_image]
-    size = len(matches.category_ids)
-    pairs = np.unique(matches.gt_image[kept].astype(np.int64) * size + matches.gt_category[kept])
-    return np.bincount(pairs % size, minlength=size), np.bincount(matches.gt_category[kept], minlength=size)
+def _given(value: Any, kind: type) -> Any:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise InputError(f'{kind.__name__.lower()} are {show(value)}; give {kind.__name__}(...).')
+    return value
+
+
+def _each(result: OcclusionResult, **columns: Sequence[Any]) -> OcclusionResult:
+    """The result with fields of its strata replaced, by one value a stratum."""
+    rows = zip(*columns.values(), strict=True)
+    strata = [
+        replace(row, **dict(zip(columns, values, strict=True))) for row, values in zip(result.strata, rows, strict=True)
+    ]
+    return replace(result, strata=tuple(strata))
+
+
+def _stratum(stratum: Stratum, instances: np.ndarray, num_images: int, metrics: Metrics) -> StratumResult:
+    """A stratum's result, given how many instances each category has in it."""
+    num_instances = int(instances.sum())
+    return StratumResult(
+        stratum=stratum,
+        num_images=num_images,
+        num_instances=num_instances,
+        num_categories=int(np.count_nonzero(instances)),
+        instances_per_image=num_instances / num_images if num_images else NAN,
+        **vars(metrics),
+    )

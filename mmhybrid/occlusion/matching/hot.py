@@ -14,14 +14,14 @@ import hotcoco
 import numpy as np
 
 from ..read.columns import to_rows
-from ..read.reading import garbage_collector_paused
-from . import MAX_DETS, NAN, Metrics, check_hotcoco
-from .index import IOU_THRS, MAX_AREA, frame
+from ..read.files import garbage_collector_paused
+from .forked import check_hotcoco
+from .index import Index, Matches
+from .settings import MAX_AREA, NAN, Metrics
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
-    from .matches import Matches
 
 Batch = tuple[slice, np.ndarray, np.ndarray]
 BATCH = 500  # images
@@ -32,34 +32,18 @@ METRICS = {'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm
 IOU_MARGIN = 1e-6
 
 
-def match(gt: GroundTruth, dt: Detections, iou_type: str) -> HotcocoMatched:
-    """Match detections to ground truth with hotcoco.
-
-    Args:
-        gt: Checked ground truth.
-        dt: Checked detections of the same images.
-        iou_type: ``'bbox'`` or ``'segm'``.
-
-    Raises:
-        InputError: In a process forked after hotcoco was loaded.
-    """
-    check_hotcoco()
-    return HotcocoMatched(gt, dt, iou_type)
-
-
 class HotcocoMatched:
-    """Matches of hotcoco's evaluator; parameters as :func:`match`."""
+    """Matches of hotcoco's evaluator; parameters as :func:`mmhybrid.occlusion.matching.match`."""
 
     @garbage_collector_paused()
-    def __init__(self, gt: GroundTruth, dt: Detections, iou_type: str) -> None:
-        self._gt, self._dt, self._iou_type = gt, dt, iou_type
-        self._frame = frame(gt, dt)
-        self._position = {image_id: i for i, image_id in enumerate(self._frame.image_ids.tolist())}
+    def __init__(self, gt: GroundTruth, dt: Detections, iou_type: str, index: Index) -> None:
+        self._gt, self._dt, self._iou_type, self._index = gt, dt, iou_type, index
+        self._position = {image_id: i for i, image_id in enumerate(index.image_ids.tolist())}
         self._images = [{'id': i + 1} for i in range(len(self._position))]
         if iou_type == 'segm':
             for image in gt.images:
                 self._images[self._position[image['id']]] |= {key: image[key] for key in ('height', 'width')}
-        self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(self._frame.category_ids))]
+        self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(index.category_ids))]
         batches = list(self._batches())
         self._stopped = False
         if len(batches) == 1:
@@ -104,11 +88,11 @@ class HotcocoMatched:
         one area range, gets only the detections that can take an instance; the others take none in any case.
         """
         check_hotcoco()
-        frame = self._frame
-        shape = len(IOU_THRS), len(frame.dt_index)
+        index = self._index
+        shape = len(index.iou_thrs), len(index.dt_index)
         dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
         if self._iou_type == 'bbox':  # no mask is that large
-            dt_ignored[:] = self._dt.boxes[frame.dt_index, 2:].prod(axis=1) > MAX_AREA
+            dt_ignored[:] = self._dt.boxes[index.dt_index, 2:].prod(axis=1) > MAX_AREA
         for images, gt_rows, columns in self._batches():
             columns = columns[self._candidates(gt_rows, columns)]
             if not len(columns):
@@ -121,19 +105,24 @@ class HotcocoMatched:
             results, segmentation = self._detections(gt_rows, columns)
             coco_dt = coco_gt.load_res(results, segmentation=segmentation)
             evaluator = hotcoco.COCOeval(coco_gt, coco_dt, self._iou_type)
-            params = evaluator.params
-            params.area_rng, params.area_rng_lbl, params.max_dets = [[0, MAX_AREA]], ['all'], [MAX_DETS]
+            self._set(evaluator.params)
+            evaluator.params.area_rng, evaluator.params.area_rng_lbl = [[0, MAX_AREA]], ['all']
             evaluator.evaluate()
             found = [each for each in evaluator.eval_imgs if each is not None]
             taken = columns[np.array([i for each in found for i in each['dtIds']], dtype=np.int64) - 1]
-            for t in range(len(IOU_THRS)):
+            for t in range(len(dt_gt)):
                 dt_gt[t, taken] = np.array([i for each in found for i in each['dtMatches'][t]], dtype=np.int32) - 1
                 dt_ignored[t, taken] = [flag for each in found for flag in each['dtIgnore'][t]]
-        return frame.matches(self._iou_type, dt_gt, dt_ignored)
+        return Matches.of_index(index, self._iou_type, dt_gt, dt_ignored)
+
+    def _set(self, params: hotcoco.Params) -> None:
+        params.iou_thrs = list(self._index.settings.iou_thrs)
+        # Alone: AR at 1 and 10 detections would take a third of the time of `metrics`.
+        params.max_dets = [self._index.settings.max_dets]
 
     def _stream(self, batches: Sequence[Batch]) -> hotcoco.StreamingEval:
         params = hotcoco.Params(self._iou_type)
-        params.max_dets = [MAX_DETS]  # AR at 1 and 10 detections would take a third of the time of `metrics`
+        self._set(params)
         stream = hotcoco.StreamingEval(self._categories, self._iou_type, params=params)
         for images, gt_rows, columns in batches:
             if self._stopped:  # the other thread was interrupted
@@ -143,43 +132,45 @@ class HotcocoMatched:
         return stream
 
     def _batches(self) -> Iterator[Batch]:
-        """Batches of images, ascending: which, their rows of ground truth, and columns of the frame.
+        """Batches of images, ascending: which, their rows of ground truth, and columns of the index.
 
-        Both go by image, and in an image rows keep the order of the file and columns that of the frame, so that equal
-        IoU and equal scores are decided as pycocotools decides them.
+        Both go by image. In an image rows go by category and keep the order of the file, and columns keep that of the
+        index, so that equal IoU and equal scores are decided as pycocotools decides them.
         """
-        gt_order = np.argsort(self._frame.gt_image, kind='stable')
-        dt_order = np.argsort(self._frame.dt_image, kind='stable')
+        index = self._index
+        gt_order = np.lexsort((self._gt.category_ids, index.gt_image))
+        gt_order = gt_order[index.gt_category[gt_order] >= 0]
+        dt_order = np.argsort(index.dt_image, kind='stable')
         starts = np.arange(0, len(self._images) + BATCH, BATCH)
-        gt_at = np.searchsorted(self._frame.gt_image[gt_order], starts)
-        dt_at = np.searchsorted(self._frame.dt_image[dt_order], starts)
+        gt_at = np.searchsorted(index.gt_image[gt_order], starts)
+        dt_at = np.searchsorted(index.dt_image[dt_order], starts)
         for i in range(len(starts) - 1):
             images = slice(starts[i], starts[i + 1])
             yield images, gt_order[gt_at[i] : gt_at[i + 1]], dt_order[dt_at[i] : dt_at[i + 1]]
 
     def _instances(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """Rows ``(b,)`` of the ground truth as hotcoco takes them."""
-        gt, frame = self._gt, self._frame
+        gt, index = self._gt, self._index
         columns = {
             'id': (rows + 1).tolist(),
-            'image_id': (frame.gt_image[rows] + 1).tolist(),
-            'category_id': (frame.gt_category[rows] + 1).tolist(),
+            'image_id': (index.gt_image[rows] + 1).tolist(),
+            'category_id': (index.gt_category[rows] + 1).tolist(),
             'bbox': gt.boxes[rows].tolist(),
             'area': gt.areas[rows].tolist(),
-            'iscrowd': gt.is_crowd[rows].tolist(),
+            'iscrowd': gt.is_region[rows].tolist(),
         }
         if self._iou_type == 'segm':
             columns['segmentation'] = [gt.segmentations[row] for row in rows.tolist()]
         return to_rows(columns)
 
     def _detections(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]] | None]:
-        """Detections at ``columns`` ``(b,)`` of the frame as hotcoco takes them: an array, and masks for ``segm``."""
-        frame, dt = self._frame, self._dt
-        rows = frame.dt_index[columns]
+        """Detections at ``columns`` ``(b,)`` of the index as hotcoco takes them: an array, and masks for ``segm``."""
+        index, dt = self._index, self._dt
+        rows = index.dt_index[columns]
         results = np.empty((len(rows), 7))
-        results[:, 0] = frame.dt_image[columns] + 1
-        results[:, 5] = frame.dt_score[columns]
-        results[:, 6] = frame.dt_category[columns] + 1
+        results[:, 0] = index.dt_image[columns] + 1
+        results[:, 5] = index.dt_score[columns]
+        results[:, 6] = index.dt_category[columns] + 1
         if self._iou_type == 'bbox':
             results[:, 1:5] = dt.boxes[rows]
             return results, None
@@ -199,13 +190,13 @@ class HotcocoMatched:
         # Every pair of a detection and an instance of its image and class.
         pair_dt = np.repeat(np.arange(len(columns)), count)
         pair_gt = gt_rows[np.arange(count.sum()) + np.repeat(start - np.cumsum(count) + count, count)]
-        rows = self._frame.dt_index[columns]
+        rows = self._index.dt_index[columns]
         if self._iou_type == 'bbox':
-            reach = _iou(self._dt.boxes[rows[pair_dt]], self._gt.boxes[pair_gt], self._gt.is_crowd[pair_gt])
+            reach = _iou(self._dt.boxes[rows[pair_dt]], self._gt.boxes[pair_gt], self._gt.is_region[pair_gt])
         else:
             masks = self._dt.masks
             reach = _most_iou(masks.spans(rows)[pair_dt], masks.areas[rows[pair_dt]], self._gt.extents[pair_gt])
-        return np.bincount(pair_dt[reach >= IOU_THRS[0] - IOU_MARGIN], minlength=len(columns)) > 0
+        return np.bincount(pair_dt[reach >= self._index.iou_thrs[0] - IOU_MARGIN], minlength=len(columns)) > 0
 
     def _instances_in_cell(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The instances of each detection's image and class.
@@ -213,12 +204,12 @@ class HotcocoMatched:
         Returns:
             ``gt_rows`` so ordered that these are side by side; of each of ``columns`` how many, and from where on.
         """
-        frame = self._frame
-        num_images = len(frame.image_ids)
-        gt_cell = frame.gt_category[gt_rows].astype(np.int64) * num_images + frame.gt_image[gt_rows]
+        index = self._index
+        num_images = len(index.image_ids)
+        gt_cell = index.gt_category[gt_rows].astype(np.int64) * num_images + index.gt_image[gt_rows]
         order = np.argsort(gt_cell)
         gt_cell = gt_cell[order]
-        dt_cell = frame.dt_category[columns].astype(np.int64) * num_images + frame.dt_image[columns]
+        dt_cell = index.dt_category[columns].astype(np.int64) * num_images + index.dt_image[columns]
         start = np.searchsorted(gt_cell, dt_cell, side='left')
         return gt_rows[order], np.searchsorted(gt_cell, dt_cell, side='right') - start, start
 

@@ -1,45 +1,44 @@
-"""What both engines share: which detections COCO evaluation looks at and in which order."""
+"""What both engines share: which detections COCO evaluation looks at and in which order, and what they took."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
-from . import MAX_DETS
-from .matches import Matches
+from .settings import MAX_AREA, Settings
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
 
-# The values of pycocotools' ``Params.setDetParams``, bit for bit.
-IOU_THRS = np.linspace(0.5, 0.95, 10)
-# COCO's "all areas" ends here; what is larger is ignored, as a crowd region is.
-MAX_AREA = 1e5**2
-
-
-_frames: WeakKeyDictionary[Detections, tuple[ref[GroundTruth], Frame]] = WeakKeyDictionary()
+ANY_CATEGORY = -1  # as pycocotools has it
 
 
 @dataclass(frozen=True)
-class Frame:
+class Index:
     """Positions instead of ids: I images, K categories, m instances, n detections that are looked at.
 
+    Only detections that COCO evaluation looks at are here: of each image and category the 100 (``settings.max_dets``)
+    with the highest scores. They are ordered by category, in each category by descending score, equal scores by
+    ascending image id, in an image in the order of the results file: the order in which pycocotools accumulates.
+
     Attributes:
+        settings: Which categories, how many detections, at which thresholds.
         image_ids: ``(I,)`` int64, ascending.
-        category_ids: ``(K,)`` int64, ascending.
-        gt_image: ``(m,)`` int32, position in ``image_ids``.
-        gt_category: ``(m,)`` int32, position in ``category_ids``.
-        gt_counted: ``(m,)`` bool.
-        dt_index: ``(n,)`` int64, row in ``Detections``, in the order of :class:`.Matches`.
-        dt_image: ``(n,)`` int32.
-        dt_category: ``(n,)`` int32.
+        category_ids: ``(K,)`` int64, ascending, of the evaluated categories; the one ``ANY_CATEGORY`` if the classes
+            make no difference.
+        gt_image: ``(m,)`` int32, the position in ``image_ids`` of each row of ``GroundTruth``.
+        gt_category: ``(m,)`` int32, the position in ``category_ids``; -1 if its category is not evaluated.
+        gt_counted: ``(m,)`` bool, whether the instance counts: evaluated, and no crowd or ignore region.
+        dt_index: ``(n,)`` int64, the detection's row in ``Detections``.
+        dt_image: ``(n,)`` int32, its image's position in ``image_ids``.
+        dt_category: ``(n,)`` int32, its category's position in ``category_ids``, ascending.
         dt_score: ``(n,)`` float64.
     """
 
+    settings: Settings
     image_ids: np.ndarray
     category_ids: np.ndarray
     gt_image: np.ndarray
@@ -50,60 +49,99 @@ class Frame:
     dt_category: np.ndarray
     dt_score: np.ndarray
 
-    def matches(self, iou_type: str, dt_gt: np.ndarray, dt_ignored: np.ndarray) -> Matches:
-        """The matches, given ``(T, n)`` which instance each detection took and whether it is left out."""
-        return Matches(
-            iou_type=iou_type,
-            iou_thrs=IOU_THRS.copy(),
-            image_ids=self.image_ids,
-            category_ids=self.category_ids,
-            dt_index=self.dt_index,
-            dt_image=self.dt_image,
-            dt_category=self.dt_category,
-            dt_score=self.dt_score,
-            dt_gt=dt_gt,
-            dt_ignored=dt_ignored,
-            gt_image=self.gt_image,
-            gt_category=self.gt_category,
-            gt_counted=self.gt_counted,
+    @property
+    def iou_thrs(self) -> np.ndarray:
+        """``(T,)`` float64, ascending."""
+        return np.array(self.settings.iou_thrs)
+
+    def counted_in(self, positions: np.ndarray) -> np.ndarray:
+        """``(m,)`` bool, the instances that count and are on the images at these positions."""
+        inside = np.zeros(len(self.image_ids), dtype=bool)
+        inside[positions] = True
+        return self.gt_counted & inside[self.gt_image]
+
+    def instances_of(self, positions: np.ndarray) -> np.ndarray:
+        """``(K,)``, how many of these each category has."""
+        return np.bincount(self.gt_category[self.counted_in(positions)], minlength=len(self.category_ids))
+
+    @classmethod
+    def of(cls, gt: GroundTruth, dt: Detections, settings: Settings | None = None) -> Index:
+        """The index of detections, which serves boxes and masks.
+
+        pycocotools sorts twice, both times stably: in an image by score, then over all images, taken by ascending id,
+        by score. Equal scores hence keep the order of image ids and, in an image, that of the results file; where
+        classes make no difference, in an image first that of category ids.
+
+        Raises:
+            InputError: The settings name a category that the ground truth does not have.
+        """
+        settings = Settings() if settings is None else settings
+        image_ids, category_ids = np.sort(gt.image_ids), settings.chosen(gt.categories)
+        gt_category, dt_category = _positions(category_ids, gt.category_ids), _positions(category_ids, dt.category_ids)
+        dt_image = np.searchsorted(image_ids, dt.image_ids).astype(np.int32)
+        order = np.flatnonzero(dt_category >= 0)
+        if settings.class_agnostic:
+            order = _sorted(order, dt_category)
+            category_ids = np.array([ANY_CATEGORY])
+            gt_category, dt_category = np.minimum(gt_category, 0), np.minimum(dt_category, 0)
+        order = _sorted(order, dt_image)
+        order = order[np.argsort(-dt.scores[order], kind='stable')]
+        order = _sorted(order, dt_category)
+        if np.bincount(dt_image).max(initial=0) > settings.max_dets:
+            cells = dt_category[order].astype(np.int64) * len(image_ids) + dt_image[order]
+            order = order[_rank_in_cell(cells) < settings.max_dets]
+        return cls(
+            settings=settings,
+            image_ids=image_ids,
+            category_ids=category_ids,
+            gt_image=np.searchsorted(image_ids, gt.annotation_image_ids).astype(np.int32),
+            gt_category=gt_category,
+            gt_counted=(gt_category >= 0) & ~gt.is_region & (gt.areas <= MAX_AREA),
+            dt_index=order,
+            dt_image=dt_image[order],
+            dt_category=dt_category[order],
+            dt_score=dt.scores[order],
         )
 
 
-def frame(gt: GroundTruth, dt: Detections) -> Frame:
-    """The frame of detections, made once: it serves boxes and masks."""
-    known = _frames.get(dt)
-    if known is None or known[0]() is not gt:
-        known = _frames[dt] = ref(gt), _frame(gt, dt)
-    return known[1]
+@dataclass(frozen=True)
+class Matches(Index):
+    """COCO matching of one IoU type, all areas: the index, and what each of its n detections took at T thresholds.
 
-
-def _frame(gt: GroundTruth, dt: Detections) -> Frame:
-    """Order the detections as pycocotools accumulates them, the 100 of each image and category with the best scores.
-
-    pycocotools sorts twice, both times stably: in an image by score, then over all images, taken by ascending id, by
-    score. Equal scores hence keep the order of image ids and, in an image, that of the results file.
+    Attributes:
+        iou_type: ``'bbox'`` or ``'segm'``.
+        dt_gt: ``(T, n)`` int32, the row in ``GroundTruth`` of the instance it took, -1 if none.
+        dt_ignored: ``(T, n)`` bool, neither right nor wrong: what it took is a crowd or ignore region.
     """
-    image_ids = np.sort(gt.image_ids)
-    category_ids = np.sort(np.array([category['id'] for category in gt.categories], dtype=np.int64))
-    dt_image = np.searchsorted(image_ids, dt.image_ids).astype(np.int32)
-    dt_category = np.searchsorted(category_ids, dt.category_ids).astype(np.int32)
-    order = _sorted(np.arange(len(dt_image)), dt_image)
-    order = order[np.argsort(-dt.scores[order], kind='stable')]
-    order = _sorted(order, dt_category)
-    if np.bincount(dt_image).max(initial=0) > MAX_DETS:
-        cells = dt_category[order].astype(np.int64) * len(image_ids) + dt_image[order]
-        order = order[_rank_in_cell(cells) < MAX_DETS]
-    return Frame(
-        image_ids=image_ids,
-        category_ids=category_ids,
-        gt_image=np.searchsorted(image_ids, gt.annotation_image_ids).astype(np.int32),
-        gt_category=np.searchsorted(category_ids, gt.category_ids).astype(np.int32),
-        gt_counted=~gt.is_crowd & (gt.areas <= MAX_AREA),
-        dt_index=order,
-        dt_image=dt_image[order],
-        dt_category=dt_category[order],
-        dt_score=dt.scores[order],
-    )
+
+    iou_type: str
+    dt_gt: np.ndarray
+    dt_ignored: np.ndarray
+
+    @classmethod
+    def of_index(cls, index: Index, iou_type: str, dt_gt: np.ndarray, dt_ignored: np.ndarray) -> Matches:
+        """Matches of the detections of an index, whose arrays they share."""
+        return cls(**vars(index), iou_type=iou_type, dt_gt=dt_gt, dt_ignored=dt_ignored)
+
+    @property
+    def is_true_positive(self) -> np.ndarray:
+        """``(T, n)`` bool: took an instance that counts."""
+        return (self.dt_gt >= 0) & ~self.dt_ignored
+
+    def found(self) -> np.ndarray:
+        """``(T, m)`` bool: whether some detection took the instance."""
+        found = np.zeros((len(self.dt_gt), len(self.gt_image)), dtype=bool)
+        threshold, detection = np.nonzero(self.dt_gt >= 0)
+        found[threshold, self.dt_gt[threshold, detection]] = True
+        return found
+
+
+def _positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``(n,)`` int32, the position of each of ``values`` in ``known`` (ascending, not empty); -1 if it is not there."""
+    found = np.searchsorted(known, values).astype(np.int32)
+    np.minimum(found, len(known) - 1, out=found)
+    found[known[found] != values] = -1
+    return found
 
 
 def _sorted(order: np.ndarray, keys: np.ndarray) -> np.ndarray:

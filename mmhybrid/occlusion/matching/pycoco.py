@@ -15,58 +15,43 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from . import MAX_DETS, NAN, Metrics
-from .index import Frame, frame
+from .index import Index, Matches
+from .settings import NAN, Metrics
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
-    from .matches import Matches
 
 ALL, SMALL, MEDIUM, LARGE = range(4)  # of ``Params.areaRng``
 
 
-def match(gt: GroundTruth, dt: Detections, iou_type: str) -> PycocotoolsMatched:
-    """Match detections to ground truth with pycocotools.
-
-    Args:
-        gt: Checked ground truth.
-        dt: Checked detections of the same images.
-        iou_type: ``'bbox'`` or ``'segm'``.
-    """
-    with contextlib.redirect_stdout(io.StringIO()):
-        # pycocotools writes into what it is given, so both sides are copies. It also overwrites the ground truth's
-        # `ignore` by `iscrowd`: instances marked `ignore` are evaluated as any other, as in plain pycocotools.
-        coco_gt = COCO()
-        coco_gt.dataset = gt.to_coco(iou_type)
-        # Matches hold ids as float64, which rounds large ones; the row, from 1, is exact. Ids decide nothing else.
-        for row, annotation in enumerate(coco_gt.dataset['annotations'], 1):
-            annotation['id'] = row
-        coco_gt.createIndex()
-        if len(dt.scores):
-            coco_dt = coco_gt.loadRes(dt.to_coco(iou_type))
-        else:  # loadRes fails on an empty list
-            coco_dt = COCO()
-            coco_dt.dataset = coco_gt.dataset | {'annotations': []}
-            coco_dt.createIndex()
-        evaluator = COCOeval(coco_gt, coco_dt, iou_type)
-        evaluator.params.maxDets = [MAX_DETS]
-        evaluator.evaluate()
-    return PycocotoolsMatched(evaluator, frame(gt, dt))
-
-
 class PycocotoolsMatched:
-    """Matches of ``COCOeval.evaluate``.
+    """Matches of ``COCOeval.evaluate``; parameters as :func:`mmhybrid.occlusion.matching.match`."""
 
-    Args:
-        evaluator: A ``COCOeval`` with COCO's four area ranges and one limit of detections, evaluated.
-        frame: The same data set by positions.
-    """
-
-    def __init__(self, evaluator: COCOeval, frame: Frame) -> None:
-        self._evaluator = evaluator
-        self._frame = frame
-        self._position = {int(image_id): i for i, image_id in enumerate(evaluator.params.imgIds)}
+    def __init__(self, gt: GroundTruth, dt: Detections, iou_type: str, index: Index) -> None:
+        self._index = index
+        self._position = {image_id: i for i, image_id in enumerate(index.image_ids.tolist())}
+        with contextlib.redirect_stdout(io.StringIO()):
+            # pycocotools writes into what it is given, so both sides are copies. It also overwrites `ignore` by
+            # `iscrowd`, which hence stands for both.
+            coco_gt = COCO()
+            coco_gt.dataset = gt.to_coco(iou_type)
+            # Matches hold ids as float64, which rounds large ones; the row, from 1, is exact. Ids decide nothing else.
+            rows = zip(coco_gt.dataset['annotations'], gt.is_region.tolist(), strict=True)
+            for row, (annotation, is_region) in enumerate(rows, 1):
+                annotation |= {'id': row, 'iscrowd': int(is_region)}
+            coco_gt.createIndex()
+            if len(dt):
+                coco_dt = coco_gt.loadRes(dt.to_coco(iou_type))
+            else:  # loadRes fails on an empty list
+                coco_dt = COCO()
+                coco_dt.dataset = coco_gt.dataset | {'annotations': []}
+                coco_dt.createIndex()
+            self._evaluator = COCOeval(coco_gt, coco_dt, iou_type)
+            params, settings = self._evaluator.params, index.settings
+            params.iouThrs, params.maxDets = index.iou_thrs, [settings.max_dets]
+            params.useCats, params.catIds = int(not settings.class_agnostic), settings.chosen(gt.categories).tolist()
+            self._evaluator.evaluate()
 
     def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
         """Metrics on each stratum, bit for bit those of pycocotools run on its images alone.
@@ -106,17 +91,17 @@ class PycocotoolsMatched:
 
     def _parts(self, area: int | None = None) -> Iterator[list[dict[str, Any] | None]]:
         """``evalImgs`` is flat, ordered [category][area range][image]: its parts of one category and area range."""
-        params, images = self._evaluator.params, len(self._position)
-        areas = len(params.areaRng)
-        for part in range(0 if area is None else area, len(params.catIds) * areas, 1 if area is None else areas):
-            yield self._evaluator.evalImgs[part * images : (part + 1) * images]
+        images, found = len(self._position), self._evaluator.evalImgs
+        start, step = (0, 1) if area is None else (area, len(self._evaluator.params.areaRng))
+        for part in range(start, len(found) // images, step):
+            yield found[part * images : (part + 1) * images]
 
     def matches(self) -> Matches:
         """The matches over all areas."""
-        frame = self._frame
+        index = self._index
         column = np.full(len(self._evaluator.cocoDt.anns), -1)
-        column[frame.dt_index] = np.arange(len(frame.dt_index))
-        shape = len(self._evaluator.params.iouThrs), len(frame.dt_index)
+        column[index.dt_index] = np.arange(len(index.dt_index))
+        shape = len(index.iou_thrs), len(index.dt_index)
         dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
         for part in self._parts(ALL):
             found = [each for each in part if each is not None and each['dtIds']]
@@ -124,7 +109,7 @@ class PycocotoolsMatched:
                 columns = column[np.concatenate([each['dtIds'] for each in found]) - 1]
                 dt_gt[:, columns] = np.concatenate([each['dtMatches'] for each in found], axis=1) - 1
                 dt_ignored[:, columns] = np.concatenate([each['dtIgnore'] for each in found], axis=1)
-        return frame.matches(self._evaluator.params.iouType, dt_gt, dt_ignored)
+        return Matches.of_index(index, self._evaluator.params.iouType, dt_gt, dt_ignored)
 
 
 def _summarize(evaluator: COCOeval) -> Metrics:

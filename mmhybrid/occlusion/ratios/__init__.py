@@ -33,6 +33,7 @@ import numpy as np
 from mmhybrid.errors import InputError
 
 from ..read.ground_truth import GEOMETRIES
+from ..read.polygons import rasterise
 from . import boxes
 from . import masks as rle
 from .boxes import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
@@ -131,4 +132,4 @@ def _masks(gt: GroundTruth, kind: str, rows: np.ndarray, image: np.ndarray) -> t
             "was read without; give every instance such a mask or measure the overlap of boxes (geometry 'bbox')."
         )
     sizes = gt.sizes[image]
-    return rle.rasterise([segmentations[row] for row in rows.tolist()], sizes), sizes
+    return rasterise([segmentations[row] for row in rows.tolist()], sizes), sizes

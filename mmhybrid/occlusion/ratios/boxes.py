@@ -27,7 +27,7 @@ def covered_fractions(boxes: np.ndarray) -> np.ndarray:
     Raises:
         InputError: ``boxes`` has another shape, a value that is not finite or a negative size.
     """
-    return _fractions(_Overlaps(_checked(boxes)))
+    return _Overlaps(_checked(boxes)).fractions
 
 
 def covered_ratio(boxes: np.ndarray) -> float:
@@ -38,7 +38,7 @@ def covered_ratio(boxes: np.ndarray) -> float:
     Returns:
         r in ``[0, 1]``; 0 for an image with one instance or none.
     """
-    return _covered(_Overlaps(_checked(boxes)))
+    return RATIOS['covered'](_Overlaps(_checked(boxes)))
 
 
 def multi_ratio(boxes: np.ndarray) -> float:
@@ -49,7 +49,7 @@ def multi_ratio(boxes: np.ndarray) -> float:
     Returns:
         r in ``[0, 1]``; 0 for an image with one instance or none.
     """
-    return _multi(_Overlaps(_checked(boxes)))
+    return RATIOS['multi'](_Overlaps(_checked(boxes)))
 
 
 def pairwise_ratio(boxes: np.ndarray) -> float:
@@ -60,7 +60,7 @@ def pairwise_ratio(boxes: np.ndarray) -> float:
     Returns:
         r in ``[0, (n - 1) / 2]``, hence above 1 in some heaps; 0 for an image with one instance or none.
     """
-    return _pairwise(_Overlaps(_checked(boxes)))
+    return RATIOS['pairwise'](_Overlaps(_checked(boxes)))
 
 
 def max_iou(boxes: np.ndarray) -> float:
@@ -71,7 +71,7 @@ def max_iou(boxes: np.ndarray) -> float:
     Returns:
         IoU in ``[0, 1]``; 0 for an image with one instance or none.
     """
-    return _max_iou(_Overlaps(_checked(boxes)))
+    return RATIOS['max-iou'](_Overlaps(_checked(boxes)))
 
 
 def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.
         part = slice(stops[i] - counts[i], stops[i])
         overlaps = _Overlaps(boxes[part])
         ratios[i] = RATIOS[definition](overlaps)
-        fractions[part] = _fractions(overlaps)
+        fractions[part] = overlaps.fractions
     for images in _alike(np.where(one_by_one, 0, counts)):
         rows = (stops - counts)[images, None] + np.arange(counts[images[0]])
         areas, covered = _areas_and_covered(boxes[rows])
@@ -166,6 +166,11 @@ class _Overlaps:
                 covered[i] = dx[left:right] @ shared[left:right, top:bottom] @ dy[top:bottom]
         return np.minimum(covered, self.areas)
 
+    @property
+    def fractions(self) -> np.ndarray:
+        """``(n,)`` share of each box that other boxes cover; 0 without area."""
+        return _divide(self.covered, self.areas)
+
     def shared_and_union(self) -> tuple[float, float]:
         """Area under two or more boxes, and under any."""
         if not len(self._kept):
@@ -211,37 +216,17 @@ def _compress(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return edges, position[: len(low)], position[len(low) :]
 
 
-def _fractions(overlaps: _Overlaps) -> np.ndarray:
-    return _divide(overlaps.covered, overlaps.areas)
+def _share(part: float, total: float, limit: float = 1.0) -> float:
+    return min(float(part / total), limit) if total > 0 else 0.0
 
 
-def _covered(overlaps: _Overlaps) -> float:
-    return _share(float(overlaps.covered.sum()), float(overlaps.areas.sum()))
-
-
-def _multi(overlaps: _Overlaps) -> float:
-    return _share(*overlaps.shared_and_union())
-
-
-def _pairwise(overlaps: _Overlaps) -> float:
-    total = overlaps.areas.sum()
-    return float(overlaps.pairs[0].sum() / total) if total > 0 else 0.0
-
-
-def _max_iou(overlaps: _Overlaps) -> float:
-    intersections, unions = overlaps.pairs
-    return float((intersections / unions).max(initial=0.0))  # boxes without area were left out
-
-
-def _share(part: float, total: float) -> float:
-    return min(part / total, 1.0) if total > 0 else 0.0
-
-
+# r of one image.
 RATIOS: dict[str, Callable[[_Overlaps], float]] = {
-    'covered': _covered,
-    'multi': _multi,
-    'pairwise': _pairwise,
-    'max-iou': _max_iou,
+    'covered': lambda overlaps: _share(overlaps.covered.sum(), overlaps.areas.sum()),
+    'multi': lambda overlaps: _share(*overlaps.shared_and_union()),
+    'pairwise': lambda overlaps: _share(overlaps.pairs[0].sum(), overlaps.areas.sum(), np.inf),
+    # Boxes without area were left out.
+    'max-iou': lambda overlaps: float((overlaps.pairs[0] / overlaps.pairs[1]).max(initial=0.0)),
 }
 
 

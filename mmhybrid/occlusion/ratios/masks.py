@@ -9,17 +9,17 @@ to an image.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..read.runlengths import intervals
 
 # Masks swept at a time: few enough for the processor's cache, which halves the time.
 CHUNK = 512
 
 
-@dataclass(frozen=True)
-class Overlaps:
+class Overlaps(NamedTuple):
     """Pixel counts, all int64: n masks in I images.
 
     Attributes:
@@ -35,28 +35,6 @@ class Overlaps:
     shared: np.ndarray
     union: np.ndarray
     pairs: np.ndarray
-
-
-def rasterise(segmentations: Sequence[Any], sizes: np.ndarray) -> list[dict[str, Any]]:
-    """Segmentations as pycocotools rasterises them.
-
-    Args:
-        segmentations: n of polygons or compressed run-length encodings.
-        sizes: ``(n, 2)`` height and width of each one's image.
-
-    Returns:
-        Compressed run-length encodings ``{'size': [height, width], 'counts': bytes}``; the polygons of one instance
-        are united.
-    """
-    from pycocotools import mask
-
-    encoded = []
-    for segmentation, (height, width) in zip(segmentations, sizes.tolist(), strict=True):
-        if not isinstance(segmentation, dict):
-            parts = mask.frPyObjects(segmentation, height, width)
-            segmentation = parts[0] if len(parts) == 1 else mask.merge(parts)
-        encoded.append(segmentation)
-    return encoded
 
 
 def measure(
@@ -130,50 +108,13 @@ def overlaps(masks: Sequence[dict[str, Any]], sizes: np.ndarray, counts: np.ndar
     pixels = sizes.prod(axis=1)
     chunks = list(_chunks(counts)) or [(0, 0, slice(0))]
     parts = [_sweep(texts[first:last], pixels[first:last], counts[images]) for first, last, images in chunks]
-    fields = ('areas', 'covered', 'shared', 'union', 'pairs')
-    return Overlaps(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
-
-
-def runs(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Foreground runs of masks.
-
-    The format is that of ``rleToString`` in cocoapi's ``maskApi.c``: characters from 48 carry five bits each, lowest
-    first, and a sixth that says another follows; from the fourth run on, the difference to the run two before is
-    stored. Runs alternate between background and foreground and begin with background.
-
-    Args:
-        texts: Valid compressed counts, one string a mask.
-
-    Returns:
-        Start, stop (first pixel behind) and mask's index of each run, ``(R,)`` int64; runs without pixels left out.
-    """
-    codes = np.frombuffer(b''.join(texts), dtype=np.uint8).astype(np.int64) - 48
-    last = np.flatnonzero(codes < 32)  # the last digit of each number
-    digits = np.diff(last, prepend=-1)
-    first = last - digits + 1
-    numbers = codes[first] & 31
-    for place in range(1, int(digits.max(initial=0))):
-        more = np.flatnonzero(digits > place)
-        numbers[more] += (codes[first[more] + place] & 31) << (5 * place)
-    numbers -= (codes[last] & 16) << (5 * digits - 4)  # the highest bit is the sign
-
-    ends = np.cumsum([len(text) for text in texts])
-    lengths = np.diff(np.searchsorted(last, ends), prepend=0)  # runs of each mask
-    position = np.arange(len(numbers)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    foreground = position % 2 == 1
-    later = (position > 0) & ~foreground
-    # Odd runs chain from the second, even ones from the third.
-    numbers[foreground] = _cumsum_within(numbers[foreground], lengths // 2)
-    numbers[later] = _cumsum_within(numbers[later], np.maximum(lengths - 1, 0) // 2)
-    stop = _cumsum_within(numbers, lengths)
-    kept = foreground & (numbers > 0)
-    return stop[kept] - numbers[kept], stop[kept], np.repeat(np.arange(len(texts)), lengths)[kept]
+    return Overlaps(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _sweep(texts: Sequence[bytes], pixels: np.ndarray, counts: np.ndarray) -> Overlaps:
     """:func:`overlaps` of one chunk; ``pixels`` ``(n,)`` is each mask's height times width."""
     n = len(texts)
-    start, stop, owner = runs(texts)
+    start, stop, owner = intervals(texts)
     areas = _sums_by(owner, stop - start, n)
     image = np.repeat(np.arange(len(counts)), counts)
     room = np.zeros(len(counts), dtype=np.int64)
@@ -216,12 +157,6 @@ def _chunks(counts: np.ndarray) -> Iterator[tuple[int, int, slice]]:
         end = max(int(np.searchsorted(stops, first + CHUNK, side='right')), begin + 1)
         yield first, int(stops[end - 1]), slice(begin, end)
         begin = end
-
-
-def _cumsum_within(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Cumulative sums that begin anew in each of the consecutive blocks of these lengths."""
-    sums = np.concatenate([[0], np.cumsum(values)])
-    return sums[1:] - np.repeat(sums[np.cumsum(lengths) - lengths], lengths)
 
 
 def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

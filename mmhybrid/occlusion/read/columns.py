@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .runlengths import Masks
 
-# Equally long columns by name: arrays, and masks.
-Block: TypeAlias = dict[str, np.ndarray | Masks]
+# Equally long columns by name: arrays, values of any kind, and masks.
+Block: TypeAlias = dict[str, np.ndarray | list[Any] | Masks]
 
 
-def join(blocks: Iterable[Block]) -> Block | None:
-    """All blocks as one; None without any. They have the same names, at least one row and one order of names."""
-    parts: dict[str, list[np.ndarray]] = {}
-    text = bytearray()  # grows in place: of large sets of masks there is no room for two copies
-    for block in blocks:
+class Columns:
+    """Blocks of rows, put one after the other, in little more memory than they take."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parts: dict[str, list[Any]] = {}
+        self._text = bytearray()  # grows in place: of large sets of masks there is no room for two copies
+
+    def add(self, block: Block) -> None:
+        """Append rows; all blocks have the same names."""
         for name, column in block.items():
             if isinstance(column, Masks):
-                parts.setdefault('sizes', []).append(column.sizes)
-                parts.setdefault('lengths', []).append(np.diff(column.offsets))
-                parts.setdefault('areas', []).append(column.areas)
-                parts.setdefault('margins', []).append(column.margins)
-                text += column.text
+                self._text += column.text
+                column = column.sizes, np.diff(column.offsets), column.areas, column.margins
+            self._parts.setdefault(name, []).append(column)
+        self.count += len(block['scores'])
+
+    def joined(self) -> Block:
+        """All rows; a column is a list where one of its blocks was. To be asked for once: the blocks are forgotten."""
+        joined: Block = {}
+        for name in list(self._parts):
+            parts = self._parts.pop(name)
+            if isinstance(parts[0], tuple):
+                sizes, lengths, areas, margins = map(np.concatenate, zip(*parts, strict=True))
+                joined[name] = Masks(sizes, self._text, np.append(0, np.cumsum(lengths)), areas, margins)
+            elif any(isinstance(part, list) for part in parts):
+                joined[name] = [value for part in parts for value in part]
             else:
-                parts.setdefault(name, []).append(column)
-    if not parts:
-        return None
-    columns: Block = {}
-    for name in list(parts):
-        pieces = parts.pop(name)
-        columns[name] = np.concatenate(pieces)
-        del pieces  # freed before the next column is joined
-    if 'lengths' in columns:
-        offsets = np.append(0, np.cumsum(columns.pop('lengths')))
-        sizes, areas, margins = (columns.pop(name) for name in ('sizes', 'areas', 'margins'))
-        columns['masks'] = Masks(sizes, text, offsets, areas, margins)
-    return columns
+                joined[name] = np.concatenate(parts)
+            del parts  # freed before the next column is joined
+        return joined
 
 
 def positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:

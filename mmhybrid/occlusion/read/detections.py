@@ -1,31 +1,29 @@
-"""Detections, in COCO's results format or as MMDetection pickles them, read and checked before anything is computed.
+"""Detections, in COCO's results format or as programs pickle them, read and checked before anything is computed.
 
 Whatever is wrong with a file raises ``InputError`` in one sentence: which file, which record, which field, what to do.
-Nothing is dropped and nothing is repaired.
+Nothing is dropped; how a file was read that is not a plain list of results, a note says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmhybrid.errors import InputError
-
-from . import elsewhere, pickled, reading, typed
-from . import segmentations as masks
+from . import files, mmdet_pickle, segmentations, stream
 from .checks import Records
-from .columns import Block, join, positions, to_rows
-from .ground_truth import GroundTruth
+from .columns import Block, Columns, to_rows
+from .ground_truth import GroundTruth, any_sizes
+from .ids import ImageIds
+from .notes import box_notes
+from .records import Known, Results
 from .runlengths import Masks
+from .wrappers import Unwrapper
 
 IOU_TYPES = ('bbox', 'segm')
-# Records of a loaded list that are made columns at a time.
-SLICE = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +37,7 @@ class Detections:
         scores: ``(n,)`` float64.
         boxes: ``(n, 4)`` float64 ``x, y, width, height``; None unless ``bbox`` is evaluated.
         masks: n run-length encodings; None unless ``segm`` is evaluated.
+        notes: On how they were read, one line each.
     """
 
     source: str
@@ -47,6 +46,7 @@ class Detections:
     scores: np.ndarray
     boxes: np.ndarray | None = None
     masks: Masks | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -73,113 +73,92 @@ class Detections:
         return self.rows(iou_type, 0, len(self))
 
 
-class Reader:
-    """Results to be loaded, once; as a context, other processes begin at once with a large file.
-
-    Arguments are those of :func:`load_detections`.
-    """
-
-    def __init__(
-        self,
-        dt: str | PathLike[str] | list[dict[str, Any]],
-        iou_types: Sequence[str] = ('bbox',),
-        block_size: int = reading.BLOCK,
-    ) -> None:
-        self._dt, self._iou_types, self._block_size = dt, iou_types, block_size
-        self._is_path = isinstance(dt, str | PathLike)
-        self._is_pickle = self._is_path and pickled.is_pickle(dt)
-        self._calls = elsewhere.Calls(typed.columns, [])
-        if self._is_path and not self._is_pickle:
-            self._calls = typed.begin(Path(dt), iou_types, block_size)
-
-    def __enter__(self) -> Reader:
-        self._calls.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._calls.__exit__(*error)
-
-    def load(self, gt: GroundTruth) -> Detections:
-        """The detections; errors are those of :func:`load_detections`."""
-        source = str(self._dt) if self._is_path else 'results'
-        with reading.garbage_collector_paused():
-            columns = self._columns(source, gt)
-        if columns is None:
-            raise InputError(f'{source}: the results are an empty list; give at least one detection.')
-        return Detections(source=source, **columns)
-
-    def _columns(self, source: str, gt: GroundTruth) -> Block | None:
-        dt, iou_types = self._dt, self._iou_types
-        if self._is_pickle:
-            return join(pickled.blocks(dt, gt, iou_types))
-        if not self._is_path and not isinstance(dt, list):
-            reading.not_a_list(source, dt)
-        known = _known(gt, iou_types)
-        columns = typed.finish(self._calls, known)
-        if columns is not None:
-            return columns
-        if self._is_path:
-            parts = reading.stream_list(dt, 'results', self._block_size)
-        else:
-            parts = (dt[start : start + SLICE] for start in range(0, len(dt), SLICE))
-        return join(_blocks(source, parts, known, gt.source, iou_types))
-
-
 def load_detections(
-    dt: str | PathLike[str] | list[dict[str, Any]],
+    dt: str | PathLike[str] | Sequence[str | PathLike[str]] | Sequence[dict[str, Any]] | dict[str, Any],
     gt: GroundTruth,
     iou_types: Sequence[str] = ('bbox',),
-    block_size: int = reading.BLOCK,
+    block_size: int = stream.BLOCK,
 ) -> Detections:
     """Read and check detections, block by block, so that the memory is little more than the result's.
 
     Args:
-        dt: Path of COCO results (``.json`` or ``.json.gz``) or of predictions that MMDetection's ``tools/test.py
-            --out`` pickled (``.pkl`` or ``.pickle``, see :mod:`mmhybrid.occlusion.read.pickled`); or the loaded list of
-            COCO results, which is not changed.
+        dt: Path of COCO results as JSON, packed as :func:`files.unpacked` takes it or not, or JSON lines, or in an
+            object, or with lists of boxes, labels and scores an image (see :mod:`mmhybrid.occlusion.read.per_image`);
+            path of what MMDetection or Detectron2 pickled (see :mod:`mmhybrid.occlusion.read.mmdet_pickle`); several
+            such paths, the shards of one model; or the loaded results, which are not changed.
         gt: The ground truth that images and categories must be in.
         iou_types: Which of ``bbox`` and ``segm`` are needed.
         block_size: Bytes of JSON that are made objects at a time.
 
     Raises:
-        InputError: The file or a record cannot be used.
+        InputError: A file or a record cannot be used.
     """
-    with Reader(dt, iou_types, block_size) as reader:
-        return reader.load(gt)
+    known = _known(gt, iou_types)
+    with files.garbage_collector_paused():
+        if isinstance(dt, str | PathLike):
+            return _detections(str(dt), [_read(dt, known, iou_types, block_size)], known, iou_types)
+        if isinstance(dt, list | tuple) and dt and all(isinstance(each, str | PathLike) for each in dt):
+            name = f'{dt[0]} and {len(dt) - 1} more' if len(dt) > 1 else str(dt[0])
+            shards = (_read(path, known, iou_types, block_size) for path in dt)
+            return _detections(name, shards, known, iou_types)
+        unwrapper = Unwrapper(Results('results', known, iou_types))
+        unwrapper.content(dt)
+        return _detections('results', [unwrapper], known, iou_types)
 
 
-def _blocks(
-    source: str, parts: Iterable[list[Any]], known: typed.Known, gt_source: str, iou_types: Sequence[str]
-) -> Iterator[Block]:
-    """Columns of each part of a list of COCO results."""
-    remedy = f'evaluate results and ground truth of the same data set ({gt_source})'
-    category_remedy = f'give the category ids of {gt_source}, not class indices'
-    done = 0
-    for part in parts:
-        results = Records(source, 'results', part, offset=done)
-        results.check_objects()
-        image_ids = results.references('image_id', known.image_ids, 'image of the ground truth', remedy)
-        category_ids = results.references(
-            'category_id', known.category_ids, 'category of the ground truth', category_remedy
-        )
-        block: Block = {
-            'image_ids': image_ids,
-            'category_ids': category_ids,
-            'scores': results.numbers('score', 'give every detection a finite score'),
-        }
-        if 'bbox' in iou_types:
-            block['boxes'] = results.boxes('give [x, y, width, height] in pixels')
-        if 'segm' in iou_types:
-            block['masks'] = masks.check_detections(results, known.sizes[positions(known.image_ids, image_ids)])
-        done += len(part)
-        del results, part  # before the next part is parsed
-        yield block
+def _read(path: str | PathLike[str], known: Known, iou_types: Sequence[str], block_size: int) -> Unwrapper:
+    """One file's detections."""
+    source = str(path)
+    with files.explained(path, 'results'), files.open_input(path) as packed:
+        file = files.unpacked(packed, path)
+        head = file.peek(300)
+        if mmdet_pickle.is_pickle(source, head):
+            return mmdet_pickle.read(file, source, known, iou_types)
+        files.refuse_foreign(head, path)
+        unwrapper = Unwrapper(Results(source, known, iou_types))
+        unwrapper.text(stream.utf8(file, block_size))
+        return unwrapper
 
 
-def _known(gt: GroundTruth, iou_types: Sequence[str]) -> typed.Known:
-    sizes = None
+def _detections(source: str, shards: Iterable[Unwrapper], known: Known, iou_types: Sequence[str]) -> Detections:
+    blocks, notes = [], []
+    for shard in shards:
+        block = shard.finish()
+        notes += shard.results.notes
+        if block:
+            blocks.append(block)
+    if len(blocks) > 1:
+        images = [np.unique(block['image_ids']) for block in blocks]
+        if repeated := sum(map(len, images)) - len(np.unique(np.concatenate(images))):
+            notes.append(
+                f'{source}: {repeated} images have detections in more than one of the files, all of which count; give '
+                "each image's once"
+            )
+    columns = Columns()
+    for block in blocks if len(blocks) != 1 else ():
+        columns.add(block)
+    block = columns.joined() if columns.count else blocks[0] if blocks else _nothing(iou_types)
+    if 'boxes' in block:
+        notes += box_notes(block['boxes'], known.sizes_of(block['image_ids']), f'{source}: results')
+    return Detections(source=source, **block, notes=tuple(dict.fromkeys(notes)))
+
+
+def _nothing(iou_types: Sequence[str]) -> Block:
+    """Columns without rows, which are a result too: of a model that found nothing."""
+    block: Block = {'image_ids': np.zeros(0, np.int64), 'category_ids': np.zeros(0, np.int64), 'scores': np.zeros(0)}
+    if 'bbox' in iou_types:
+        block['boxes'] = np.zeros((0, 4))
     if 'segm' in iou_types:
-        images = Records(gt.source, 'images', gt.images, has_id=True)
-        sizes = masks.image_sizes(images) if gt.sizes is None else gt.sizes
+        sizes, margins = np.zeros((0, 2), np.int32), np.zeros((0, 2), np.uint32)
+        block['masks'] = Masks(sizes, b'', np.zeros(1, np.int64), np.zeros(0, np.int64), margins)
+    return block
+
+
+def _known(gt: GroundTruth, iou_types: Sequence[str]) -> Known:
+    sizes = gt.sizes
+    if sizes is None and 'segm' in iou_types:
+        sizes = segmentations.image_sizes(Records(gt.source, 'images', gt.images, has_id=True))
+    if sizes is None:
+        sizes = any_sizes(gt.images)
     category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
-    return typed.Known(gt.image_ids, category_ids, sizes)
+    return Known(gt.source, gt.ids or ImageIds(gt.images, gt.source), gt.image_ids, category_ids, sizes)

@@ -1,27 +1,36 @@
 """Ground truth in COCO format, read and checked before anything is computed.
 
 Whatever is wrong with it raises ``InputError`` in one sentence: which file, which record, which field, what to do.
-Nothing is dropped and nothing is repaired, with one exception: a record without ``iscrowd`` counts as 0.
+Fields that are not needed are not looked at. No record is dropped, and where one is read otherwise than it is written,
+a note says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
+from mmhybrid.text import show, writable
 
-from . import reading
-from . import segmentations as masks
-from .checks import Records
+from . import layouts, segmentations
+from .checks import Records, repeats, whole_numbers
 from .columns import positions, to_rows
+from .files import garbage_collector_paused, read_json
+from .ids import ImageIds
+from .notes import box_notes, federated_note
+from .polygons import rasterise
 
 GEOMETRIES = ('bbox', 'segm', 'amodal')
+IGNORE = ('region', 'as-instances')
+BOX_REMEDY = 'give [x, y, width, height] in pixels'
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +41,24 @@ class GroundTruth:
 
     Attributes:
         source: File name for messages.
-        images: The image records, whole.
-        categories: The category records, whole.
-        image_ids: ``(I,)`` int64, in the file's order.
-        annotation_ids: ``(n,)`` int64.
+        images: The image records, whole, with ids and sizes as below.
+        categories: The category records, whole, each with an ``int`` as ``id`` and text as ``name``.
+        image_ids: ``(I,)`` int64, in the file's order: the ids, or if they are text, numbers from 0 on.
+        annotation_ids: ``(n,)`` int64, from 1 on if the file's are missing, repeated or text.
         annotation_image_ids: ``(n,)`` int64.
         category_ids: ``(n,)`` int64.
         boxes: ``(n, 4)`` float64 ``x, y, width, height`` in pixels.
-        areas: ``(n,)`` float64, the field ``area``.
+        areas: ``(n,)`` float64, the field ``area``; where it is missing, of mask or box.
         is_crowd: ``(n,)`` bool.
-        is_ignored: ``(n,)`` bool, the field ``ignore``, which pycocotools does not read.
+        is_ignored: ``(n,)`` bool, the field ``ignore``, which pycocotools does not read; nowhere true if that was
+            asked for.
         sizes: ``(I, 2)`` int64 height and width of the images; None unless masks are loaded.
         segmentations: n of the field ``segmentation``; None unless ``segm`` was asked for.
         extents: ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels that each of these stays within; None without them.
         amodal_segmentations: n whole shapes, hidden parts included; None unless ``amodal`` was asked for.
         visible_segmentations: n visible parts; None unless ``amodal`` was asked for.
+        ids: What other files may call the images.
+        notes: What to tell a reader, one line each.
     """
 
     source: str
@@ -65,11 +77,24 @@ class GroundTruth:
     extents: np.ndarray | None = None
     amodal_segmentations: list[Any] | None = None
     visible_segmentations: list[Any] | None = None
+    ids: ImageIds | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def image_names(self) -> list[int | str]:
+        """I ids as the file has them, to be shown."""
+        names = self.image_ids.tolist() if self.ids is None else self.ids.names
+        return [writable(name) if isinstance(name, str) else name for name in names]
+
+    @cached_property
+    def is_region(self) -> np.ndarray:
+        """``(n,)`` bool, crowds and ignored: on such a region a detection is neither right nor wrong."""
+        return self.is_crowd | self.is_ignored
 
     def to_coco(self, iou_type: str) -> dict[str, list[dict[str, Any]]]:
-        """A fresh COCO data set with what matching by ``iou_type`` reads."""
+        """A fresh COCO data set with what matching by ``iou_type`` reads; annotations are numbered from 1 on."""
         columns = {
-            'id': self.annotation_ids.tolist(),
+            'id': range(1, len(self.annotation_ids) + 1),
             'image_id': self.annotation_image_ids.tolist(),
             'category_id': self.category_ids.tolist(),
             'bbox': self.boxes.tolist(),
@@ -85,89 +110,178 @@ class GroundTruth:
         }
 
 
-def load_ground_truth(gt: str | PathLike[str] | dict[str, Any], geometries: Sequence[str] = ('bbox',)) -> GroundTruth:
+def load_ground_truth(
+    gt: str | PathLike[str] | dict[str, Any],
+    geometries: Sequence[str] = ('bbox',),
+    iou_types: Sequence[str] = ('bbox',),
+    ignore: str = 'region',
+) -> GroundTruth:
     """Read and check COCO ground truth.
 
     Args:
-        gt: Path of a ``.json`` or ``.json.gz`` file, or its content, which is not changed.
-        geometries: What is needed beside boxes, which always are: ``'segm'`` for the field ``segmentation``,
-            ``'amodal'`` for whole and visible masks, in one of the pairs of fields of ``masks.AMODAL_FIELDS``.
+        gt: Path of a ``.json`` file, which may be packed, or of CrowdHuman's ``.odgt``; or its content, which is not
+            changed.
+        geometries: What is measured: ``'bbox'``, ``'segm'`` for the field ``segmentation``, ``'amodal'`` for whole and
+            visible masks, in one of the pairs of fields of ``segmentations.AMODAL_FIELDS``. In the latter, an instance
+            without the field of the visible mask is fully visible.
+        iou_types: What is evaluated: ``'bbox'`` needs boxes, ``'segm'`` masks; any of them needs areas, which are taken
+            from masks, if they are evaluated, or boxes where the field ``area`` is missing.
+        ignore: What instances with the field ``ignore`` set are: ``'region'``, where a detection is neither right nor
+            wrong; or ``'as-instances'``, as any other, as in plain pycocotools.
 
     Raises:
         InputError: The file or a record cannot be used.
     """
-    unknown = [geometry for geometry in geometries if geometry not in GEOMETRIES]
-    if unknown:
-        raise InputError(f'unknown geometry {unknown[0]!r}; choose from {", ".join(GEOMETRIES)}.')
+    for value, what, known in (
+        *((geometry, 'geometry', GEOMETRIES) for geometry in geometries),
+        *((iou_type, 'IoU type', GEOMETRIES[:2]) for iou_type in iou_types),
+        (ignore, 'ignore', IGNORE),
+    ):
+        if value not in known:
+            raise InputError(f'unknown {what} {value!r}; choose from {", ".join(known)}.')
     # Searching millions of new records for cycles, of which there are none, takes as long as making them.
-    with reading.garbage_collector_paused():
+    with garbage_collector_paused():
+        source = 'ground truth'
         if isinstance(gt, str | PathLike):
-            return _checked_ground_truth(reading.read_json(gt, 'ground truth'), str(gt), geometries)
-        return _checked_ground_truth(gt, 'ground truth', geometries)
+            source, is_odgt = str(gt), '.odgt' in PurePath(gt).suffixes
+            gt = layouts.read_crowdhuman(gt) if is_odgt else read_json(gt, 'ground truth')
+        return _checked(gt, source, geometries, iou_types, ignore)
 
 
-def _checked_ground_truth(content: Any, source: str, geometries: Sequence[str]) -> GroundTruth:
+def _checked(
+    content: Any, source: str, geometries: Sequence[str], iou_types: Sequence[str], ignore: str
+) -> GroundTruth:
     if not isinstance(content, dict):
         hint = 'that looks like a results file' if isinstance(content, list) else f'found {show(content)}'
         raise InputError(f'{source}: ground truth must be a JSON object, {hint}; give a COCO annotation file.')
     images = _section(content, 'images', source)
+    layouts.refuse_regions(content.get('annotations'), source)
     categories = _section(content, 'categories', source)
-    annotations = _section(content, 'annotations', source)
-
-    image_ids = images.unique_integers('id', 'give every image its own integer id')
+    annotations = _section(content, 'annotations', source, may_be_empty=True)
     category_ids = categories.unique_integers('id', 'give every category its own integer id')
-    ids = annotations.unique_integers('id', 'give every annotation its own integer id')
-    annotations.fail_where(
-        ids == 0, lambda i: "field 'id' is 0, which COCO evaluation reads as 'no match'", 'number them from 1'
-    )
-    image_remedy = "list the image under 'images' or remove the annotation"
-    annotation_image_ids = annotations.references('image_id', image_ids, "image of 'images'", image_remedy)
-    category_remedy = "list the category under 'categories' or remove the annotation"
-    areas = annotations.numbers('area', "give the instance's area in square pixels")
-    annotations.fail_where(areas < 0, lambda i: f"field 'area' is {areas[i]:g}, negative", 'give square pixels')
-    is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
+    ids = ImageIds(images.rows, source)
+    notes = [] if annotations.rows else [f'{source}: there are no annotations']
 
-    sizes, fields = None, {}
-    if 'segm' in geometries:
-        fields['segmentations'] = ('segmentation', masks.SEGM_REMEDY)
-    if 'amodal' in geometries:
-        amodal, visible = masks.amodal_fields(annotations, ~(is_crowd | is_ignored))
-        fields['amodal_segmentations'] = (amodal, masks.AMODAL_REMEDY)
-        fields['visible_segmentations'] = (visible, masks.AMODAL_REMEDY)
-    segmentations, extents = {}, None
-    if fields:
-        sizes = masks.image_sizes(images)
-        size_of_each = sizes[positions(image_ids, annotation_image_ids)]
-        loaded: dict[str, tuple[list[Any], np.ndarray]] = {}
-        for name, (field, remedy) in fields.items():
-            if field not in loaded:
-                loaded[field] = masks.check_ground_truth(annotations, size_of_each, field, remedy)
-            segmentations[name] = loaded[field][0]
-            if name == 'segmentations':
-                extents = loaded[field][1]
+    image_remedy = "list the image under 'images' or remove the annotation"
+    of_image, told = ids.resolve(
+        annotations.column('image_id', image_remedy), source, 'annotations', remedy=image_remedy
+    )
+    notes += told
+    at = positions(ids.numbers, of_image)
+    category_remedy = "list the category under 'categories' or remove the annotation"
+    of_category = annotations.references('category_id', category_ids, "category of 'categories'", category_remedy)
+    is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
+    if ignore == 'as-instances':
+        is_ignored[:] = False
+    elif iou_types and (count := (is_ignored & ~is_crowd).sum()):
+        notes.append(
+            f"{source}: {count} of {len(at)} instances have 'ignore' set, and a detection on them is neither right nor "
+            "wrong; plain pycocotools takes them as any other, which ignore 'as-instances' does too"
+        )
+
+    needed = {*geometries, *iou_types}
+    sizes, sizes_of, shapes = None, None, {}
+    if needed & {'segm', 'amodal'}:
+        sizes = segmentations.image_sizes(images)
+        sizes_of = sizes[at]
+        shapes, told = segmentations.load(annotations, sizes_of, needed, ~(is_crowd | is_ignored))
+        notes += told
+    if 'bbox' in needed:
+        boxes = annotations.boxes(BOX_REMEDY)
+        notes += box_notes(boxes, any_sizes(images.rows)[at], f'{source}: annotations')
+    else:
+        boxes = _boxes(annotations, shapes.get('segmentations'), sizes_of)
+    if iou_types:
+        masks = shapes['segmentations'] if 'segm' in iou_types else None
+        areas, told = _areas(annotations, boxes, masks, sizes_of)
+        notes += told + [f'{source}: {note}' for note in federated_note(images.rows)]
+    else:
+        areas = boxes[:, 2:].prod(axis=1)
     return GroundTruth(
         source=source,
-        images=list(images.rows),
-        categories=list(categories.rows),
-        image_ids=image_ids,
-        annotation_ids=ids,
-        annotation_image_ids=annotation_image_ids,
-        category_ids=annotations.references('category_id', category_ids, "category of 'categories'", category_remedy),
-        boxes=annotations.boxes('give [x, y, width, height] in pixels'),
+        images=_images(images.rows, ids, sizes),
+        categories=[
+            row | {'id': number, 'name': writable(str(row.get('name') or number))}
+            for row, number in zip(categories.rows, category_ids.tolist(), strict=True)
+        ],
+        image_ids=ids.numbers,
+        annotation_ids=_annotation_ids(annotations),
+        annotation_image_ids=of_image,
+        category_ids=of_category,
+        boxes=boxes,
         areas=areas,
         is_crowd=is_crowd,
         is_ignored=is_ignored,
         sizes=sizes,
-        extents=extents,
-        **segmentations,
+        ids=ids,
+        notes=tuple(notes),
+        **shapes,
     )
 
 
-def _section(content: dict[str, Any], name: str, source: str) -> Records:
+def _section(content: dict[str, Any], name: str, source: str, may_be_empty: bool = False) -> Records:
     rows = content.get(name)
-    if not isinstance(rows, list) or not rows:
+    if not isinstance(rows, list) or not (rows or may_be_empty):
         problem = f"'{name}' is missing" if name not in content else f"'{name}' is {show(rows)}, not a filled list"
         raise InputError(f'{source}: {problem}; give COCO ground truth with images, annotations and categories.')
     records = Records(source, name, rows, has_id=True)
     records.check_objects()
     return records
+
+
+def _boxes(annotations: Records, masks: list[Any] | None, sizes: np.ndarray | None) -> np.ndarray:
+    """Boxes that nothing was asked of: the field, or around the masks, or none."""
+    with suppress(InputError):
+        return annotations.boxes(BOX_REMEDY)
+    if masks is None:
+        return np.zeros((len(annotations.rows), 4))
+    from pycocotools import mask
+
+    return mask.toBbox(rasterise(masks, sizes)).reshape(-1, 4)
+
+
+def _areas(
+    annotations: Records, boxes: np.ndarray, masks: list[Any] | None, sizes: np.ndarray | None
+) -> tuple[np.ndarray, list[str]]:
+    """The field ``area``; where it is missing, pixels of masks if there are any, else width times height of boxes."""
+    areas = annotations.numbers('area', "give the instance's area in square pixels", may_miss=True)
+    annotations.fail_where(areas < 0, lambda i: f"field 'area' is {areas[i]:g}, negative", 'give square pixels')
+    missing = np.flatnonzero(np.isnan(areas))
+    if not len(missing):
+        return areas, []
+    if masks is None:
+        areas[missing] = boxes[missing, 2:].prod(axis=1)
+    else:
+        from pycocotools import mask
+
+        areas[missing] = mask.area(rasterise([masks[i] for i in missing.tolist()], sizes[missing]))
+    used = 'width times height of the box was' if masks is None else "the mask's pixels were"
+    return areas, [
+        f"{annotations.source}: {len(missing)} of {len(areas)} annotations have no 'area'; {used} used for "
+        'APs, APm and APl'
+    ]
+
+
+def any_sizes(images: Sequence[dict[str, Any]]) -> np.ndarray:
+    """``(I, 2)`` float64 height and width of the images; NaN where they are not known."""
+    sizes = [[image.get(field) for field in ('height', 'width')] for image in images]
+    return np.array(
+        [size if set(map(type, size)) <= {int, float} else [np.nan] * 2 for size in sizes], dtype=np.float64
+    )
+
+
+def _images(rows: Sequence[dict[str, Any]], ids: ImageIds, sizes: np.ndarray | None) -> list[dict[str, Any]]:
+    known = {'id': ids.numbers.tolist()}
+    if sizes is not None:
+        known |= {'height': sizes[:, 0].tolist(), 'width': sizes[:, 1].tolist()}
+    images = [row | values for row, values in zip(rows, to_rows(known), strict=True)]
+    for image in images:
+        if isinstance(image.get('file_name'), str):
+            image['file_name'] = writable(image['file_name'])
+    return images
+
+
+def _annotation_ids(annotations: Records) -> np.ndarray:
+    """The field ``id``, or numbers from 1 on where it does not tell annotations apart: nothing depends on it."""
+    numbers, is_whole = whole_numbers([row.get('id') for row in annotations.rows])
+    return numbers if is_whole.all() and not repeats(numbers).any() else np.arange(1, len(numbers) + 1)

@@ -9,13 +9,15 @@ import math
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
-from .checks import to_float
-from .inputs import open_input
+from .checks import repeats, to_float
+from .files import open_input
 
 if TYPE_CHECKING:
     from .ground_truth import GroundTruth
@@ -25,10 +27,24 @@ MAX_LABELS = 50
 FORMS = "give JSON {image id or file name: value} or CSV with a column 'image_id' or 'file_name'"
 
 
+class Property(NamedTuple):
+    """A property of images.
+
+    Attributes:
+        name: What to call it.
+        values: Image id -> value, in the ground truth's order: all numbers, or all labels.
+        notes: How images were matched, and how many values are of none.
+    """
+
+    name: str
+    values: dict[int, float | str]
+    notes: tuple[str, ...]
+
+
 def read_property(
     gt: GroundTruth, values: str | PathLike[str] | Mapping[Any, Any], column: str | None = None
-) -> tuple[str, dict[int, float | str]]:
-    """One value for every image of the ground truth.
+) -> Property:
+    """One value for every image of the ground truth, out of values for these images or more.
 
     Args:
         gt: Checked ground truth.
@@ -38,11 +54,11 @@ def read_property(
             property, by default the file's name.
 
     Returns:
-        The property's name, and image id -> value in the ground truth's order: all numbers, or all labels.
+        The property.
 
     Raises:
-        InputError: A file that cannot be read, an image that is unknown, twice there or without a value, values of
-            which only some are numbers, or more than 50 labels.
+        InputError: A file that cannot be read, or without any known image, an image that is twice there or without a
+            value, values of which only some are numbers, or more than 50 labels.
     """
     if isinstance(values, Mapping):
         source, name, pairs = 'values', column or 'value', values.items()
@@ -58,7 +74,7 @@ def read_property(
             name, pairs = _read_csv(text, source, column)
         else:
             name, pairs = column or path.stem, _read_json(text, source)
-    return name, _by_image(gt, pairs, source)
+    return Property(name, *_by_image(gt, pairs, source))
 
 
 def _read_json(text: str, source: str) -> Iterable[tuple[str, Any]]:
@@ -109,38 +125,45 @@ def _number_or_text(cell: str) -> float | str:
         return cell
 
 
-def _by_image(gt: GroundTruth, pairs: Iterable[tuple[Any, Any]], source: str) -> dict[int, float | str]:
-    ids = gt.image_ids.tolist()
-    known = {str(image_id): image_id for image_id in ids}
-    names: dict[str, int | None] = {}
-    for image_id, image in zip(ids, gt.images, strict=True):
-        file_name = image.get('file_name')
-        if isinstance(file_name, str):
-            names[file_name] = None if file_name in names else image_id  # None: of two images
-    found: dict[int, Any] = {}
-    for key, value in pairs:
-        image_id = known.get(str(key), names.get(str(key)))
-        if image_id is None:
-            raise InputError(f'{source}: {show(key)} is no image of {gt.source}; use its image ids or file names.')
-        if image_id in found:
-            raise InputError(f'{source}: image {show(key)} has two values; give one an image.')
-        found[image_id] = _checked(value, key, source)
-    missing = [image_id for image_id in ids if image_id not in found]
+def _by_image(
+    gt: GroundTruth, pairs: Iterable[tuple[Any, Any]], source: str
+) -> tuple[dict[int, float | str], tuple[str, ...]]:
+    keys, values = map(list, zip(*pairs, strict=True)) if (pairs := list(pairs)) else ([], [])
+    found = gt.ids.find(keys)
+    notes = [f'{source}: {found.note}'] if found.note else []
+    if unknown := int((~found.is_known).sum()):
+        first = keys[int(np.argmin(found.is_known))]
+        if unknown == len(keys):
+            raise InputError(f'{source}: {show(first)} is no image of {gt.source}; use its image ids or file names.')
+        notes.append(
+            f'{source}: {unknown} of {len(keys)} entries are of no image of {gt.source}, the first is {show(first)}'
+        )
+    known = np.flatnonzero(found.is_known)
+    ids = found.ids[known]
+    if (twice := repeats(ids)).any():
+        first = keys[known[int(np.argmax(twice))]]
+        raise InputError(
+            f'{source}: {twice.sum()} images have two values, the first is {show(first)}; give one an image.'
+        )
+    by_id = {i: _checked(values[at], keys[at], source) for i, at in zip(ids.tolist(), known.tolist(), strict=True)}
+    names = dict(zip(gt.image_ids.tolist(), gt.image_names, strict=True))
+    missing = [name for i, name in names.items() if i not in by_id]
     if missing:
         raise InputError(
-            f'{source}: {len(missing)} of {len(ids)} images have no value, the first is image {missing[0]}; '
+            f'{source}: {len(missing)} of {len(names)} images have no value, the first is image {show(missing[0])}; '
             'give every image of the ground truth one.'
         )
-    kinds = {type(value) for value in found.values()}
+    kinds = set(map(type, by_id.values()))
     if len(kinds) > 1:
-        odd = next(image_id for image_id in ids if isinstance(found[image_id], str))
+        odd = next(i for i in names if isinstance(by_id[i], str))
         raise InputError(
-            f'{source}: some values are numbers, but image {odd} has {show(found[odd])}; give numbers or labels.'
+            f'{source}: some values are numbers, but image {show(names[odd])} has {show(by_id[odd])}; give numbers or '
+            'labels.'
         )
-    labels = set(found.values()) if kinds == {str} else ()
+    labels = set(by_id.values()) if kinds == {str} else ()
     if len(labels) > MAX_LABELS:
         raise InputError(f'{source}: {len(labels)} different labels; give at most {MAX_LABELS}, or numbers.')
-    return {image_id: found[image_id] for image_id in ids}
+    return {i: by_id[i] for i in names}, tuple(notes)
 
 
 def _checked(value: Any, key: Any, source: str) -> float | str:

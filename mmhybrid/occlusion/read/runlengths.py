@@ -6,6 +6,7 @@ that says another follows; from the fourth run on, the difference to the run two
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,25 @@ def measure(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> tuple[np.nda
     return areas, margins
 
 
+def intervals(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs inside of masks.
+
+    Args:
+        texts: Sound compressed counts, one text a mask.
+
+    Returns:
+        Start, stop (first pixel behind) and mask's index of each run, ``(R,)`` int64; runs without pixels left out.
+    """
+    edges = np.cumsum([0, *map(len, texts)])
+    codes = np.frombuffer(b''.join(texts), dtype=np.uint8) - np.uint8(48)
+    outside, inside, first = (each.view(np.int64) for each in _decode(codes, edges, 2**32)[:3])
+    stop = np.cumsum(outside + inside)
+    pairs = np.diff(first, append=len(stop))
+    stop -= np.repeat(_before(stop, first), pairs)
+    kept = inside > 0
+    return (stop - inside)[kept], stop[kept], np.repeat(np.arange(len(texts)), pairs)[kept]
+
+
 def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """:func:`measure` of ``codes`` ``(m,)`` uint8, the characters less 48 (those below wrap around)."""
     whole = codes[edges[1:] - 1] < 32  # the last character ends a number
@@ -100,50 +120,70 @@ def _of_chunk(codes: np.ndarray, edges: np.ndarray, sizes: np.ndarray) -> tuple[
             areas[sound], margins[sound] = _of_chunk(codes[np.repeat(sound, lengths)], kept, sizes[sound])
         return areas, margins
 
+    largest = int(sizes.max())
+    outside, inside, first, runs, bad = _decode(codes, edges, largest)
+    # Sums wrap around too, but not below this modulus.
+    modular = outside.dtype.type if int(runs.max()) * largest < 2**32 else np.uint64
+    for counts in outside, inside:
+        bad[np.searchsorted(first, np.flatnonzero(counts > largest), side='right') - 1] = True  # or negative
+    areas, rest = (np.add.reduceat(counts, first, dtype=modular) for counts in (inside, outside))
+    sound = ~bad & (areas + rest == sizes)
+    # Runs alternate, from outside of the mask on: an even number of them ends inside.
+    after = np.where(runs % 2 == 1, outside[first + (runs - 1) // 2], 0)
+    margins = np.where(sound[:, None], np.stack([outside[first], after], axis=1), 0)
+    return np.where(sound, areas.astype(np.int64), -1), margins.astype(np.uint32)
+
+
+def _decode(
+    codes: np.ndarray, edges: np.ndarray, largest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Runs of n masks.
+
+    Args:
+        codes: ``(m,)`` uint8, the characters less 48, all below 64; each mask's last one ends a number.
+        edges: ``(n + 1,)`` where each mask begins in ``codes``.
+        largest: Pixels of the largest mask.
+
+    Returns:
+        Runs outside of and inside of the masks by turns, ``(P,)`` unsigned each, a mask's last run inside being 0 where
+        it ends outside; ``(n,)`` where each mask begins in them; its number of runs; and whether it has numbers of more
+        digits than any image needs. The runs of a mask that is not sound may have wrapped around.
+    """
     more = np.flatnonzero(codes > 31)  # the few characters, one in ten, after which their number goes on
     heads = edges[:-1] - np.searchsorted(more, edges[:-1])  # of every mask: its first number
     of = more - np.arange(len(more))  # of each of these characters: its number
     first = np.flatnonzero(np.diff(of, prepend=-1))  # of the longer numbers: the first of these characters
     digits = np.diff(first, append=len(more))  # and how many there are
-    most = int(digits.max(initial=0)) + 1
-    bad = np.zeros(len(sizes), dtype=bool)
-    if most > MAX_DIGITS:
-        too_long = of[first[digits >= MAX_DIGITS]]
-        np.logical_or.at(bad, np.searchsorted(heads, too_long, side='right') - 1, True)
-    largest = int(sizes.max())
+    bad = np.zeros(len(heads), dtype=bool)
+    bad[np.searchsorted(heads, of[first[digits >= MAX_DIGITS]], side='right') - 1] = True
     # 32-bit integers take half the time. They wrap around silently, yet decide rightly: a mask's first run that is
     # negative or larger than the image comes from runs that are neither, so it cannot have wrapped.
-    small = largest <= SMALL and most <= 6
-    signed, unsigned = (np.int32, np.uint32) if small else (np.int64, np.uint64)
+    small = largest <= SMALL and int(digits.max(initial=0)) < 6
     # The last character is the most significant digit, of which bit 4 is the sign.
-    values = ((codes[codes < 32] ^ 16).view(np.int8) - 16).astype(signed)
+    values = ((codes[codes < 32] ^ 16).view(np.int8) - 16).astype(np.int32 if small else np.int64)
     values[of[first]] = _longer(values[of[first]], codes[more], first, np.minimum(digits, MAX_DIGITS - 1))
 
     runs = np.diff(heads, append=len(values))
-    # Sums wrap around too, but not below this modulus.
-    modular = unsigned if int(runs.max()) * largest < 2**32 else np.uint64
-    sums = []
-    pair = _undo_differences(values, heads)
-    for parity, counts in enumerate(pair):
-        counts = counts.view(unsigned)
-        negative_or_huge = counts > largest
-        if negative_or_huge.any():
-            places = 2 * np.flatnonzero(negative_or_huge) + parity
-            np.logical_or.at(bad, np.searchsorted(heads, places, side='right') - 1, True)
-        begin = (heads + 1 - parity) // 2
-        filled = np.diff(begin, append=(len(values) + 1 - parity) // 2) > 0
-        sums.append(np.where(filled, np.add.reduceat(counts, begin, dtype=modular), 0))
-    even, odd = sums
-    areas = np.where(heads % 2 == 0, odd, even).astype(np.int64)
-    sound = ~bad & (even + odd == sizes)
-    # Runs alternate, from outside of the mask on: an even number of them ends inside.
-    margins = np.stack([_at(pair, heads), np.where(runs % 2 == 1, _at(pair, heads + runs - 1), 0)], axis=1)
-    return np.where(sound, areas, -1), np.where(sound[:, None], margins, 0).astype(np.uint32)
+    pairs = (runs + 1) // 2
+    begin = np.cumsum(pairs) - pairs
+    lone = np.flatnonzero(runs % 2 == 1)
+    both = np.insert(values, heads[lone] + runs[lone], 0).view(np.uint32 if small else np.uint64)
+    outside, inside = both[0::2].copy(), both[1::2].copy()
+    # Run 0 stands for itself, and the odd and the even runs from 1 and 2 on are cumulative sums: those over all masks,
+    # less the sum before the mask's own began.
+    zeroth = outside[begin]
+    outside[begin] = 0
+    for counts in outside, inside:
+        np.cumsum(counts, dtype=counts.dtype, out=counts)
+        counts -= np.repeat(_before(counts, begin), pairs)
+    outside[begin] = zeroth
+    inside[begin[lone] + pairs[lone] - 1] = 0
+    return outside, inside, begin, runs, bad
 
 
-def _at(pair: tuple[np.ndarray, np.ndarray], places: np.ndarray) -> np.ndarray:
-    """Entries at ``places`` of what the pair holds at even and at odd places."""
-    return np.where(places % 2 == 0, pair[0][places // 2], pair[1][places // 2])
+def _before(sums: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Cumulative sums before each of ``first`` ``(n,)``, of which the first is 0."""
+    return np.append(np.zeros(1, sums.dtype), sums[first[1:] - 1])[: len(first)]
 
 
 def _longer(values: np.ndarray, codes: np.ndarray, first: np.ndarray, digits: np.ndarray) -> np.ndarray:
@@ -161,33 +201,3 @@ def _longer(values: np.ndarray, codes: np.ndarray, first: np.ndarray, digits: np
         values[numbers] |= (codes[first[numbers] + place] & 31).astype(values.dtype) << 5 * place
         numbers = numbers[digits[numbers] > place + 1]
     return values
-
-
-def _undo_differences(values: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs from stored numbers; modulo 2**32 or 2**64, as the type of ``values`` is.
-
-    In a mask, run 0 stands for itself, and the odd and the even runs from 1 and 2 on are cumulative sums. Over all
-    masks at once these are the cumulative sums of every other number, less the sum before the mask's own began.
-
-    Returns:
-        The runs at even and those at odd places of all, each with a zero behind.
-    """
-    first = values[heads]
-    values[heads] = 0
-    pair = tuple(np.append(values[parity::2], values.dtype.type(0)) for parity in (0, 1))
-    for sums in pair:
-        np.cumsum(sums, dtype=sums.dtype, out=sums)
-    odd = heads % 2 == 1
-    # Up to the mask, over the places with the parity of its head, and over the others.
-    half, before = heads // 2, (heads - 1) // 2
-    same = np.where(odd, pair[1][half], pair[0][half])
-    other = np.where(odd, pair[0][before], pair[1][before])
-    other[heads == 0] = 0  # nothing is before the first
-    runs = np.diff(heads, append=len(values))
-    for parity, sums in enumerate(pair):
-        own = odd == (parity == 1)
-        members = np.where(own, (runs + 1) // 2, runs // 2)
-        sums[:-1] -= np.repeat(np.where(own, same, other), members)
-        sums[-1] = 0
-        sums[half[own]] = first[own]
-    return pair

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,33 @@ def load(file: Any) -> Any:
     return _Unpickler(file, _GLOBALS).load()
 
 
+def load_zip(file: Any) -> Any:
+    """:func:`load` of a file that ``torch.save`` wrote since PyTorch 1.6: a zip file with a pickle and the storages.
+
+    Raises:
+        RefusedError: The pickle names anything else.
+        Exception: Of any kind, if the file is broken.
+    """
+    archive = zipfile.ZipFile(file)
+    pickles = [name for name in archive.namelist() if name.endswith('/data.pkl')]
+    if len(pickles) != 1:
+        raise pickle.UnpicklingError("a zip file without one 'data.pkl'")
+    folder = pickles[0].removesuffix('data.pkl')
+    if f'{folder}byteorder' in archive.namelist() and _member(archive, f'{folder}byteorder') != b'little':
+        raise pickle.UnpicklingError('a tensor from a big-endian machine')
+
+    def storage(dtype: str, key: str, length: int) -> np.ndarray:
+        return _elements(_member(archive, f'{folder}data/{key}'), dtype, length)
+
+    return _StorageUnpickler(io.BytesIO(_member(archive, pickles[0])), _GLOBALS | _STORAGE_GLOBALS, storage).load()
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # nothing that PyTorch writes can unpack to more
+        raise pickle.UnpicklingError(f'{name} is compressed')
+    return archive.read(name)
+
+
 def _check_memo(file: Any) -> None:
     """Refuse the next pickle if it numbers an object beyond what its length has room for.
 
@@ -91,13 +119,19 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _StorageUnpickler(_Unpickler):
-    """Of the description of a storage; its bytes follow in the file."""
+    """Of a pickle that refers to storages, whose bytes are elsewhere; ``find`` gives a storage by its description."""
+
+    def __init__(self, file: Any, table: dict[tuple[str, str], Any], find: Callable[[Any, Any, Any], Any]) -> None:
+        super().__init__(file, table)
+        self._find = find
 
     def persistent_load(self, pid: Any) -> Any:
         kind, dtype, key, _, length = pid[:5]
-        if kind != 'storage' or (len(pid) > 5 and pid[5] is not None):
+        if kind != 'storage' or dtype not in STORAGES.values() or (len(pid) > 5 and pid[5] is not None):
             raise pickle.UnpicklingError('a storage of an unknown kind')
-        return dtype, key, length
+        if type(length) is not int or length < 0:
+            raise pickle.UnpicklingError('a storage of negative length')
+        return self._find(dtype, key, length)
 
 
 class _Array:
@@ -137,17 +171,20 @@ def _storage(raw: bytes) -> np.ndarray:
         raise pickle.UnpicklingError('a tensor in an unknown format')
     if not _Unpickler(file, {}).load()['little_endian']:
         raise pickle.UnpicklingError('a tensor from a big-endian machine')
-    dtype, key, length = _StorageUnpickler(file, _STORAGE_GLOBALS).load()
-    if type(length) is not int or length < 0:
-        raise pickle.UnpicklingError('a storage of negative length')
+    dtype, key, length = _StorageUnpickler(file, _STORAGE_GLOBALS, lambda *description: description).load()
     if _Unpickler(file, {}).load() != [key] or int.from_bytes(file.read(8), 'little') != length:
         raise pickle.UnpicklingError('a storage of another length than it says')
+    return _elements(file.read(), dtype, length)
+
+
+def _elements(raw: bytes, dtype: str, length: int) -> np.ndarray:
+    """The first elements of a storage."""
     if not length:
         return np.zeros(0, dtype='<f4' if dtype == 'bfloat16' else dtype)
     if dtype == 'bfloat16':
-        upper = np.frombuffer(file.read(), dtype='<u2', count=length)
+        upper = np.frombuffer(raw, dtype='<u2', count=length)
         return (upper.astype('<u4') << 16).view('<f4')
-    return np.frombuffer(file.read(), dtype=dtype, count=length)
+    return np.frombuffer(raw, dtype=dtype, count=length)
 
 
 def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
@@ -181,30 +218,6 @@ def _bytes(raw: bytes | bytearray = b'') -> bytes:
     return bytes(raw)
 
 
-def _array(*_: Any) -> _Array:
-    return _Array()
-
-
-def _dtype(name: str, *_: Any) -> _Dtype:
-    return _Dtype(name)
-
-
-def _scalar(dtype: Any, raw: Any) -> Any:
-    return _from_bytes(raw, dtype, ()).item()
-
-
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
-    return _from_bytes(raw, dtype, shape, order)
-
-
-def _size(lengths: Any) -> tuple:
-    return tuple(lengths)
-
-
-def _ordered(*items: Any) -> OrderedDict:
-    return OrderedDict(*items)
-
-
 def _sealed(function: Callable) -> Callable:
     """The function as a bound method, on which a pickle can set no attribute."""
 
@@ -217,21 +230,24 @@ def _sealed(function: Callable) -> Callable:
     return Holder()
 
 
-_NUMPY = ('numpy.core', 'numpy._core')
-_GLOBALS = {
-    ('collections', 'OrderedDict'): _sealed(_ordered),
+_BYTES = _sealed(_bytes)
+_ENTRIES = {
+    ('collections', 'OrderedDict'): _sealed(OrderedDict),
     ('torch._utils', '_rebuild_tensor_v2'): _sealed(_tensor),
     ('torch.storage', '_load_from_bytes'): _sealed(_storage),
-    ('torch', 'Size'): _sealed(_size),
+    ('torch', 'Size'): _sealed(tuple),
     ('_codecs', 'encode'): _sealed(_encode),
-    ('__builtin__', 'bytes'): _sealed(_bytes),
-    ('builtins', 'bytes'): _sealed(_bytes),
-    ('__builtin__', 'bytearray'): _sealed(_bytes),
-    ('builtins', 'bytearray'): _sealed(_bytes),
+    **{(module, name): _BYTES for module in ('__builtin__', 'builtins') for name in ('bytes', 'bytearray')},
     ('numpy', 'ndarray'): None,
-    ('numpy', 'dtype'): _sealed(_dtype),
-    **{(f'{core}.multiarray', '_reconstruct'): _sealed(_array) for core in _NUMPY},
-    **{(f'{core}.multiarray', 'scalar'): _sealed(_scalar) for core in _NUMPY},
-    **{(f'{core}.numeric', '_frombuffer'): _sealed(_from_buffer) for core in _NUMPY},
+    ('numpy', 'dtype'): _sealed(lambda name, *_: _Dtype(name)),
+}
+_GLOBALS = _ENTRIES | {
+    (f'{core}.{module}', name): function
+    for core in ('numpy.core', 'numpy._core')
+    for module, name, function in (
+        ('multiarray', '_reconstruct', _sealed(lambda *_: _Array())),
+        ('multiarray', 'scalar', _sealed(lambda dtype, raw: _from_bytes(raw, dtype, ()).item())),
+        ('numeric', '_frombuffer', _sealed(_from_bytes)),
+    )
 }
 _STORAGE_GLOBALS = {('torch', name): dtype for name, dtype in STORAGES.items()}

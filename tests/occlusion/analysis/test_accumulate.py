@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mmhybrid.occlusion import matching as engines
+from mmhybrid.occlusion import matching
 from mmhybrid.occlusion.analysis import accumulate
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
@@ -20,7 +20,7 @@ IOU_TYPES = ['bbox', 'segm']
 
 def matched(gt, dt, iou_type='bbox'):
     checked = load_ground_truth(gt, (iou_type,))
-    return engines.get('pycocotools')[1](checked, load_detections(dt, checked, (iou_type,)), iou_type)
+    return matching.match(checked, load_detections(dt, checked, (iou_type,)), iou_type, engine='pycocotools')
 
 
 def values(metrics, row, stratum):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis.recall import recall_by_fraction
-from mmhybrid.occlusion.matching.matches import Matches
+from mmhybrid.occlusion.matching import Settings
+from mmhybrid.occlusion.matching.index import Matches
 from mmhybrid.occlusion.results import Interval
 from mmhybrid.occlusion.strata import bins
 
@@ -25,8 +26,8 @@ def by_hand(found, image, counted=None, num_images=None):
     image = np.array(image, dtype=int)
     size = len(image)
     return Matches(
+        settings=Settings(),
         iou_type='bbox',
-        iou_thrs=np.linspace(0.5, 0.95, 10),
         image_ids=np.arange(image.max(initial=0) + 1 if num_images is None else num_images),
         category_ids=np.array([1]),
         dt_index=np.arange(size),

@@ -11,7 +11,6 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmhybrid.errors import InputError
 from mmhybrid.occlusion import Details, Selection, bins, compare, evaluate, image_ratios, tbc
 from mmhybrid.occlusion.results import METRICS
 
@@ -202,32 +201,3 @@ def test_a_model_against_itself_and_against_a_worse_one():
     whole = next(row for row in shifted.differences if row.stratum.kind == 'all' and row.metric == 'ap')
     assert whole.difference == compared.results[2].all.ap - compared.results[0].all.ap < 0
     assert whole.interval.high < 0 and whole.p_value < 0.05
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (dict(iou_types=('keypoints',)), 'cannot be evaluated; choose from bbox, segm'),
-        (dict(iou_types=()), 'cannot be evaluated'),
-        (dict(engine='magic'), "unknown engine 'magic'; choose from pycocotools, hotcoco"),
-        (dict(by=Selection(definition='iou')), "unknown definition 'iou'"),
-        (dict(by=Selection(definition='covered', geometry='amodal')), 'amodal'),
-    ],
-)
-def test_what_cannot_be_asked_for(arguments, message):
-    with pytest.raises(InputError, match=message):
-        evaluate(*dataset(1), **arguments)
-
-
-@pytest.mark.parametrize(
-    ('details', 'message'),
-    [
-        (dict(resamples=1), '1 bootstrap resamples give no interval'),
-        (dict(seed=-1), 'the bootstrap seed is -1'),
-        (dict(confidence=1), 'the confidence is 1'),
-        (dict(min_score=math.nan), 'the least score is nan'),
-    ],
-)
-def test_details_that_make_no_sense(details, message):
-    with pytest.raises(InputError, match=message):
-        Details(**details)

@@ -8,7 +8,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmhybrid.occlusion.matching.matches import Matches
+from mmhybrid.occlusion.matching.index import Matches
+from mmhybrid.occlusion.matching.settings import Settings
 
 
 def pycoco_matches(gt, dt, iou_type='bbox'):
@@ -38,8 +39,8 @@ def pycoco_matches(gt, dt, iou_type='bbox'):
     thresholds = len(evaluator.params.iouThrs)
     annotations = gt['annotations']
     return Matches(
+        settings=Settings(),
         iou_type=iou_type,
-        iou_thrs=evaluator.params.iouThrs,
         image_ids=image_ids,
         category_ids=category_ids,
         dt_index=np.array(columns[4], dtype=np.int64),

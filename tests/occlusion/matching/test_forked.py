@@ -8,7 +8,8 @@ from importlib.util import find_spec
 import pytest
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import matching as engines
+from mmhybrid.occlusion import matching
+from mmhybrid.occlusion.matching import forked
 
 pytestmark = [
     pytest.mark.skipif(find_spec('hotcoco') is None, reason='hotcoco is not installed'),
@@ -19,7 +20,9 @@ PROGRAM = """
 import multiprocessing
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import detections, engines, evaluate, ground_truth
+from mmhybrid.occlusion import evaluate, matching
+from mmhybrid.occlusion.read.detections import load_detections
+from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from tests.occlusion.synthetic import dataset
 
 GT, DT = dataset(3)
@@ -43,8 +46,8 @@ def again(_):
 with multiprocessing.get_context('fork').Pool(1) as pool:
     before = pool.map(work, ['hotcoco'])
 here = work(None)
-gt = ground_truth.load_ground_truth(GT)
-matched = engines.get('hotcoco')[1](gt, detections.load_detections(DT, gt), 'bbox')
+gt = load_ground_truth(GT)
+matched = matching.match(gt, load_detections(DT, gt), engine='hotcoco')
 with multiprocessing.get_context('fork').Pool(1) as pool:
     after = pool.map(work, [None, 'pycocotools', 'hotcoco'])
     kept = pool.map(again, [0])
@@ -60,7 +63,7 @@ def test_a_pool_forked_before_and_after():
 
 
 def test_the_sentence(monkeypatch):
-    monkeypatch.setattr(engines._Fork, 'lost_threads', True)
-    assert engines.default_engine() == 'pycocotools'
+    monkeypatch.setattr(forked, 'lost_threads', True)
+    assert matching.default_engine() == 'pycocotools'
     with pytest.raises(InputError, match=r"take 'pycocotools', or start the process by multiprocessing's 'spawn'\."):
-        engines.get('hotcoco')
+        matching.engine_name('hotcoco')

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from pycocotools import mask
 
 from mmhybrid.occlusion.ratios import masks as rle
+from mmhybrid.occlusion.read.polygons import rasterise
+from mmhybrid.occlusion.read.runlengths import intervals
 
 KINDS = ('random', 'empty', 'full', 'first', 'last', 'blob', 'grid')
 
@@ -70,7 +72,7 @@ def dense(definition, image):
 @given(data_sets())
 def test_runs_fill_the_masks(images):
     masks, sizes, _ = encode(images)
-    start, stop, owner = rle.runs([each['counts'] for each in masks])
+    start, stop, owner = intervals([each['counts'] for each in masks])
     assert (start < stop).all()
     decoded = [np.zeros(h * w, dtype=int) for h, w in sizes]
     for a, b, i in zip(start, stop, owner, strict=True):
@@ -94,7 +96,7 @@ def test_runs_fill_the_masks(images):
 )
 def test_runs_of_uncompressed_counts(counts):
     encoded = mask.frPyObjects({'size': [200, 200], 'counts': counts}, 200, 200)
-    start, stop, owner = rle.runs([encoded['counts']])
+    start, stop, owner = intervals([encoded['counts']])
     ends = np.cumsum(counts)
     filled = [(end - count, end) for end, count in zip(ends[1::2], counts[1::2], strict=True) if count]
     assert list(zip(start, stop, strict=True)) == filled and not owner.any()
@@ -105,7 +107,7 @@ def test_runs_of_the_largest_images(height):
     counts = [height * 7, height * 60000, 1, height * 5000, 2, 3]
     counts.append(height * 65535 - sum(counts))
     encoded = mask.frPyObjects({'size': [height, 65535], 'counts': counts}, height, 65535)
-    start, stop, _ = rle.runs([encoded['counts']])
+    start, stop, _ = intervals([encoded['counts']])
     assert (stop - start).tolist() == counts[1::2] and stop[-1] + counts[-1] == height * 65535
 
 
@@ -215,7 +217,7 @@ def test_no_masks_at_all():
 def test_rasterise_unites_polygons_and_keeps_encodings():
     square, next_to_it = [0, 0, 6, 0, 6, 6, 0, 6], [4, 4, 10, 4, 10, 10, 4, 10]
     encoded = mask.encode(np.asfortranarray(np.eye(9, 12, dtype=np.uint8)))
-    masks = rle.rasterise([[square], [square, next_to_it], encoded], np.array([[20, 30], [20, 30], [9, 12]]))
+    masks = rasterise([[square], [square, next_to_it], encoded], np.array([[20, 30], [20, 30], [9, 12]]))
     one, two, kept = (mask.decode(each) for each in masks)
     expected = np.zeros((20, 30), dtype=np.uint8)
     expected[:6, :6] = 1

@@ -11,13 +11,12 @@ from mmhybrid.errors import InputError
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from mmhybrid.occlusion.read.properties import read_property
 
-GT = load_ground_truth(
-    {
-        'images': [{'id': 5, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}, {'id': 9, 'file_name': 'c.jpg'}],
-        'categories': [{'id': 1, 'name': 'x'}],
-        'annotations': [{'id': 1, 'image_id': 5, 'category_id': 1, 'bbox': [0, 0, 2, 2], 'area': 4}],
-    }
-)
+CONTENT = {
+    'images': [{'id': 5, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}, {'id': 9, 'file_name': 'c.jpg'}],
+    'categories': [{'id': 1, 'name': 'x'}],
+    'annotations': [],
+}
+GT = load_ground_truth(CONTENT)
 
 
 def write(folder, name, text):
@@ -28,7 +27,7 @@ def write(folder, name, text):
 
 def test_numbers_by_image_id_in_the_ground_truths_order(tmp_path):
     path = write(tmp_path, 'crowding.json', '{"2": 0.5, "9": 3, "5": 1e-3}')
-    assert read_property(GT, path) == ('crowding', {5: 0.001, 2: 0.5, 9: 3.0})
+    assert read_property(GT, path)[:2] == ('crowding', {5: 0.001, 2: 0.5, 9: 3.0})
     assert list(read_property(GT, path)[1]) == [5, 2, 9]
 
 
@@ -39,22 +38,47 @@ def test_labels_by_file_name(tmp_path):
 
 
 def test_a_mapping_in_memory():
-    assert read_property(GT, {5: 'night', 2: 'day', 9: 'day'}) == ('value', {5: 'night', 2: 'day', 9: 'day'})
+    assert read_property(GT, {5: 'night', 2: 'day', 9: 'day'})[:2] == ('value', {5: 'night', 2: 'day', 9: 'day'})
 
 
 @pytest.mark.parametrize('key', ['image_id', 'id'])
 def test_csv_by_id(tmp_path, key):
     path = write(tmp_path, 'x.csv', f'{key},light\n5,night\n\n9,day\n2,"day, cloudy"\n')
-    assert read_property(GT, path) == ('light', {5: 'night', 2: 'day, cloudy', 9: 'day'})
+    assert read_property(GT, path)[:2] == ('light', {5: 'night', 2: 'day, cloudy', 9: 'day'})
 
 
 def test_csv_with_several_columns(tmp_path):
     path = write(tmp_path, 'x.csv', '\ufefffile_name,light,people\na.jpg,night,3\nb.jpg,day,0\nc.jpg,day,11\n')
-    assert read_property(GT, path, 'people') == ('people', {5: 3.0, 2: 0.0, 9: 11.0})
+    assert read_property(GT, path, 'people')[:2] == ('people', {5: 3.0, 2: 0.0, 9: 11.0})
     with pytest.raises(InputError, match='columns light, people; say which'):
         read_property(GT, path)
     with pytest.raises(InputError, match="0 columns 'fog'"):
         read_property(GT, path, 'fog')
+
+
+@pytest.mark.parametrize(
+    'keys', [['0005', '02', '9'], ['5.0', '2.0', '9.0'], ['a', 'b', 'c'], ['x/a.jpg', 'b.jpg', 'c.jpg']]
+)
+@pytest.mark.parametrize('extra', [0, 3])
+def test_keys_in_other_forms_and_of_more_images(tmp_path, keys, extra):
+    """Labels of a larger set serve a part of it; a note says how many were of no use."""
+    values = dict(zip(keys, ('x', 'y', 'z'), strict=True)) | {f'{100 + i}': 'w' for i in range(extra)}
+    paths = [write(tmp_path, 'v.json', json.dumps(values))]
+    paths.append(write(tmp_path, 'v.csv', 'image_id,v\n' + '\n'.join(map(','.join, values.items()))))
+    for path in paths:
+        name, found, notes = read_property(GT, path)
+        assert (name, found) == ('v', {5: 'x', 2: 'y', 9: 'z'})
+        by_name = ["images were matched by 'file_name'"] if keys[0][-1] not in '50' else []
+        unknown = [f'3 of 6 entries are of no image of ground truth, the first is {"100"!r}'] if extra else []
+        for note, part in zip(notes, by_name + unknown, strict=True):
+            assert note.startswith(f'{path}: {part}')
+
+
+def test_images_whose_ids_are_text():
+    gt = load_ground_truth({**CONTENT, 'images': [{'id': 'b'}, {'id': 'a'}]})
+    assert read_property(gt, {'a': 1, 'b': 2}).values == {0: 2.0, 1: 1.0}
+    with pytest.raises(InputError, match="1 of 2 images have no value, the first is image 'b'"):
+        read_property(gt, {'a': 1, 1: 2})
 
 
 @pytest.mark.parametrize(
@@ -64,7 +88,8 @@ def test_csv_with_several_columns(tmp_path):
         ('x.json', '[[1, 2]]', 'no JSON object'),
         ('x.json', '{"5": 1', 'not valid JSON'),
         ('x.json', '{"5": 1, "2": 2}', '1 of 3 images have no value, the first is image 9'),
-        ('x.json', '{"5": 1, "a.jpg": 2}', 'two values'),
+        ('x.json', '{"5": 1, "a.jpg": 2}', '2 of 3 images have no value'),
+        ('x.json', '{"5": 1, "05": 2, "2": 1, "9": 3}', "1 images have two values, the first is '05'"),
         ('x.json', '{"5": 1, "5": 2, "2": 1, "9": 1}', 'two values'),
         ('x.json', '{"7": 1}', "'7' is no image"),
         ('x.json', '{"5": NaN, "2": 1, "9": 1}', 'value nan'),
@@ -92,13 +117,7 @@ def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path, name, text, messa
 def test_a_missing_file_and_too_many_labels(tmp_path):
     with pytest.raises(InputError, match=r'gone\.json: cannot be read'):
         read_property(GT, tmp_path / 'gone.json')
-    many = load_ground_truth(
-        {
-            'images': [{'id': i} for i in range(1, 100)],
-            'categories': [{'id': 1, 'name': 'x'}],
-            'annotations': [{'id': 1, 'image_id': 5, 'category_id': 1, 'bbox': [0, 0, 2, 2], 'area': 4}],
-        }
-    )
+    many = load_ground_truth({**CONTENT, 'images': [{'id': i} for i in range(1, 100)]})
     with pytest.raises(InputError, match='99 different labels'):
         read_property(many, {i: f'label {i}' for i in range(1, 100)})
 

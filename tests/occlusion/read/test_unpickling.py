@@ -15,7 +15,7 @@ import pytest
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.read.detections import load_detections
 
-from .test_pickled import CHECKED, ID, prediction, written
+from .test_mmdet_pickle import CHECKED, ID, prediction, written
 
 
 class Call:
@@ -103,19 +103,30 @@ def test_tensors_stay_in_their_storage(tmp_path, changes):
 
 
 FUZZ = """
-import pickle, random, resource, sys
+import io, pickle, random, resource, sys, zipfile
+import numpy as np
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
-from tests.occlusion.test_io_pickled import GT, prediction
+from tests.occlusion.read.test_mmdet_pickle import GT, prediction
 
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))  # a broken pickle may ask for any amount of memory
 checked = load_ground_truth(GT, ('segm',))
-whole = pickle.dumps([prediction(int(i), 2, seed) for seed, i in enumerate(checked.image_ids[:2])], protocol=2)
+ids = checked.image_ids.tolist()
+found = [prediction(i, 2, seed) for seed, i in enumerate(ids[:2])]
+arrays = [each['pred_instances'] for each in found]
+five = np.hstack([arrays[0]['bboxes'], arrays[0]['scores'][:, None]])
+classes = ([five, five[:0], five[:0], five[:0]], [arrays[0]['masks'], [], [], []])
+rows = [{'image_id': ids[0], 'category_id': 3, 'bbox': [1.0, 2.0, 3.0, 4.0], 'score': 0.5}]
+rows[0]['segmentation'] = arrays[0]['masks'][0]
+zipped = io.BytesIO()
+with zipfile.ZipFile(zipped, 'w') as file:
+    file.writestr('x/data.pkl', pickle.dumps([{'image_id': ids[0], 'instances': rows}], protocol=2))
+wholes = [pickle.dumps(each, protocol=2) for each in (found, [classes] * len(ids), rows)] + [zipped.getvalue()]
 rng = random.Random(0)
 outcomes = {'error': 0, 'loaded': 0}
 for _ in range(1500):
-    raw = bytearray(whole)
+    raw = bytearray(rng.choice(wholes))
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(raw))
         kind = rng.randrange(4)
@@ -142,6 +153,6 @@ assert min(outcomes.values()) > 50, outcomes
 @pytest.mark.skipif(sys.platform == 'win32', reason='no limit on memory')
 def test_no_other_error_whatever_the_pickle_holds(tmp_path):
     command = [sys.executable, '-c', FUZZ, str(tmp_path / 'fuzz.pkl')]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]

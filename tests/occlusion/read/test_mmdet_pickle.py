@@ -136,20 +136,21 @@ def test_masks_with_scores_of_their_own(tmp_path):
 ID = int(CHECKED.image_ids[0])
 CASES = {
     'no list': ({'a': 1}, 'must be a list'),
-    'nothing': ([], 'empty list'),
-    'no detection': ([prediction(ID, 0)], 'empty list'),
     'no dictionary': ([prediction(ID), 3], r'predictions\[1\]: 3 is not an object'),
-    'no image': ([prediction(-4)], r"predictions\[0\]: field 'img_id' is -4, which is no image"),
+    'no image': ([prediction(-4)], r"predictions\[0\]: field 'image_id' is -4, which is no image"),
     'image twice': ([prediction(ID), prediction(ID)], r"predictions\[1\]: field 'img_id' repeats"),
     'no id': ([{'pred_instances': {}}], "field 'img_id' is missing"),
     'no instances': ([{'img_id': ID}], "field 'pred_instances' is None"),
-    'no scores': ([prediction(ID, scores=None)], "has no tensor 'scores'"),
+    'no scores': ([prediction(ID, scores=None)], "no list or tensor 'scores'"),
     'two scores': ([prediction(ID, scores=np.ones(2))], "'labels' of shape .* not one integer a score"),
-    'score of text': ([prediction(ID, scores=['x'])], "no tensor 'scores'"),
+    'score of text': ([prediction(ID, scores=['x'])], 'type <U1 is not a row of numbers'),
     'nan score': ([prediction(ID, scores=np.array([0.5, np.nan, 1]))], "'scores' has nan, not a finite"),
-    'label outside': ([prediction(ID, labels=np.array([0, 4, 1]))], "'labels' has 4, .* the 4 categories"),
-    'label below': ([prediction(ID, labels=np.array([0, -1, 1]))], "'labels' has -1"),
-    'label of float': ([prediction(ID, labels=np.zeros(3))], 'type float64 is not one integer'),
+    'label outside': (
+        [prediction(ID, labels=np.array([0, 4, 1]))],
+        r'detections\[1\]: the class 4 is none of the 4 categories, counted from 0',
+    ),
+    'label below': ([prediction(ID, labels=np.array([0, -1, 1]))], 'the class -1 is none'),
+    'broken label': ([prediction(ID, labels=np.full(3, 0.5))], 'type float64 is not one integer'),
     'three boxes': ([prediction(ID, bboxes=np.zeros((3, 5)))], r'\(3, 5\) and type float64 is not four'),
     'infinite box': ([prediction(ID, bboxes=np.full((3, 4), np.inf))], 'not finite'),
     'turned box': ([prediction(ID, bboxes=np.array([[0, 0, 5, 5], [5, 5, 0, 9], [0, 0, 1, 1.0]]))], 'negative width'),
@@ -191,7 +192,7 @@ def test_unreadable_files(tmp_path, raw, sentence):
 
 
 def test_tensors_shared_among_images_fill_no_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmhybrid.occlusion.read.pickled.FREE', 10)
+    monkeypatch.setattr('mmhybrid.occlusion.read.mmdet_pickle.FREE', 10)
     gt = load_ground_truth(dataset(0)[0])
     half = np.float16
     shared = prediction(

@@ -1,0 +1,92 @@
+"""Models compared by paired bootstrap: both on the same resampled images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+
+from ..results import SAMPLED, Comparison, Difference, Interval, OcclusionResult
+from . import bootstrap
+
+if TYPE_CHECKING:
+    from ..matching.index import Matches
+    from ..read.detections import Detections
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model by one IoU type, with what comparisons and galleries go on from.
+
+    Attributes:
+        result: The numbers.
+        detections: What was evaluated.
+        matches: The matches, if any detail was asked for.
+        kinds: Error kind of each detection of ``matches``, if asked for.
+        samples: Metric name -> ``(R, S)`` values of each resample and stratum, if asked for.
+    """
+
+    result: OcclusionResult
+    detections: Detections | None = None
+    matches: Matches | None = None
+    kinds: np.ndarray | None = None
+    samples: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def without_matches(self) -> Evaluated:
+        """The same without what is large; comparisons need no more."""
+        return replace(self, detections=None, matches=None, kinds=None)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Several models on one ground truth.
+
+    Attributes:
+        results: Of each IoU type, of each model, in the order given.
+        comparisons: Of each IoU type, each model but the first against the first, if they were resampled.
+    """
+
+    results: tuple[OcclusionResult, ...]
+    comparisons: tuple[Comparison, ...]
+
+    @classmethod
+    def of(cls, evaluated: Iterable[Evaluated]) -> Compared:
+        """What a study's run gives, model after model."""
+        by_type: dict[str, list[Evaluated]] = {}
+        for each in evaluated:
+            by_type.setdefault(each.result.iou_type, []).append(each.without_matches())
+        pairs = [(first, other) for first, *others in by_type.values() for other in others]
+        return cls(
+            tuple(each.result for group in by_type.values() for each in group),
+            tuple(compare(*pair) for pair in pairs if all(each.samples for each in pair)),
+        )
+
+
+def compare(baseline: Evaluated, model: Evaluated, metrics: Sequence[str] = SAMPLED) -> Comparison:
+    """Paired bootstrap between two models of one study.
+
+    Raises:
+        InputError: The evaluations have no resamples, or are of different IoU types.
+    """
+    a, b = baseline.result, model.result
+    if not baseline.samples or not model.samples or a.bootstrap != b.bootstrap or a.iou_type != b.iou_type:
+        raise InputError(f'{a.name} and {b.name} were not resampled alike; evaluate both in one study, with resamples.')
+    differences = []
+    for i, (row_a, row_b) in enumerate(zip(a.strata, b.strata, strict=True)):
+        for key in metrics:
+            values = getattr(row_a, key), getattr(row_b, key)
+            gap = values[1] - values[0]
+            low = high = p_value = float('nan')
+            if not any(math.isnan(row.intervals[key].low) for row in (row_a, row_b)):
+                low, high, p_value = bootstrap.paired(
+                    baseline.samples[key][:, i], model.samples[key][:, i], gap, a.bootstrap.confidence
+                )
+            differences.append(
+                Difference(row_a.stratum, row_a.num_images, key, *values, gap, Interval(low, high), p_value)
+            )
+    return Comparison(a.name, b.name, a.iou_type, a.bootstrap, tuple(differences))

@@ -1,0 +1,87 @@
+"""What to work out beyond the metrics of each stratum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+from mmhybrid.text import show
+
+from ..matching.settings import Settings
+from ..results import MIN_IMAGES
+
+MAX_RESAMPLES = 100_000
+
+
+@dataclass(frozen=True)
+class Details:
+    """What to work out beyond the metrics of each stratum; everything is off by default, since it takes longer.
+
+    Attributes:
+        categories: Metrics per category, and the mean over the categories common to all filled strata; nothing where
+            the settings make no difference between categories.
+        instances: Recall by the instances' own occlusion.
+        errors: Error anatomy.
+        resamples: Bootstrap resamples of the intervals; 0 for none.
+        seed: Of the bootstrap.
+        confidence: Of the intervals.
+        iou_thr: Of the error anatomy; one of the thresholds that are matched at.
+        min_score: Detections below it are no part of the error anatomy.
+        min_images: Strata with fewer images have no say in which categories are common.
+
+    Raises:
+        InputError: A value that cannot be used.
+    """
+
+    categories: bool = False
+    instances: bool = False
+    errors: bool = False
+    resamples: int = 0
+    seed: int = 0
+    confidence: float = 0.95
+    iou_thr: float = 0.5
+    min_score: float = 0.3
+    min_images: int = MIN_IMAGES
+
+    def __post_init__(self) -> None:
+        for name, kind, words in (
+            *((name, bool, 'True or False') for name in ('categories', 'instances', 'errors')),
+            *((name, Integral, 'an integer') for name in ('resamples', 'seed', 'min_images')),
+            *((name, Real, 'a number') for name in ('confidence', 'iou_thr', 'min_score')),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f'{name} is {show(getattr(self, name))}; give {words}.')
+        if self.resamples < 0 or self.resamples == 1:
+            raise InputError(f'{self.resamples} bootstrap resamples give no interval; ask for 0 or for at least 100.')
+        if self.resamples > MAX_RESAMPLES:
+            raise InputError(f'{self.resamples} bootstrap resamples are too many; ask for at most {MAX_RESAMPLES}.')
+        if self.seed < 0:
+            raise InputError(f'the bootstrap seed is {self.seed}; give 0 or a positive integer.')
+        if not 0 < self.confidence < 1:
+            raise InputError(f'the confidence is {self.confidence}; give a number between 0 and 1, e.g. 0.95.')
+        if not 0 <= self.min_score <= 1:
+            raise InputError(f'the least score is {self.min_score}; give a number from 0 to 1.')
+
+    @property
+    def any(self) -> bool:
+        """Whether the matches themselves are needed."""
+        return self.categories or self.instances or self.errors or self.resamples > 0
+
+    @classmethod
+    def full(cls, resamples: int = 200, **others: Any) -> Details:
+        """Everything."""
+        return cls(categories=True, instances=True, errors=True, resamples=resamples, **others)
+
+    def check(self, settings: Settings) -> None:
+        """Whether these settings can give the details.
+
+        Raises:
+            InputError: Errors are asked for at a threshold that is not matched at.
+        """
+        if self.errors and not np.isclose(settings.iou_thrs, self.iou_thr, rtol=0, atol=1e-9).any():
+            known = ', '.join(f'{each:g}' for each in settings.iou_thrs)
+            raise InputError(f'errors cannot be told at IoU {self.iou_thr:g}; choose from {known}.')

@@ -1,0 +1,189 @@
+"""Notes: when a number would mislead. One line each, which never changes a number.
+
+What a weak detector, a set with empty images or a tiny one gives as a matter of course gets no note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhybrid.text import clean
+
+from .errors import by_image, overlaps
+
+if TYPE_CHECKING:
+    from ..matching.index import Index
+    from ..read.detections import Detections
+    from ..read.ground_truth import GroundTruth
+
+# Fewer than so many may be chance.
+FEW = 3
+# Images without detections are told if they are this share of all, or if so many in a row come about by chance in
+# fewer than 1 of 100 sets.
+MANY, CHANCE = 0.25, 0.01
+# Scores a little beyond 0 or 1 are rounding.
+SCORE_MARGIN = 1e-6
+# The limit of detections matters on images with more instances than this share of it.
+CROWD = 0.25
+# Two models that share no more of their images than this are shards: the last are repeated to fill the ranks.
+SHARED = 0.02
+# Categories are doubted where AR is below this.
+LOW_AR = 0.1
+SAMPLED_IMAGES = 50
+
+
+def of_detections(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
+    """Notes on one model's detections, of whatever IoU type."""
+    if not len(dt):
+        yield f'{dt.source}: there is no detection, so that every instance counts as missed'
+        return
+    in_file = np.searchsorted(index.image_ids, gt.image_ids)
+    filled = np.isin(np.arange(len(index.image_ids)), index.gt_image[index.gt_counted])
+    yield from images_note(filled[in_file], np.isin(gt.image_ids, dt.image_ids))
+    yield from scores_note(dt.scores)
+    yield from limit_note(gt, dt, index)
+
+
+def of_result(gt: GroundTruth, dt: Detections, index: Index, iou_type: str, ar: float) -> Iterator[str]:
+    """Notes on detections that match few instances or none, given AR of all images."""
+    if not ar < LOW_AR or not len(index.dt_index):  # NaN without instances
+        return
+    pairs = overlapping(gt, dt, index, iou_type)
+    overlapped = len(np.unique(pairs[:, 0]))
+    none = f'no detection matches any instance (IoU >= {index.iou_thrs[0]:g})'
+    if not index.settings.class_agnostic and (note := shift_note(pairs, [row['id'] for row in gt.categories])):
+        yield note
+    elif iou_type == 'bbox' and (found := _overlapped_as_corners(gt, dt, index)) >= max(FEW, 4 * overlapped):
+        yield (
+            f'boxes of the results look like corners: {found} instances would be overlapped if they were x1, y1, x2, '
+            f'y2, and {overlapped} are; give x, y, width, height'
+        )
+    elif ar == 0 and overlapped:
+        yield f'{none}, but {overlapped} have detections of other categories; check the category ids'
+    elif ar == 0:
+        yield f'{none}; see whether the results are of this data set, with boxes as x, y, width, height in pixels'
+
+
+def images_note(filled: np.ndarray, detected: np.ndarray) -> Iterator[str]:
+    """Images without detections, as of an interrupted run or of one of several shards.
+
+    Args:
+        filled: ``(I,)`` bool, which images have instances, in the file's order; the others need no detection.
+        detected: ``(I,)`` bool, which have detections.
+    """
+    missed = ~detected[filled]
+    number, total = np.count_nonzero(missed), len(missed)
+    if number < FEW:
+        return
+    in_a_row = np.diff(np.flatnonzero(np.concatenate([[True], ~missed, [True]]))).max() - 1
+    if number >= MANY * total or total * (number / total) ** in_a_row < CHANCE:
+        kind = 'images' if filled.all() else 'images with instances'
+        yield (
+            f'{number:,} of {total:,} {kind} have no detection, and what is on them counts as missed; see whether the '
+            'results are complete'
+        )
+
+
+def scores_note(scores: np.ndarray) -> Iterator[str]:
+    """Scores that are no probabilities."""
+    beyond = np.count_nonzero((scores < -SCORE_MARGIN) | (scores > 1 + SCORE_MARGIN))
+    if beyond:
+        yield (
+            f'{beyond:,} of {len(scores):,} scores lie outside of 0 to 1 ({scores.min():g} to {scores.max():g}); AP '
+            'takes their order alone, but the error anatomy counts what scores at least --min-score, from 0 to 1'
+        )
+
+
+def limit_note(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
+    """Detections that the limit an image and category leaves out where there are many instances."""
+    limit, size = index.settings.max_dets, len(index.image_ids)
+    counted = index.gt_counted
+    cells, instances = np.unique(
+        index.gt_category[counted].astype(np.int64) * size + index.gt_image[counted], return_counts=True
+    )
+    crowds = cells[instances > CROWD * limit]
+    if not len(crowds):
+        return
+    left_out = np.isin(dt.category_ids, index.settings.chosen(gt.categories))
+    left_out[index.dt_index] = False
+    image = np.searchsorted(index.image_ids, dt.image_ids[left_out])
+    agnostic = index.settings.class_agnostic
+    category = 0 if agnostic else np.searchsorted(index.category_ids, dt.category_ids[left_out])
+    bound = image[np.isin(category * size + image, crowds)]
+    if len(bound):
+        yield (
+            f'the limit of {limit} detections an image{"" if agnostic else " and category"} leaves out {len(bound):,} '
+            f'on {len(np.unique(bound)):,} of {size:,} images, with up to {instances.max()} instances; --max-dets '
+            'raises it, and strata of crowds suffer most'
+        )
+
+
+def shards_note(seen: Mapping[str, np.ndarray], image_ids: np.ndarray) -> Iterator[str]:
+    """Two models that have detections on different images.
+
+    Args:
+        seen: Name -> ids of the images on which the models before have detections, none twice.
+        image_ids: Those of this model.
+    """
+    for name, others in seen.items():
+        fewer = min(len(others), len(image_ids))
+        shared = len(np.intersect1d(others, image_ids))
+        if fewer > 1 and shared <= SHARED * fewer:
+            yield (
+                f'there are detections on {"no image" if not shared else f"only {shared} of the images"} that '
+                f'{clean(name)} has any on; if these are shards of one model, --merge reads them as one'
+            )
+            return
+
+
+def overlapping(gt: GroundTruth, dt: Detections, index: Index, iou_type: str) -> np.ndarray:
+    """``(p, 3)`` int64: instances, their category, and that of a detection that overlaps it, on some of the images."""
+    of_pair = overlaps(index, gt, dt, iou_type)
+    rows, row_starts = by_image(index, np.flatnonzero(index.gt_counted), index.gt_image)
+    columns, starts = by_image(index, np.arange(len(index.dt_index)), index.dt_image)
+    both = np.flatnonzero((np.diff(row_starts) > 0) & (np.diff(starts) > 0))
+    pairs = [np.empty((0, 3), dtype=np.int64)]
+    for image in both[:: -(-len(both) // SAMPLED_IMAGES) or 1]:
+        here = columns[starts[image] : starts[image + 1]]
+        here = here[np.argsort(-index.dt_score[here], kind='stable')[:100]]
+        instances = rows[row_starts[image] : row_starts[image + 1]]
+        of_dt, of_gt = np.nonzero(of_pair(here, instances) >= index.iou_thrs[0])
+        taken = instances[of_gt]
+        pairs.append(np.stack([taken, gt.category_ids[taken], dt.category_ids[index.dt_index[here[of_dt]]]], axis=1))
+    return np.concatenate(pairs)
+
+
+def shift_note(pairs: np.ndarray, category_ids: Sequence[int]) -> str | None:
+    """Whether other category ids were meant, given ``pairs`` of :func:`overlapping` and all ids."""
+    row, wanted, given = pairs.T
+    known, size = np.sort(category_ids), len(category_ids)
+
+    def by_index(first: int) -> np.ndarray:
+        at = given - first
+        return np.where((at >= 0) & (at < size), known[at.clip(0, size - 1)], np.iinfo(np.int64).min)
+
+    meant = {
+        'were class indices that count from 0': by_index(0),
+        'were larger by 1': given + 1,
+        'were class indices that count from 1': by_index(1),
+        'were smaller by 1': given - 1,
+    }
+    total, own = len(np.unique(row)), len(np.unique(row[wanted == given]))
+    found = {words: len(np.unique(row[wanted == each])) for words, each in meant.items()}
+    words = max(found, key=found.get)
+    if found[words] < max(FEW, 4 * own, 0.5 * total):
+        return None
+    return (
+        f'categories look shifted: of {total} instances that a detection overlaps, {own} have one of their category, '
+        f'but {found[words]} would if category ids {words}; give the category ids of the ground truth'
+    )
+
+
+def _overlapped_as_corners(gt: GroundTruth, dt: Detections, index: Index) -> int:
+    sides = dt.boxes[:, 2:] - dt.boxes[:, :2]
+    corners = replace(dt, boxes=np.concatenate([dt.boxes[:, :2], np.maximum(sides, 0)], axis=1))
+    return len(np.unique(overlapping(gt, corners, index, 'bbox')[:, 0]))

@@ -1,0 +1,117 @@
+"""What COCO evaluation is asked for, and the metrics that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+from mmhybrid.text import show
+
+NAN = float('nan')
+# The values of pycocotools' ``Params.setDetParams``, bit for bit.
+IOU_THRS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+MAX_DETS = 100
+# COCO's "all areas" ends here; what is larger is ignored, as a crowd region is.
+MAX_AREA = 1e5**2
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """COCO metrics in [0, 1], NaN without ground truth.
+
+    Attributes:
+        ap: AP averaged over the IoU thresholds, 0.50:0.95 by default, all areas.
+        ap50: AP at IoU 0.50; NaN if that is none of the thresholds.
+        ap75: AP at IoU 0.75; likewise.
+        aps: AP of small instances, area below 32 squared.
+        apm: AP of medium ones, up to 96 squared.
+        apl: AP of large ones.
+        ar: AR averaged over the thresholds, all areas.
+    """
+
+    ap: float = NAN
+    ap50: float = NAN
+    ap75: float = NAN
+    aps: float = NAN
+    apm: float = NAN
+    apl: float = NAN
+    ar: float = NAN
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How detections are matched; the defaults are COCO's. Strata do not depend on it, they are by all instances.
+
+    Attributes:
+        iou_thrs: The IoU thresholds, ascending.
+        max_dets: How many detections of an image and category count, those with the best scores.
+        class_agnostic: Whether a detection may take an instance of any category, as if there were one only.
+        categories: Ids or names of the categories that are evaluated; None for all.
+
+    Raises:
+        InputError: A value that cannot be used.
+    """
+
+    iou_thrs: Sequence[float] = IOU_THRS
+    max_dets: int = MAX_DETS
+    class_agnostic: bool = False
+    categories: Sequence[int | str] | None = None
+
+    def __post_init__(self) -> None:
+        thresholds = [self.iou_thrs] if isinstance(self.iou_thrs, Real) else self.iou_thrs
+        try:
+            thresholds = tuple(sorted({float(each) for each in thresholds}))
+        except (TypeError, ValueError):
+            thresholds = ()
+        if not thresholds or not all(0 < each <= 1 for each in thresholds):
+            raise InputError(f'the IoU thresholds are {show(self.iou_thrs)}; give numbers above 0 and up to 1.')
+        if not isinstance(self.max_dets, Integral) or self.max_dets < 1:
+            raise InputError(f'the limit of detections is {show(self.max_dets)}; give a positive integer.')
+        categories = self.categories
+        if categories is not None:
+            try:
+                categories = (categories,) if isinstance(categories, str) else tuple(dict.fromkeys(categories))
+            except TypeError:
+                categories = ()
+            if not categories:
+                raise InputError(
+                    f'the categories are {show(self.categories)}; give a list of ids or names, or None for all.'
+                )
+        object.__setattr__(self, 'iou_thrs', thresholds)
+        object.__setattr__(self, 'categories', categories)
+
+    def chosen(self, categories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Ids ``(K,)`` int64, ascending, of the records of ``categories`` that are evaluated.
+
+        Raises:
+            InputError: One of the settings' is not among them, or is the name of several.
+        """
+        ids = [category['id'] for category in categories]
+        if self.categories is not None:
+            by_name: dict[str, list[int]] = {}
+            for category in categories:
+                by_name.setdefault(str(category.get('name', category['id'])), []).append(category['id'])
+            ids = [_category_id(each, by_name, set(ids)) for each in self.categories]
+        return np.unique(np.array(ids, dtype=np.int64))
+
+
+def _category_id(wanted: int | str, by_name: Mapping[str, list[int]], ids: set[int]) -> int:
+    if isinstance(wanted, str):
+        named = by_name.get(wanted, ())
+        if len(named) > 1:
+            raise InputError(f'{len(named)} categories are called {show(wanted)}; give their ids, {show(list(named))}.')
+        if named:
+            return named[0]
+        # A command line has text only.
+        digits = wanted.strip()
+        wanted = int(digits) if digits.removeprefix('-').isdecimal() and len(digits) < 20 else wanted
+    if isinstance(wanted, Integral) and wanted in ids:
+        return int(wanted)
+    names = list(by_name)
+    known = ', '.join(map(show, names[:10])) + (f' and {len(names) - 10} others' if len(names) > 10 else '')
+    raise InputError(f'no category has the name or id {show(wanted)}; choose from {known}.')

@@ -1,0 +1,291 @@
+"""Input files: opened without waiting for ever, unpacked within bounds, and named for what they are."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gc
+import gzip
+import io
+import json
+import lzma
+import os
+import select
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from os import PathLike
+from typing import IO, Any
+
+from mmhybrid.errors import InputError
+from mmhybrid.text import clean
+
+from .formats import ZIP, foreign
+
+# Seconds to wait for what is to be written into a named pipe.
+WAIT = 60.0
+# Any file may unpack to this many bytes, a larger one to this many times its size: JSON of annotations packs to a
+# third, seldom to a twentieth, while a few kilobytes of one repeated character become gigabytes.
+FREE = 2**27
+RATIO = 100
+
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+
+
+def open_input(path: str | PathLike[str]) -> IO[bytes]:
+    """A file or pipe, opened to be read.
+
+    Raises:
+        InputError: A device, which may have no end, or a named pipe into which nothing is written.
+        OSError: It cannot be opened.
+    """
+    # Without O_NONBLOCK the system waits for a pipe's writer; looked at when open, so that it cannot be exchanged.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+            raise InputError(f'{path}: is a device, not a file; give the path of a file.')
+        if stat.S_ISFIFO(kind) and os.name != 'nt':
+            _await_writer(descriptor, path)
+            os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, 'rb')
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def unpacked(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
+    """What an open file holds: unpacked, if its first bytes are those of gzip, bzip2, xz, zstd or a zip file.
+
+    Args:
+        file: A buffered file at its begin, which may be a pipe.
+        path: Its name, for messages.
+
+    Returns:
+        A buffered file, whose reading raises ``InputError`` when it unpacks to far more than annotations do. PyTorch's
+        zip files are left as they are.
+
+    Raises:
+        InputError: A zip file without JSON, or with several, or zstd where no module reads it.
+    """
+    head = file.peek(8)  # without reading: a pipe cannot be rewound
+    packed = _Counted(file, path)
+    if head.startswith(ZIP):
+        return _only_member(file, path)
+    unpacker = next((make for magic, make in _UNPACKERS.items() if head.startswith(magic)), None)
+    if unpacker is None:
+        return file
+    content = io.BufferedReader(_Unpacked(unpacker(packed), packed))
+    if content.peek(8).startswith((*_UNPACKERS, *ZIP)):
+        raise InputError(f'{path}: is packed twice; unpack it once.')
+    return content
+
+
+def read_json(path: str | PathLike[str], what: str) -> Any:
+    """Content of a JSON file, which may be packed as :func:`unpacked` takes it.
+
+    Args:
+        path: The file.
+        what: What the file is, for messages.
+
+    Raises:
+        InputError: It cannot be read, or is not JSON.
+    """
+    with explained(path, what), garbage_collector_paused(), open_input(path) as file:
+        raw = unpacked(file, path).read()
+        if not raw.strip():
+            raise ValueError('it is empty')
+        refuse_foreign(raw[:1024], path)
+        try:
+            return loads(raw)
+        except json.JSONDecodeError as error:
+            lines = raw[:10_000].split(b'\n')
+            if error.msg == 'Extra data' and len(lines) > 1 and isinstance(_object_or_none(lines[0]), dict):
+                raise InputError(
+                    f'{path}: holds a JSON object on each line, as JSON lines (.jsonl, .odgt) do; give the {what} as '
+                    'one COCO JSON.'
+                ) from None
+            raise
+
+
+def loads(raw: bytes) -> Any:
+    """What ``json.loads`` gives, or raises; by msgspec in half the time, where it takes the text."""
+    import msgspec
+
+    # It refuses, besides what is no JSON, what json.loads takes: NaN, other encodings, numbers without bounds.
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+        return msgspec.json.decode(raw)
+    return json.loads(raw)
+
+
+def refuse_foreign(head: bytes, path: str | PathLike[str]) -> None:
+    """Raise an ``InputError`` if a file that begins with ``head`` is no JSON but something that can be named."""
+    if name := foreign(head):
+        raise InputError(f'{path}: is {name}.')
+
+
+@contextmanager
+def explained(path: str | PathLike[str], what: str) -> Iterator[None]:
+    """Errors of opening, reading and parsing as one sentence."""
+    try:
+        yield
+        return
+    except InputError:
+        raise
+    except FileNotFoundError:
+        problem = 'no such file'
+    except IsADirectoryError:
+        problem = 'cannot be read (it is a folder)'
+    except (ValueError, RecursionError) as error:
+        problem = f'not valid JSON ({error})'
+    except OSError as error:
+        problem = f'cannot be read ({error})'
+    raise InputError(f'{path}: {problem}; give the path of the {what} as COCO JSON.')
+
+
+@contextmanager
+def garbage_collector_paused() -> Iterator[None]:
+    """Leave out the search for cycles: of millions of new objects from JSON none is part of one, and it takes half the
+    time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Counted:
+    """A file and the number of bytes read from it, which a pipe cannot tell."""
+
+    def __init__(self, file: IO[bytes], path: str | PathLike[str]) -> None:
+        self._file, self.path, self.count = file, path, 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.count += len(data)
+        return data
+
+
+class _Unpacked(io.RawIOBase):
+    """An unpacker's output, within bounds."""
+
+    def __init__(self, unpacker: Any, packed: _Counted) -> None:
+        self._unpacker, self._packed, self._path, self._count = unpacker, packed, packed.path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._unpacker.read(len(buffer))
+        except InputError:
+            raise
+        except Exception as error:
+            if not isinstance(error, _BROKEN) and type(error).__name__ != 'ZstdError':
+                raise
+            raise InputError(
+                f'{self._path}: cannot be read ({error}); the packed file is broken or cut short, so make or fetch it '
+                'again.'
+            ) from None
+        self._count += len(data)
+        if self._count > max(FREE, RATIO * self._packed.count):
+            raise InputError(
+                f'{self._path}: unpacks to more than {FREE >> 20} MiB and {RATIO} times its size, which annotations do '
+                'not; if you trust it, unpack it with gunzip or the like and give the unpacked file.'
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _zstd(packed: _Counted) -> Any:
+    if find_spec('compression') and find_spec('compression.zstd'):  # Python 3.14
+        return import_module('compression.zstd').ZstdFile(packed)
+    if find_spec('zstandard'):
+        return _Frames(packed, import_module('zstandard').ZstdDecompressor().decompressobj)
+    raise InputError(f'{packed.path}: is packed by zstd; unpack it with `zstd -d`, or pip install zstandard.')
+
+
+class _Frames:
+    """What frames of zstd hold. zstandard's own reader takes a file that is cut short for a whole one."""
+
+    def __init__(self, packed: _Counted, begin: Callable[[], Any]) -> None:
+        self._packed, self._begin = packed, begin
+        self._frame: Any = None
+        self._waiting, self._ready = b'', memoryview(b'')
+
+    def read(self, size: int) -> bytes:
+        while not self._ready:
+            self._waiting = self._waiting or self._packed.read(2**10)  # which unpacks to 32 MiB at most
+            if not self._waiting:
+                if self._frame:
+                    raise EOFError('its end is missing')
+                return b''
+            self._frame = self._frame or self._begin()
+            self._ready = memoryview(self._frame.decompress(self._waiting))
+            self._waiting, self._frame = (self._frame.unused_data, None) if self._frame.eof else (b'', self._frame)
+        data, self._ready = bytes(self._ready[:size]), self._ready[size:]
+        return data
+
+
+_UNPACKERS: dict[bytes, Callable[[Any], Any]] = {
+    b'\x1f\x8b': lambda file: gzip.GzipFile(fileobj=file),
+    b'BZh': bz2.BZ2File,
+    b'\xfd7zXZ\0': lzma.LZMAFile,
+    b'(\xb5/\xfd': _zstd,
+}
+
+
+def _only_member(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
+    """The JSON file in a zip file."""
+    if not file.seekable():
+        file = io.BytesIO(file.read())
+    try:
+        archive = zipfile.ZipFile(file)
+        members = [each for each in archive.infolist() if not each.is_dir() and _is_content(each.filename)]
+        if any(each.filename.endswith('/data.pkl') for each in members):
+            file.seek(0)
+            return file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)
+        found = [each for each in members if each.filename.lower().endswith(('.json', '.jsonl'))]
+        if len(found) != 1:
+            names = ', '.join(clean(each.filename) for each in (found or members)[:3]) or 'nothing'
+            problem = f'holds {len(found)} JSON files' if found else 'holds no JSON file'
+            raise InputError(f'{path}: is a zip file that {problem} ({names}); give one with a single JSON file.')
+        packed = _Counted(file, path)
+        packed.count = min(found[0].compress_size, file.seek(0, os.SEEK_END))  # the first is only what the file says
+        return io.BufferedReader(_Unpacked(archive.open(found[0]), packed))
+    except _BROKEN as error:
+        raise InputError(
+            f'{path}: cannot be read as a zip file, which PyTorch writes too ({error}); make or fetch it again.'
+        ) from None
+
+
+def _is_content(name: str) -> bool:
+    """Not what macOS adds."""
+    return not name.startswith('__MACOSX/') and not name.rpartition('/')[2].startswith('.')
+
+
+def _object_or_none(line: bytes) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(line)
+    return None
+
+
+def _await_writer(descriptor: int, path: str | PathLike[str]) -> None:
+    # What a shell made of <(command) has had its writer from the start, however slow, and no name in a folder.
+    if not os.path.exists(os.path.realpath(path)):  # noqa: PTH110 never raises
+        return
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(1000 * WAIT):
+        raise InputError(
+            f'{path}: nothing came through this named pipe for {WAIT:g} seconds; start what writes into it, or give '
+            'a file.'
+        )

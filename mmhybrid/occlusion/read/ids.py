@@ -1,0 +1,178 @@
+"""Ids of images, however a file writes them: whole numbers, text, names of picture files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmhybrid.text import show
+
+from .checks import Records, repeats, whole_numbers
+
+# Of COCO, CityPersons and KAIST, and LVIS.
+NAME_FIELDS = ('file_name', 'im_name', 'coco_url')
+BY_NAME = "images were matched by 'file_name'"
+WITHOUT_FOLDERS = f'{BY_NAME} without folders'
+
+
+class Found(NamedTuple):
+    """Images that values name.
+
+    Attributes:
+        ids: ``(n,)`` int64, the number of each one's image; 0 where there is none.
+        is_known: ``(n,)`` bool, whether there is one.
+        note: By what they were matched, if not by the ground truth's own ids; else empty.
+    """
+
+    ids: np.ndarray
+    is_known: np.ndarray
+    note: str = ''
+
+
+class ImageIds:
+    """The images of ground truth, and what files may call them.
+
+    Ids that are whole numbers stay what they are, also where they are written as ``7.0`` or ``"0007"``. If one is any
+    other text, the images are numbered from 0 on in the file's order.
+
+    Attributes:
+        numbers: ``(I,)`` int64, one an image, in the file's order.
+        names: I ids as the file has them: ``str`` where they are text, else ``int``.
+    """
+
+    def __init__(self, images: Sequence[Mapping[str, Any]], source: str = 'ground truth') -> None:
+        """Of image records, and the name of their file for messages.
+
+        Raises:
+            InputError: An image without an id, with one that is neither a whole number nor text, or with another's.
+        """
+        records, remedy = Records(source, 'images', images, has_id=True), 'give every image its own id'
+        values = records.column('id', remedy)
+        numbers, is_whole = whole_numbers(values)
+        is_text = np.array([isinstance(value, str) for value in values], dtype=bool)
+        records.fail_where(
+            ~is_whole & ~is_text, lambda i: f"field 'id' is {show(values[i])}, neither a whole number nor text", remedy
+        )
+        self._source, self._images, self._has_numbers = source, images, bool(is_whole.all())
+        self.names: list[int | str] = [
+            value if isinstance(value, str) else number for value, number in zip(values, numbers.tolist(), strict=True)
+        ]
+        if self._has_numbers and is_text.any() and repeats(numbers).any():
+            self._has_numbers = False  # '7' and '07' are two
+        keys = numbers if self._has_numbers else list(map(str, self.names))
+        records.fail_where(repeats(keys), lambda i: f"field 'id' repeats the value {show(values[i])}", remedy)
+        self.numbers = numbers if self._has_numbers else np.arange(len(values))
+
+    def resolve(
+        self,
+        values: Sequence[Any],
+        source: str,
+        label: str = 'results',
+        file_names: Sequence[Any] | None = None,
+        begin: int = 0,
+        remedy: str = 'evaluate results and ground truth of the same data set',
+    ) -> tuple[np.ndarray, list[str]]:
+        """Numbers of the images that a file's records name, all of them by one rule.
+
+        The first of these rules that knows every value is taken: the id, as a whole number if those of the ground truth
+        are (``7``, ``7.0``, ``"7"``, ``"0007"``), else as text; ``file_name``; both without folders; its stem; and the
+        whole number that is its stem.
+
+        Args:
+            values: n ids: integers, integral floats or text; an array of integers is quickest.
+            source: The file's name for messages.
+            label: What its list of records is called.
+            file_names: What the n records have as ``file_name`` beside their ids, None for a record without it. They
+                decide where the ids are unknown, and must not contradict them silently.
+            begin: Index in the file of the first record.
+            remedy: What to do about records that name no image.
+
+        Returns:
+            ``(n,)`` int64, out of ``numbers``; and notes: by what images were matched, if not by their ids, and how
+            many records have a ``file_name`` that is another image's.
+
+        Raises:
+            InputError: Records name no image: how many, and the first.
+        """
+        found = self.find(values)
+        named = None if file_names is None else self.find(file_names)
+        if named is not None and not found.is_known.all() and named.is_known.all():
+            return named.ids, [
+                f"{source}: images were matched by the records' 'file_name', their 'image_id' is unknown"
+            ]
+        records = Records(source, label, values, offset=begin)
+        records.fail_where(
+            ~found.is_known,
+            lambda i: f"field 'image_id' is {show(_plain(values[i]))}, which is no image of {self._source}",
+            remedy,
+        )
+        notes = [f'{source}: {found.note}'] if found.note else []
+        other = np.empty(0) if named is None else np.flatnonzero(named.is_known & (named.ids != found.ids))
+        if len(other):
+            notes.append(
+                f"{source}: {len(other)} of {len(values)} records have the 'file_name' of another image than their "
+                f"'image_id', the first is {label}[{begin + other[0]}]; ids were used, so see which are right"
+            )
+        return found.ids, notes
+
+    def find(self, values: Sequence[Any]) -> Found:
+        """Images that values name, by the rule of :meth:`resolve` that knows most of them."""
+        best = Found(np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool))
+        numbers, is_whole = whole_numbers(values)
+        texts: list[str] | None = None
+        for table, note in self._rules():
+            if not table:
+                continue
+            if isinstance(next(iter(table)), int):
+                keys, at = (np.array(list(each), dtype=np.int64) for each in (table.keys(), table.values()))
+                order = np.argsort(keys)
+                place = np.minimum(np.searchsorted(keys, numbers, sorter=order), len(keys) - 1)
+                image, is_known = at[order[place]], is_whole & (keys[order[place]] == numbers)
+            else:
+                texts = texts or [_text(*each) for each in zip(values, numbers, is_whole, strict=True)]
+                names = map(_base, texts) if note == WITHOUT_FOLDERS else texts
+                image = np.array([table.get(name, -1) for name in names], dtype=np.int64)
+                is_known = image >= 0
+            if is_known.sum() > best.is_known.sum():
+                best = Found(np.where(is_known, self.numbers[image], 0), is_known, note)
+            if is_known.all():
+                break
+        return best
+
+    def _rules(self) -> Iterator[tuple[dict[Any, int], str]]:
+        """Position of an image by what it may be called, and what to note if it is called so."""
+        yield _unique(self.numbers.tolist() if self._has_numbers else map(str, self.names)), ''
+        fields = ([image.get(field) for field in NAME_FIELDS] for image in self._images)
+        names = [next((name for name in given if isinstance(name, str)), None) for given in fields]
+        yield _unique(names), BY_NAME
+        names = list(map(_base, names))
+        yield _unique(names), WITHOUT_FOLDERS
+        stems = [name and (name.rpartition('.')[0] or name) for name in names]
+        yield _unique(stems), f'{WITHOUT_FOLDERS} and ending'
+        numbers, is_whole = whole_numbers(stems)
+        of_stems = (number if good else None for number, good in zip(numbers.tolist(), is_whole, strict=True))
+        yield _unique(of_stems), f'{BY_NAME}, the number that it is'
+
+
+def _unique(keys: Iterable[Any]) -> dict[Any, int]:
+    """Position of each key but None; without those that are there twice."""
+    found: dict[Any, int] = {}
+    twice = set()
+    for position, key in enumerate(keys):
+        if key is not None and found.setdefault(key, position) != position:
+            twice.add(key)
+    return {key: position for key, position in found.items() if key not in twice}
+
+
+def _base(name: str | None) -> str | None:
+    return name and name.replace('\\', '/').rpartition('/')[2]
+
+
+def _text(value: Any, number: np.int64, is_whole: np.bool_) -> str | None:
+    return value if isinstance(value, str) else str(number) if is_whole else None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,70 @@
+"""Notes: what a reader of the numbers should know about the files, one line each.
+
+A note says what, how many, and what to do. It never changes a number, and what is as usual gets none: boxes of COCO and
+LVIS leave their images by up to a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Pixels, and share of an image's side, that a box may leave its image by.
+TOLERANCE = 2.0, 0.02
+# Share of the boxes that may do so nevertheless, as predicted boxes that are not clipped do.
+FEW = 0.05
+# Boxes that are looked at together: what is made of them stays in the processor's cache.
+CHUNK = 2**14
+
+
+def box_notes(boxes: np.ndarray, sizes: np.ndarray | None, what: str) -> list[str]:
+    """A note where boxes look as if they were not ``x, y, width, height`` in pixels.
+
+    Args:
+        boxes: ``(n, 4)`` ``x, y, width, height``, as they were read.
+        sizes: ``(n, 2)`` height and width of each one's image, NaN or 0 where it is unknown; None if all are.
+        what: Whose they are, e.g. ``'gt.json: annotations'``.
+    """
+    if not len(boxes):
+        return []
+    total = len(boxes)
+    starts = range(0, total, CHUNK)
+    parts = (_counts(boxes[i : i + CHUNK], None if sizes is None else sizes[i : i + CHUNK]) for i in starts)
+    shares, beyond, fits = map(sum, zip(*parts, strict=True))
+    if shares == total > 1 and boxes.any():
+        return [f'{what}: all numbers of boxes lie within 0 and 1; if they are shares of the image, give pixels']
+    if not beyond:
+        return []
+    told = f'{what}: {beyond} of {total} boxes leave their images'
+    if total > 3 and fits / total > 0.99:
+        return [f'{told}, while all would fit as corners; if they are x1, y1, x2, y2, give x, y, width, height']
+    if beyond / total > FEW:
+        return [f'{told}; see whether they are x, y, width, height in pixels of these images']
+    return []
+
+
+def _counts(boxes: np.ndarray, sizes: np.ndarray | None) -> tuple[int, int, int]:
+    """How many boxes have numbers within 0 and 1, where the image is larger; leave their images; fit as corners."""
+    is_share = ((boxes <= 1.01) & (boxes >= -0.01)).all(axis=1)
+    if sizes is None:
+        return int(is_share.sum()), 0, 0
+    is_share &= ~(sizes.max(axis=1) <= 2)
+    limits = np.where(sizes > 0, sizes, np.nan)[:, ::-1]
+    allowed = np.maximum(TOLERANCE[0], TOLERANCE[1] * limits)
+    beyond = ((boxes[:, :2] + boxes[:, 2:] - limits > allowed) | (-boxes[:, :2] > allowed)).any(axis=1)
+    fits = ((boxes[:, 2:] >= boxes[:, :2]) & ~(boxes[:, 2:] - limits > allowed)).all(axis=1)
+    return int(is_share.sum()), int(beyond.sum()), int(fits.sum())
+
+
+def federated_note(images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A note where image records have the fields by which LVIS leaves categories out of an image's evaluation."""
+    fields = 'neg_category_ids', 'not_exhaustive_category_ids'
+    count = sum(any(field in image for field in fields) for image in images)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(images)} images have LVIS's '{fields[0]}' or '{fields[1]}', which are not applied; every "
+        'category counts in every image, so that AP is not that of LVIS'
+    ]

@@ -1,0 +1,140 @@
+"""Polygons of segmentations: checked, and drawn as pycocotools draws them.
+
+Its C code trusts its input: a far coordinate allocates memory without bound. None such reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from mmhybrid.text import show
+
+from .checks import Records, to_float
+
+REMEDY = 'give polygons or run-length encoding'
+# Pixels along the outline of a polygon that is drawn although it leads far out of its image; pycocotools holds some
+# forty bytes for each.
+MAX_OUTLINE = 1e6
+
+
+def rasterise(segmentations: Sequence[Any], sizes: np.ndarray) -> list[dict[str, Any]]:
+    """Segmentations as pycocotools rasterises them.
+
+    Args:
+        segmentations: n of checked polygons or run-length encodings; the latter are given back.
+        sizes: ``(n, 2)`` height and width of each one's image.
+
+    Returns:
+        Run-length encodings ``{'size': [height, width], 'counts': bytes}``; the polygons of one instance are united.
+    """
+    from pycocotools import mask
+
+    encoded = []
+    for segmentation, (height, width) in zip(segmentations, sizes.tolist(), strict=True):
+        if not isinstance(segmentation, dict):
+            parts = mask.frPyObjects(segmentation, height, width)
+            segmentation = parts[0] if len(parts) == 1 else mask.merge(parts)
+        encoded.append(segmentation)
+    return encoded
+
+
+def check(
+    records: Records, field: str, values: list[Any], sizes: np.ndarray
+) -> tuple[list[Any], list[int], np.ndarray, list[str]]:
+    """Check polygons, all at once; only if something is unusual, one by one.
+
+    Returns:
+        ``values`` with polygons that pycocotools draws as they are, run lengths as they were, and None without a mask;
+        which are polygons; ``(m, 4)`` smallest x and y and largest x and y of their points; and notes.
+    """
+    notes, outside = [], 0
+    drawn = [i for i, value in enumerate(values) if not isinstance(value, dict)]
+    extents = _sound_extents([values[i] for i in drawn])
+    reach = sizes[drawn].max(axis=1, keepdims=True)
+    if extents is None or not ((extents[:, :2] >= -reach) & (extents[:, 2:] <= 2 * reach)).all():  # not so for NaN
+        values = list(values)
+        outcomes = {i: _drawable(values[i], sizes[i]) for i in drawn}
+        records.fail_where(
+            (isinstance(outcomes.get(i), str) for i in range(len(values))),
+            lambda i: f"field '{field}' {outcomes[i]}",
+            REMEDY,
+        )
+        for i, (value, _, _) in outcomes.items():
+            values[i] = value
+        if stray := sum(is_stray for _, is_stray, _ in outcomes.values()):
+            notes.append(
+                f'{stray} of {len(values)} {records.label} have polygons with too few points or an odd '
+                f"number of coordinates in '{field}'; what is too many was left out, as by pycocotools"
+            )
+        outside = sum(is_outside for _, _, is_outside in outcomes.values())
+        drawn = [i for i in drawn if isinstance(values[i], list)]
+        extents = _sound_extents([values[i] for i in drawn])
+    if outside := outside + ((extents[:, :2] >= sizes[drawn, ::-1]) | (extents[:, 2:] <= 0)).any(axis=1).sum():
+        notes.append(
+            f"{outside} of {len(values)} {records.label} have a '{field}' of polygons outside of the image, where "
+            'pycocotools draws nothing'
+        )
+    return values, drawn, extents, notes
+
+
+def _sound_extents(values: list[Any]) -> np.ndarray | None:
+    """``(n, 4)`` smallest x and y and largest x and y of each one's points; None if not all are polygons."""
+    if not set(map(type, values)) <= {list} or not all(values):
+        return None
+    polygons = list(chain.from_iterable(values))
+    if not set(map(type, polygons)) <= {list}:
+        return None
+    lengths = np.array(list(map(len, polygons)), dtype=np.int64)
+    if (lengths < 6).any() or (lengths % 2).any():
+        return None
+    numbers = list(chain.from_iterable(polygons))
+    if not set(map(type, numbers)) <= {int, float}:
+        return None
+    if not values:
+        return np.empty((0, 4))
+    begin = np.append(0, np.cumsum(lengths))  # of each polygon
+    first = np.cumsum([0, *map(len, values[:-1])])  # of each of the values: its first polygon
+    points, starts = to_float(numbers).reshape(-1, 2), begin[first] // 2
+    return np.concatenate([np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)], axis=1)
+
+
+def _drawable(value: Any, size: np.ndarray) -> tuple[Any, bool, bool] | str:
+    """What pycocotools makes of polygons, in a form that it takes as it is.
+
+    Points and lines have no pixel, and the last of an odd number of coordinates is not read. What leads far out of the
+    image is drawn here, since only here it is known to fit into memory.
+
+    Returns:
+        Polygons, run lengths, or None without a mask; whether beside polygons there were points, lines or odd numbers;
+        and whether all was far outside of the image. Or what is wrong.
+    """
+    if value is None:
+        return None, False, False
+    if not isinstance(value, list):
+        return f'is {show(value)}, neither polygons nor run-length encoding'
+    polygons = [value] if value and set(map(type, value)) <= {int, float} else value
+    for polygon in polygons:
+        if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
+            return f'holds {show(polygon)}, not a list of numbers x, y, x, y, ...'
+        if not np.isfinite(to_float(polygon)).all():
+            return f'holds {show(polygon)}, in which a point is not finite'
+    kept = [polygon[: len(polygon) // 2 * 2] for polygon in polygons if len(polygon) >= 6]
+    is_stray = bool(kept) and any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons)
+    reach, is_far = int(size.max()), False
+    for polygon in kept:
+        points = to_float(polygon).reshape(-1, 2)
+        if points.min() < -reach or points.max() > 2 * reach:
+            is_far = True
+            outline = abs(np.diff(points, axis=0, append=points[:1])).max(axis=1).sum()
+            if max(outline, abs(points).max()) > MAX_OUTLINE:
+                return f'holds {show(polygon)}, in which a point is far outside the image'
+    if not is_far:
+        return kept or None, is_stray, False
+    from pycocotools import mask
+
+    drawn = rasterise([kept], size[None])[0]
+    return drawn, is_stray, mask.area(drawn) == 0

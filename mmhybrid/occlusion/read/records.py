@@ -1,0 +1,260 @@
+"""Records of detections as columns: typed by msgspec where they are of the usual form, else one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+from mmhybrid.text import show
+
+from . import segmentations
+from .checks import MAX_VALUE, Records, whole_numbers
+from .columns import Block, Columns, positions
+from .ids import ImageIds
+from .runlengths import MAX_SIDE, Masks, measure
+
+
+@dataclass(frozen=True)
+class Known:
+    """What results may refer to.
+
+    Attributes:
+        source: The ground truth's name, for messages.
+        images: Its images.
+        image_ids: ``(I,)`` int64 numbers of the images.
+        category_ids: ``(K,)`` int64, in the file's order.
+        sizes: ``(I, 2)`` height and width of the images; NaN where they are unknown, which they are not for masks.
+    """
+
+    source: str
+    images: ImageIds
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    sizes: np.ndarray
+
+    def sizes_of(self, image_ids: np.ndarray) -> np.ndarray:
+        """``(n, 2)`` height and width of images."""
+        return self.sizes[positions(self.image_ids, image_ids)]
+
+
+class Results:
+    """Detections of one file, put together block by block.
+
+    Args:
+        source: The file's name, for messages.
+        known: What they may refer to.
+        iou_types: Which of ``bbox`` and ``segm`` are needed.
+        limit: More detections than this are refused.
+
+    Attributes:
+        notes: On how the file was read.
+        label: What the file's list is called, in messages.
+        is_resolved: Whether ``image_ids`` of the blocks are the ground truth's numbers already.
+        classes: ``(K,)`` category ids, if ``category_ids`` of the blocks are indices of these.
+    """
+
+    def __init__(self, source: str, known: Known, iou_types: Sequence[str], limit: float = float('inf')) -> None:
+        self.source, self.known, self.iou_types, self.limit = source, known, tuple(iou_types), limit
+        self.notes: list[str] = []
+        self.label, self.is_resolved = 'results', False
+        self.classes: np.ndarray | None = None
+        self._columns = Columns()
+        self._interned: dict[Any, Any] = {}
+        self._file_names: list[str | None] = []
+
+    def __len__(self) -> int:
+        return self._columns.count
+
+    def take_typed(self, text: bytes) -> bool:
+        """Add the records of a JSON list, if all of them are of the usual form; whether they are."""
+        block = _typed(text, self.iou_types)
+        if block is not None:
+            self.add(block)
+        return block is not None
+
+    def take_rows(self, rows: Sequence[Any], is_part: bool = False) -> None:
+        """Add records of the results format, with ids as :class:`ImageIds` knows them; ``is_part``: others follow."""
+        if not rows:
+            return
+        records = Records(self.source, self.label, rows, offset=len(self), is_part=is_part)
+        records.check_objects()
+        remedy = f'give every detection the id of its image in {self.known.source}'
+        block: Block = {'image_ids': records.column('image_id', remedy)}
+        names = [row.get('file_name') for row in rows]
+        block['file_names'] = [name if isinstance(name, str) else None for name in names]
+        categories = records.column('category_id', self._category_remedy)
+        block['category_ids'], is_whole = whole_numbers(categories)
+        records.fail_where(
+            ~is_whole, lambda i: f"field 'category_id' is {show(categories[i])}, no whole number", self._category_remedy
+        )
+        block['scores'] = records.numbers('score', 'give every detection a finite score')
+        if 'bbox' in self.iou_types:
+            block['boxes'] = records.boxes('give [x, y, width, height] in pixels')
+        if 'segm' in self.iou_types:
+            block['masks'] = self.masks(records, block['image_ids'], block['file_names'])
+        self.add(block)
+
+    def masks(self, records: Records, images: Sequence[Any], file_names: Sequence[str | None] = ()) -> Masks:
+        """Checked field ``segmentation`` of records of these images."""
+        ids = images
+        if not self.is_resolved:
+            named = file_names if any(file_names) else None
+            ids, _ = self.known.images.resolve(images, self.source, self.label, named, records.offset)
+        return segmentations.check_detections(records, self.known.sizes_of(ids), self.notes)
+
+    def add(self, block: Block) -> None:
+        """Add checked columns, but for what they refer to: ``image_ids`` are as the file has them."""
+        count, names = len(block['scores']), block.pop('file_names', ())
+        if any(names) or self._file_names:
+            self._file_names += [None] * (len(self) - len(self._file_names)) + list(names)
+        if self.is_resolved:
+            block['image_ids'] = np.array(block['image_ids'], dtype=np.int64)
+        elif isinstance(block['image_ids'], list):
+            ids = block['image_ids']
+            is_plain = set(map(type, ids)) <= {int, str}  # of 7, 7.0 and True one key is made
+            block['image_ids'] = [self._interned.setdefault(each, each) for each in ids] if is_plain else ids
+        if len(self) + count > self.limit:
+            raise InputError(
+                f'{self.source}: holds more detections than bytes, parts shared among images; give COCO results as '
+                'JSON.'
+            )
+        self._columns.add(block)
+
+    def finish(self) -> Block:
+        """All columns, checked against the ground truth; none without detections.
+
+        Raises:
+            InputError: Images or categories that it does not have, or masks of another size than their image.
+        """
+        if not len(self):
+            return {}
+        block = self._columns.joined()
+        records = Records(self.source, self.label, ())
+        ids, known = block['image_ids'], self.known
+        names = self._file_names + [None] * (len(self) - len(self._file_names)) if self._file_names else None
+        is_numbered = not any(isinstance(name, str) for name in known.images.names)
+        is_plain = is_numbered and isinstance(ids, np.ndarray) and np.isin(ids, known.image_ids).all()
+        if not self.is_resolved and (names or not is_plain):
+            ids, notes = known.images.resolve(ids, self.source, self.label, names)
+            self.notes += notes
+        block['image_ids'] = ids
+        block['category_ids'] = self._categories(records, block['category_ids'])
+        if 'masks' in block:
+            given, sizes = block['masks'].sizes, known.sizes_of(ids)
+            records.fail_where(
+                (given != sizes).any(axis=1),
+                lambda i: (
+                    f"field 'segmentation' has the size {given[i].tolist()}, where the image's [height, width] is "
+                    f'{sizes[i].tolist()}'
+                ),
+                segmentations.RLE_REMEDY,
+            )
+        return block
+
+    def _categories(self, records: Records, given: np.ndarray) -> np.ndarray:
+        source = self.known.source
+        if self.classes is not None:
+            records.fail_where(
+                (given < 0) | (given >= len(self.classes)),
+                lambda i: f'the class {given[i]} is none of the {len(self.classes)} categories, counted from 0',
+                f'give ground truth with the classes of the model in place of {source}',
+            )
+            return self.classes[given]
+        records.fail_where(
+            ~np.isin(given, self.known.category_ids),
+            lambda i: f"field 'category_id' is {given[i]}, which is no category of {source}",
+            self._category_remedy,
+        )
+        return given
+
+    @property
+    def _category_remedy(self) -> str:
+        return f'give the category ids of {self.known.source}, not class indices'
+
+
+class _Unusual(Exception):
+    """A record is not of the usual form, though it may be right."""
+
+
+def _typed(text: bytes, iou_types: tuple[str, ...]) -> Block | None:
+    """Columns of a JSON list of records that are usual in every way; None where one is not, or it is no JSON.
+
+    Nothing may be taken here that the way record by record reads as another value. Fields that are not needed are
+    skipped: of those, msgspec sees only that they are JSON.
+    """
+    import msgspec
+
+    try:
+        has_names = b'"file_name"' in text
+        rows = _decoder(iou_types, has_names)(text)
+        _expect(rows)
+        return _checked(rows, iou_types, has_names)
+    except (_Unusual, msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+@cache
+def _decoder(iou_types: tuple[str, ...], has_names: bool) -> Callable[[bytes], list[Any]]:
+    import msgspec
+
+    plain = {'gc': False, 'kw_only': True}
+    rle = msgspec.defstruct('Rle', [('size', tuple[int, int]), ('counts', str)], **plain)
+    fields: list[Any] = [('image_id', int | str), ('category_id', int), ('score', float)]
+    if has_names:
+        fields.append(('file_name', str | None, None))
+    if 'bbox' in iou_types:
+        fields.append(('bbox', tuple[float, float, float, float]))
+    if 'segm' in iou_types:
+        fields.append(('segmentation', rle))
+    # Freed at once: from then on, glibc keeps freed memory for the next piece, where it would return it to the system
+    # and have it back page by page. That took a third of the time.
+    np.empty(2**24, dtype=np.uint8)
+    return msgspec.json.Decoder(list[msgspec.defstruct('Result', fields, **plain)]).decode
+
+
+def _expect(condition: Any) -> None:
+    if not condition:
+        raise _Unusual
+
+
+def _checked(rows: list[Any], iou_types: tuple[str, ...], has_names: bool) -> Block:
+    ids = [row.image_id for row in rows]
+    block: Block = {
+        'image_ids': _integers(ids) if set(map(type, ids)) == {int} else ids,
+        'file_names': [row.file_name for row in rows] if has_names else (),
+        'category_ids': _integers([row.category_id for row in rows]),
+        'scores': np.array([row.score for row in rows]),
+    }
+    _expect(np.isfinite(block['scores']).all())
+    if 'bbox' in iou_types:
+        numbers = chain.from_iterable([row.bbox for row in rows])
+        boxes = block['boxes'] = np.fromiter(numbers, np.float64, 4 * len(rows)).reshape(-1, 4)
+        _expect((abs(boxes) <= MAX_VALUE).all() and (boxes[:, 2:] >= 0).all())
+    if 'segm' in iou_types:
+        block['masks'] = _masks([row.segmentation for row in rows])
+    return block
+
+
+def _integers(values: Iterable[int]) -> np.ndarray:
+    array = np.array(values)
+    _expect(array.dtype.kind == 'i')  # numbers beyond 64 bits have another kind
+    return array.astype(np.int64, copy=False)
+
+
+def _masks(rles: list[Any]) -> Masks:
+    sizes = _integers(list(chain.from_iterable([rle.size for rle in rles]))).reshape(-1, 2)
+    _expect(((sizes >= 1) & (sizes <= MAX_SIDE)).all())
+    counts = [rle.counts for rle in rles]
+    text = ''.join(counts)
+    _expect(text.isascii() and all(counts))
+    text = text.encode('ascii')
+    offsets = np.cumsum([0, *map(len, counts)])
+    areas, margins = measure(text, offsets, sizes.prod(axis=1))
+    _expect((areas >= 0).all())
+    return Masks(sizes.astype(np.int32), text, offsets, areas, margins)
