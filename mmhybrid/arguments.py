@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from mmhybrid import _stack, mistakes
+from mmhybrid.text import clean
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,9 +16,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse unknown options in the name of the command they were given to; argparse does in its parent's."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f'unrecognized arguments: {" ".join(unknown)}')
+        return namespace, unknown
+
     def error(self, message: str) -> None:
         """Print one sentence on stderr and exit with 2."""
-        self.exit(2, f'error: {message}; {self.prog} --help lists the options.\n')
+        self.exit(2, f'error: {clean(message)}; {self.prog} --help lists the options.\n')
 
 
 class _Debug(argparse.Action):

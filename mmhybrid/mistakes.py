@@ -25,6 +25,7 @@ from pathlib import Path
 from mmhybrid.config_mistakes import WHERE, missing_import, while_making, while_reading, while_running
 from mmhybrid.errors import InputError
 from mmhybrid.origins import Frame, file_read, frames, kinds, message, named, short
+from mmhybrid.text import clean
 
 DEBUG = 'MMHYBRID_DEBUG'
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,16 +40,19 @@ _CONNECTION = re.compile(r'(gloo|TCPStore|NCCL)(.|\n)*(closed by peer|reset by p
 
 
 def run(command: Callable[[], int | None]) -> int:
-    """Run a command that prints on stdout; a mistake is one sentence on stderr.
+    """Run a command that prints on stdout, with ``?`` for what its encoding lacks; a mistake is one sentence on stderr.
 
     Returns:
         The command's status or 0, 2 after a sentence, or 130 after Ctrl-C.
     """
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='replace')
     try:
         try:
             return command() or 0
         finally:
-            sys.stdout.flush()  # here, where a full disk can still be told
+            if sys.stdout is not None:  # as it is when closed
+                sys.stdout.flush()  # here, where a full disk can still be told
     except BrokenPipeError:  # the reader of a pipe has seen enough
         drop_stdout()
         return 0
@@ -70,7 +74,7 @@ def tell(error: BaseException) -> int | None:
         return None
     if getattr(error, 'errno', None) in (*FULL, errno.EPIPE):
         drop_stdout()
-    said = ''.join(char if char.isprintable() else ' ' for char in said)  # a file may have brought control characters
+    said = clean(said)  # a file may have brought control characters
     with contextlib.suppress(OSError):  # at Ctrl-C its reader has ended, too
         if os.environ.get(DEBUG, '0') not in ('', '0'):
             traceback.print_exception(error)

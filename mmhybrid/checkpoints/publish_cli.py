@@ -12,6 +12,7 @@ from typing import Any
 from mmhybrid import _stack, variants
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
+from mmhybrid.outputs import check_folder
 from mmhybrid.paths import expanded
 
 _FORMATS = ('safetensors', 'pth')
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid publish') -> i
     folder, name, suffix = _target(args.to, args.format)
     if not expanded(args.checkpoint).is_file():
         raise InputError(f'There is no checkpoint {args.checkpoint}; give the path of a .pth or .safetensors file.')
-    _check_folder(folder)
+    check_folder(folder)
     _stack.require()
     from mmhybrid.checkpoints import cards, publishing
     from mmhybrid.checkpoints.backbone_files import write_backbone
@@ -169,12 +170,6 @@ def _target(to: Path, kind: str | None) -> tuple[Path, str, str]:
     if f'.{ending}' in _OTHER_ENDINGS and not to.is_dir():
         raise InputError(f'--to {to}: a backbone is written as .{" or .".join(_FORMATS)}; choose one of these endings.')
     return to, '', f'.{kind or _FORMATS[0]}'
-
-
-def _check_folder(folder: Path) -> None:
-    from mmhybrid.occlusion.cli.outputs import check_folder
-
-    check_folder(folder)
 
 
 def _name(variant: str, data: Any) -> str:

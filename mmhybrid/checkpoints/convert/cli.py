@@ -11,7 +11,7 @@ from mmhybrid import _stack
 from mmhybrid.arguments import Parser
 from mmhybrid.checkpoints.convert.targets import find_target, targets
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.cli import outputs
+from mmhybrid.outputs import check_folder
 from mmhybrid.paths import expanded
 
 _FORMATS = ('safetensors', 'pth')
@@ -101,7 +101,7 @@ def _target(args: argparse.Namespace) -> Path:
         suffix = f'.{args.format or _FORMATS[0]}'
         stem = args.source.name.split('.')[0] or 'weights'
         folder, name = out, f'{Path(args.to).stem}-from-{stem}'
-    outputs.check_folder(folder)
+    check_folder(folder)
     return folder / f'{name}{suffix}'
 
 

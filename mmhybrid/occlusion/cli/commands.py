@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from mmhybrid.errors import InputError
+from mmhybrid.outputs import Output, check_targets, write
 from mmhybrid.text import clean
 
-from .. import api
-from .. import selection as stratify
-from ..read.ground_truth import load_ground_truth
-from ..results import SCHEMA, SCHEMA_VERSION, to_json
-from ..show import figures
-from ..show import records as frames
-from ..show.markdown import to_markdown
-from ..show.report import GalleryGroup, GalleryImage, render_report
-from ..show.report.costliest import make_gallery
-from ..show.terminal import print_categories, print_comparison, print_distribution, print_table
+from ..analysis.comparison import Compared, Evaluated
+from ..analysis.study import Study
+from ..read.ground_truth import GroundTruth, load_ground_truth
+from ..selection import Stratification
+from ..show import records
+from ..show.distribution import distribution_sheets
+from ..show.notes import notes_of
+from ..show.report import GalleryGroup, make_gallery
+from ..show.tables import category_sheets, comparison_sheets, result_sheets
+from ..show.terminal import print_sheets
 from . import options, outputs
-from .outputs import CSV_COLUMN, EMPTY_CSV, MARKDOWN_MARK, Output, text
 
 
 def ratio(args: argparse.Namespace) -> None:
@@ -36,22 +36,22 @@ def ratio(args: argparse.Namespace) -> None:
     if len({path.parent.resolve() / path.name for path in paths}) < len(paths):
         raise InputError(f'{paths[0]}: --out and --instances name the same file; give two.')
     given = [args.ann, *filter(None, [args.values])]
-    outputs.check_targets(paths, given, args.force)
+    check_targets(paths, given, args.force, outputs.is_ours)
     _report('reading ground truth')
-    gt = load_ground_truth(args.ann, selection.geometries())
+    gt = load_ground_truth(args.ann, selection.geometries(), (), args.ignore)
     _report('measuring occlusion')
     made = selection.apply(gt)
-    _warn_outside(made)
+    _first_notes(gt, made)
     written = []
     if args.out:
-        written.append(_values_output(Path(args.out), frames.image_records(gt, made)))
+        written.append(outputs.of_values(Path(args.out), records.image_records(gt, made)))
     if args.instances:
-        written.append(_values_output(Path(args.instances), frames.annotation_records(gt, made)))
+        written.append(outputs.of_values(Path(args.instances), records.annotation_records(gt, made)))
     # Written before anything is printed: the reader of a pipe may go away.
-    message = outputs.write(written, given, args.force) if written else None
-    print_distribution(made, gt)
+    message = write(written, given, args.force, outputs.is_ours) if written else None
+    print_sheets(distribution_sheets(made, gt))
     if message:
-        print(clean(message), flush=True)
+        print(clean(message))
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -72,133 +72,77 @@ def report(args: argparse.Namespace) -> None:
         raise InputError(f'--images {args.images}: is no folder; give the folder of the images.')
     if 'html' not in args.format:
         args.format.append('html')
-    _evaluate(args, options.models(args), args.gallery)
+    _evaluate(args, options.models(args))
 
 
-def _evaluate(args: argparse.Namespace, models: dict[str, str], gallery: int = 0) -> None:
-    selection, details = options.selection(args), options.details(args)
-    out_dir = Path(args.out_dir or Path('work_dirs', 'occlusion', _folder_name(models)))
-    given = [args.ann, *models.values(), *filter(None, [args.values])]
+def _evaluate(args: argparse.Namespace, models: options.Models) -> None:
+    selection, settings, details = options.selection(args), options.settings(args), options.details(args)
+    folder = Path(args.out_dir or Path('work_dirs', 'occlusion', _folder_name(models)))
+    files = outputs.of_evaluation(folder, args, details, len(models))
+    given = [args.ann, *(path for paths in models.values() for path in paths), *filter(None, [args.values])]
     # Before the evaluation, which may take minutes.
-    outputs.check_targets(_targets(out_dir, args.format, details, len(models)), given, args.force)
+    check_targets(files, given, args.force, outputs.is_ours)
     for path in given:
         if Path(path).is_dir() or not Path(path).exists():
             raise InputError(
                 f'{path}: {"a folder" if Path(path).is_dir() else "no such file"}; give the path of a file.'
             )
 
-    evaluated, pictures = [], []
-    with api.reading_begun(models, args.iou_type) as begun:
-        opened = api.open_study(args.ann, args.iou_type, selection, args.engine, details, _report)
-        _warn_outside(opened.stratification)
-        for each, dt in api.evaluations(opened, begun, args.iou_type, _report):
-            if gallery and each.kinds is not None:
-                _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
-                pictures += make_gallery(opened, each, dt, args.images, gallery)
-            # Matches of several models would not fit into memory on a large set.
-            evaluated.append(each.without_matches())
-    compared = api.collect(evaluated)
-    message = outputs.write(_outputs(out_dir, args, compared, details, pictures), given, args.force)
-    if outside := [image for group in pictures for image in group.images if image.outside]:
-        _warn_of_pictures(outside, args.images)
-    print_table(compared.results, args.min_images)
-    if not gallery:  # the report has all of them
-        print_categories(compared.results, min_images=args.min_images)
-    print_comparison(compared.comparisons, args.min_images)
-    print(clean(message), flush=True)
+    study = Study.open(args.ann, args.iou_type, selection, settings, args.engine, details, _report, args.ignore)
+    early = _first_notes(study.gt, study.stratification)
+    pictures: list[GalleryGroup] = []
+    compared = Compared.of(_evaluated(study, models, args, pictures))
+    made = outputs.Made(compared.results, compared.comparisons, pictures)
+    message = write(
+        [Output(path, partial(make, made)) for path, make in files.items()], given, args.force, outputs.is_ours
+    )
+    _notes(note for note in notes_of(compared.results) if note not in early)
+    _warn_of_pictures(pictures, args.images)
+    print_sheets(result_sheets(compared.results, args.min_images))
+    if not args.gallery:  # the report has all of them
+        print_sheets(category_sheets(compared.results, args.min_images))
+    print_sheets(comparison_sheets(compared.comparisons, args.min_images, ('ap',)))
+    print(clean(message))
 
 
-def _targets(out_dir: Path, formats: Sequence[str], details: api.Details, num_models: int) -> list[Path]:
-    names = []
-    for suffix in dict.fromkeys(formats):
-        if suffix == 'csv':
-            names += [f'occlusion{part}.csv' for part in _csv_parts(details, num_models)]
-        elif suffix in ('png', 'svg'):
-            names += [f'occlusion{part}.{suffix}' for part in _figures(details)]
-        else:
-            names.append(f'occlusion.{suffix}')
-    return [out_dir / name for name in names]
+def _evaluated(
+    study: Study, models: options.Models, args: argparse.Namespace, pictures: list[GalleryGroup]
+) -> Iterator[Evaluated]:
+    """Model after model, whose matches would not fit into memory together on a large set; ``pictures`` is filled."""
+    for each in study.run(models):
+        if args.gallery and each.kinds is not None:
+            _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
+            pictures += make_gallery(study, each, each.detections, args.images, args.gallery)
+        yield each
 
 
-def _csv_parts(details: api.Details, num_models: int) -> dict[str, Callable[[api.Compared], list]]:
-    parts = {'': lambda compared: frames.strata_records(compared.results)}
-    if details.categories:
-        parts['_categories'] = lambda compared: frames.category_records(compared.results)
-    if details.instances:
-        parts['_instances'] = lambda compared: frames.instance_records(compared.results)
-    if details.resamples and num_models > 1:
-        parts['_differences'] = lambda compared: frames.difference_records(compared.comparisons)
-    return parts
-
-
-def _figures(details: api.Details) -> dict[str, Callable]:
-    parts = {'': lambda results, min_images: figures.plot_ap(results, min_images)}
-    if details.instances:
-        parts['_recall'] = lambda results, min_images: figures.plot_recall(results)
-    if details.errors:
-        parts['_errors'] = lambda results, min_images: figures.plot_errors(results, min_images)
-    return parts
-
-
-def _outputs(
-    out_dir: Path,
-    args: argparse.Namespace,
-    compared: api.Compared,
-    details: api.Details,
-    pictures: Sequence[GalleryGroup],
-) -> list[Output]:
-    results, comparisons = compared.results, compared.comparisons
-    content = {
-        'json': lambda: to_json(results, comparisons),
-        'md': lambda: MARKDOWN_MARK + to_markdown(results, comparisons, args.min_images),
-        'html': lambda: render_report(results, comparisons, pictures, args.title, min_images=args.min_images),
-    }
-    written = []
-    for path in _targets(out_dir, args.format, details, len({result.name for result in results})):
-        suffix, part = path.suffix[1:], path.stem.removeprefix('occlusion')
-        if suffix == 'csv':
-            make = _csv_parts(details, len({result.name for result in results}))[part]
-            written.append(Output(path, text(lambda make=make: _to_csv(make(compared)))))
-        elif suffix in ('png', 'svg'):
-            draw = _figures(details)[part]
-            written.append(
-                Output(path, lambda path=path, draw=draw: figures.to_bytes(draw(results, args.min_images), path))
-            )
-        else:
-            written.append(Output(path, text(content[suffix])))
-    return written
-
-
-def _values_output(path: Path, records: list[dict]) -> Output:
-    if path.suffix.lower() == '.csv':
-        return Output(path, text(lambda: _to_csv(records)))
-    document = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, 'values': records}
-    return Output(path, text(lambda: json.dumps(frames.plain(document), indent=1, allow_nan=False) + '\n'))
-
-
-def _to_csv(records: list[dict]) -> str:
-    return frames.to_csv([{CSV_COLUMN: SCHEMA} | record for record in records]) or EMPTY_CSV
-
-
-def _folder_name(models: dict[str, str]) -> str:
+def _folder_name(models: options.Models) -> str:
     words = [re.sub(r'[^\w.-]+', '_', clean(name)).strip('._') or 'results' for name in models]
     return '_vs_'.join(words)[:100]
 
 
-def _warn_outside(made: stratify.Stratification) -> None:
-    outside = made.num_outside()
-    if outside:
-        _report(f'{outside:,} of {len(made.values):,} images lie in no stratum but "all"', end='')
+def _first_notes(gt: GroundTruth, made: Stratification) -> list[str]:
+    """Tell, and return, what there is to say before any model is looked at."""
+    notes = [clean(note) for note in dict.fromkeys((*gt.notes, *made.notes))]
+    if outside := made.num_outside():
+        notes.append(f'{outside:,} of {len(made.values):,} images lie in no stratum but "all"')
+    _notes(notes)
+    return notes
 
 
-def _warn_of_pictures(outside: Sequence[GalleryImage], folder: str) -> None:
-    places = list({image.file_name: image.outside for image in outside}.values())
-    count = f'{len(places)} images are' if len(places) > 1 else '1 image is'
-    _report(
-        f"note: {count} not shown in the report, since 'file_name' leads out of --images {folder} (first to "
-        f'{places[0]}); to show them, give the folder in which the files themselves lie',
-        end='.',
-    )
+def _warn_of_pictures(pictures: Sequence[GalleryGroup], folder: str) -> None:
+    places = {image.file_name: image.outside for group in pictures for image in group.images if image.outside}
+    if places:
+        count = '1 image is' if len(places) == 1 else f'{len(places)} images are'
+        _notes([
+            f"{count} not shown in the report, since 'file_name' leads out of --images {folder} (first to "
+            f'{next(iter(places.values()))}); to show them, give the folder in which the files themselves lie'
+        ])  # fmt: skip
+
+
+def _notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        _report(f'note: {note}', end='.')
 
 
 def _report(message: str, end: str = ' ...') -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmhybrid.errors import InputError
 
-from .. import matching as engines
-from .. import ratios
+from .. import matching, ratios
 from .. import selection as stratify
-from ..analysis.study import Details
+from ..analysis.details import Details
 from ..api import default_name
+from ..matching import Settings
 from ..read.detections import IOU_TYPES
+from ..read.ground_truth import IGNORE
 from ..results import MIN_IMAGES
 from ..selection import Selection
 
@@ -25,87 +27,88 @@ if TYPE_CHECKING:
 
 FULL_RESAMPLES = 200
 FORMATS = ('html', 'json', 'csv', 'md', 'png', 'svg')
+# Name -> results file, or all those that are parts of one model's results.
+Models = dict[str, tuple[str, ...]]
+_OR_MERGE = ', or --merge if they are parts of one model.'
 
 
-def describe(parser: Parser, text: str, example: str) -> None:
-    """Set a command's description, and its example after the options."""
-    parser.description = text
-    parser.epilog = f'example:\n  {parser.prog} {example}'
+def add_ground_truth(parser: Parser) -> None:
+    """Ground truth, and how it is read."""
+    parser.add_argument('--ann', required=True, metavar='GT', help='COCO ground truth')
+    text = "instances with 'ignore' set: regions, as crowds are (default), or as-instances, as in pycocotools"
+    parser.add_argument('--ignore', choices=IGNORE, default=IGNORE[0], help=text)
 
 
 def add_inputs(parser: Parser) -> None:
-    """Ground truth, results and how they are matched."""
-    parser.add_argument('--ann', required=True, metavar='GT', help='COCO ground truth')
-    parser.add_argument('--results', required=True, nargs='+', metavar='[NAME=]DT', help='results, one file a model')
-    parser.add_argument('--iou-type', nargs='+', choices=IOU_TYPES, default=['bbox'], help='default: bbox')
+    """Results, and how they are matched with the ground truth."""
+    add_ground_truth(parser)
+    text = "results, a file a model; a pattern in quotes stands for all its files, NAME='*.json' for parts of one model"
+    parser.add_argument('--results', required=True, nargs='+', metavar='[NAME=]DT', help=text)
     parser.add_argument(
-        '--engine', choices=engines.ENGINES, help='what matches (default: hotcoco if installed; the numbers are equal)'
+        '--merge', action='store_true', help='files of one name, or without any, are parts of one model'
     )
-    parser.add_argument('--name', help="what to call the model (one results file; default: the file's name)")
+    parser.add_argument('--name', help="what to call the model, if it is one (default: the file's name)")
+    text = 'what matches (default: hotcoco if installed; the numbers are equal)'
+    parser.add_argument('--engine', choices=matching.ENGINES, help=text)
+    group = parser.add_argument_group('evaluation')
+    group.add_argument('--iou-type', nargs='+', choices=IOU_TYPES, default=['bbox'], help='default: bbox')
+    text = 'IoU thresholds (default: 0.5 0.55 ... 0.95)'
+    group.add_argument('--iou-thrs', nargs='+', type=_number, default=Settings.iou_thrs, metavar='T', help=text)
+    text = 'detections of an image and category that count, the best ones (default: %(default)s)'
+    group.add_argument('--max-dets', type=natural, default=Settings.max_dets, metavar='N', help=text)
+    group.add_argument('--categories', nargs='+', metavar='C', help='names or ids of those to evaluate (default: all)')
+    group.add_argument('--class-agnostic', action='store_true', help='take all categories for one')
 
 
 def add_selection(parser: Parser) -> None:
     """What puts images into strata."""
     group = parser.add_argument_group('strata')
-    group.add_argument(
-        '--preset', choices=stratify.PRESETS, help='tbc (as by default), or coco-occ: a pair of boxes with IoU >= 0.2'
-    )
+    text = 'tbc (as by default), or coco-occ: a pair of boxes with IoU >= 0.2'
+    group.add_argument('--preset', choices=stratify.PRESETS, help=text)
     group.add_argument('--ratio', choices=ratios.DEFINITIONS, help='definition of r (default: covered)')
-    group.add_argument(
-        '--geometry', choices=ratios.GEOMETRIES, help='what r is measured on (default: bbox; amodal for invisible)'
-    )
-    group.add_argument(
-        '--values', metavar='FILE', help='JSON or CSV of your own number or label of each image, instead of r'
-    )
+    text = 'what r is measured on (default: bbox; amodal for invisible)'
+    group.add_argument('--geometry', choices=ratios.GEOMETRIES, help=text)
+    text = 'JSON or CSV of your own number or label of each image, instead of r'
+    group.add_argument('--values', metavar='FILE', help=text)
     group.add_argument('--column', metavar='NAME', help='of the CSV file; what to call the property')
     group.add_argument('--edges', nargs='+', type=_number, metavar='E', help='of the bins (default: 0 0.1 ... 1)')
-    group.add_argument(
-        '--thresholds', nargs='*', type=_number, metavar='T', help='of the strata r >= T (default: 0 0.1 ... 0.8)'
-    )
+    text = 'of the strata r >= T (default: 0 0.1 ... 0.8)'
+    group.add_argument('--thresholds', nargs='*', type=_number, metavar='T', help=text)
 
 
 def add_details(parser: Parser, resamples: int, full: bool = False) -> None:
     """What to work out beyond AP; ``full``: all of it by default."""
     group = parser.add_argument_group('details')
-    group.add_argument(
-        '--bootstrap', type=natural, metavar='N',
-        help=f'resamples of the images for 95%% intervals (default: {resamples})',
-    )  # fmt: skip
+    text = f'resamples of the images for 95%% intervals (default: {resamples})'
+    group.add_argument('--bootstrap', type=natural, metavar='N', help=text)
     group.add_argument('--seed', type=natural, default=0, help='of the bootstrap (default: 0)')
+    parser.set_defaults(per_category=full, instances=full, errors=full, full=full, resamples=resamples)
     if not full:
         group.add_argument('--per-category', action='store_true', help='metrics per category, and over common ones')
         group.add_argument('--instances', action='store_true', help="recall by the instances' own covered fraction")
-        group.add_argument('--errors', action='store_true', help='duplicates, confusions, partial boxes, background')
-        group.add_argument(
-            '--full', action='store_true', help=f'all three, with {FULL_RESAMPLES} resamples if not said otherwise'
-        )
-    group.add_argument(
-        '--min-score', type=float, default=Details.min_score, metavar='S',
-        help='detections below it are no part of the errors (default: %(default)s)',
-    )  # fmt: skip
-    group.add_argument(
-        '--error-iou',
-        type=float,
-        default=Details.iou_thr,
-        metavar='IOU',
-        help='IoU threshold of the errors (default: %(default)s)',
-    )
-    parser.set_defaults(all_details=full, resamples=resamples)
+        group.add_argument('--errors', action='store_true', help='duplicate, confusion, partial, background, missed')
+        text = f'all three, with {FULL_RESAMPLES} resamples if not said otherwise'
+        group.add_argument('--full', action='store_true', help=text)
+    text = 'detections below it are no part of the errors (default: %(default)s)'
+    group.add_argument('--min-score', type=float, default=Details.min_score, metavar='S', help=text)
+    text = 'IoU threshold of the errors (default: %(default)s)'
+    group.add_argument('--error-iou', type=float, default=Details.iou_thr, metavar='IOU', help=text)
 
 
 def add_outputs(parser: Parser, formats: Sequence[str]) -> None:
     """Where and what to write."""
-    parser.set_defaults(title=None)
     group = parser.add_argument_group('output')
     group.add_argument('--out-dir', metavar='DIR', help='default: work_dirs/occlusion/<names of the results>')
-    group.add_argument(
-        '--format', nargs='+', choices=FORMATS, default=list(formats), help=f'default: {" ".join(formats)}'
-    )
-    group.add_argument(
-        '--min-images', type=natural, default=MIN_IMAGES, metavar='N',
-        help='mark strata with fewer images (default: %(default)s)',
-    )  # fmt: skip
-    group.add_argument('--force', action='store_true', help='overwrite files that this command did not write')
+    text = f'default: {" ".join(formats)}'
+    group.add_argument('--format', nargs='+', choices=FORMATS, default=list(formats), help=text)
+    text = 'mark strata with fewer images (default: %(default)s)'
+    group.add_argument('--min-images', type=natural, default=MIN_IMAGES, metavar='N', help=text)
+    add_force(group)
+
+
+def add_force(parser: argparse._ActionsContainer) -> None:
+    """Whether a user's files may be replaced."""
+    parser.add_argument('--force', action='store_true', help='overwrite files that this command did not write')
 
 
 def selection(args: argparse.Namespace) -> Selection:
@@ -114,30 +117,31 @@ def selection(args: argparse.Namespace) -> Selection:
     Raises:
         InputError: Options that exclude each other, or a file that is not there.
     """
+    names = ('preset', 'geometry', 'values', 'column', 'edges', 'thresholds')
     try:
-        return Selection(
-            preset=args.preset,
-            definition=args.ratio,
-            geometry=args.geometry,
-            values=args.values,
-            column=args.column,
-            edges=args.edges,
-            thresholds=args.thresholds,
-        )
+        return Selection(definition=args.ratio, **{name: getattr(args, name) for name in names})
     except InputError as error:
         raise InputError(str(error).replace('definition', 'ratio')) from None
 
 
+def settings(args: argparse.Namespace) -> Settings:
+    """What :func:`add_inputs` was told of matching.
+
+    Raises:
+        InputError: A value that cannot be used.
+    """
+    return Settings(args.iou_thrs, args.max_dets, args.class_agnostic, args.categories)
+
+
 def details(args: argparse.Namespace) -> Details:
     """What :func:`add_details` was told."""
-    full = args.all_details or args.full
     resamples = args.bootstrap
     if resamples is None:
-        resamples = max(args.resamples, FULL_RESAMPLES) if full else args.resamples
+        resamples = max(args.resamples, FULL_RESAMPLES if args.full else 0)
     return Details(
-        categories=full or args.per_category,
-        instances=full or args.instances,
-        errors=full or args.errors,
+        categories=args.full or args.per_category,
+        instances=args.full or args.instances,
+        errors=args.full or args.errors,
         resamples=resamples,
         seed=args.seed,
         iou_thr=args.error_iou,
@@ -146,24 +150,38 @@ def details(args: argparse.Namespace) -> Details:
     )
 
 
-def models(args: argparse.Namespace, least: int = 1) -> dict[str, str]:
-    """Name -> results file, in the order given.
+def models(args: argparse.Namespace, least: int = 1) -> Models:
+    """The models in the order given.
 
     Raises:
-        InputError: Fewer files than ``least``, or two of one name.
+        InputError: Fewer models than ``least``, two of one name, a part given twice, or a pattern that no file has.
     """
-    if len(args.results) < least:
-        raise InputError(f'--results names {len(args.results)} file, but {least} are compared; give [NAME=]DT twice.')
-    if args.name is not None and len(args.results) > 1:
-        raise InputError('--name names one results file, but several are given; write NAME=FILE for each.')
-    pairs = [_named(given) for given in args.results]
+    named = [model for given in args.results for model in _models(given)]
+    if args.merge:
+        parts: dict[str | None, tuple[str, ...]] = {}
+        for name, paths in named:
+            parts[name] = parts.get(name, ()) + paths
+        named = list(parts.items())
+    if len(named) < least:
+        what = 'model' if args.merge else 'file'
+        raise InputError(f'--results names {len(named)} {what}, but {least} are compared; give [NAME=]DT twice.')
+    names = [_common_name(paths) if name is None else name for name, paths in named]
     if args.name is not None:
-        pairs = [(args.name, pairs[0][1])]
-    names = _apart(pairs)
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(f'--results: two files are called {repeated!r}; write NAME=FILE to tell them apart.')
-    return dict(zip(names, (path for _, path in pairs), strict=True))
+        if len(named) > 1:
+            raise InputError(
+                f'--name names one results file, but several are given; write NAME=FILE for each{_OR_MERGE}'
+            )
+        names = [args.name]
+    models: Models = {}
+    for name, (given, paths) in zip(names, named, strict=True):
+        if given is None and names.count(name) > 1:
+            name = f'{Path(paths[0]).absolute().parent.name}/{name}'
+        if name in models:
+            raise InputError(f'--results: two files are called {name!r}; write NAME=FILE to tell them apart{_OR_MERGE}')
+        if len(set(paths)) < len(paths):
+            raise InputError(f'--results: a file is given twice as a part of {name!r}; give each part once.')
+        models[name] = paths
+    return models
 
 
 def natural(text: str) -> int:
@@ -183,16 +201,21 @@ def _number(text: str) -> float:
     return value
 
 
-def _named(given: str) -> tuple[str | None, str]:
+def _models(given: str) -> list[tuple[str | None, tuple[str, ...]]]:
+    """Names, or None, and files; all files of a pattern that no shell has expanded, as one model if it has a name."""
     name, equals, path = given.partition('=')
-    # A file whose own name holds an equals sign is taken as it is.
-    return (name, path) if equals and name and not os.path.exists(given) else (None, given)  # noqa: PTH110 never raises
+    # A file whose own name holds an equals sign, or what looks like a pattern, is taken as it is.
+    if not equals or not name or os.path.exists(given):  # noqa: PTH110 never raises
+        name, path = None, given
+    if os.path.exists(path) or not glob.has_magic(path):  # noqa: PTH110
+        return [(name, (path,))]
+    paths = tuple(sorted(glob.glob(path, recursive=True)))  # noqa: PTH207 paths as the user wrote them
+    if not paths:
+        raise InputError(f'--results: there is no file {path}; give a pattern that some files have, or their paths.')
+    return [(None, (each,)) for each in paths] if name is None else [(name, paths)]
 
 
-def _apart(pairs: Iterable[tuple[str | None, str]]) -> list[str]:
-    """Names as given, else file names, with their folders where two would be the same."""
-    names = [default_name(path) if name is None else name for name, path in pairs]
-    return [
-        f'{Path(path).absolute().parent.name}/{name}' if given is None and names.count(name) > 1 else name
-        for name, (given, path) in zip(names, pairs, strict=True)
-    ]
+def _common_name(paths: Sequence[str]) -> str:
+    """A file's name; of parts what their names have in common: ``dt_rank0.json``, ``dt_rank1.json`` are ``dt_rank``."""
+    names = [default_name(path) for path in paths]
+    return os.path.commonprefix(names).rstrip('._- ') or names[0]  # noqa: RUF071 names, not paths

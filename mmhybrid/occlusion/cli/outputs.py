@@ -1,99 +1,44 @@
-"""Files of a command: checked before the work begins, written whole or not at all, never over what is not its own."""
+"""The files that the commands write: which, what is in them, and how they are known again."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
-import secrets
-import stat
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from mmhybrid.errors import InputError
+from mmhybrid.outputs import HEAD, Output, is_json_of
 
-from ..results import SCHEMA
-from ..show import figures
+from ..analysis.details import Details
+from ..results import SCHEMA, SCHEMA_VERSION, Comparison, OcclusionResult, plain, to_json
+from ..show import figures, records
+from ..show.markdown import to_markdown
+from ..show.report import GalleryGroup, render_report
 
-HEAD = 4096  # bytes of a file in which its mark is found
 HTML_MARK = b'<meta name="generator" content="mmhybrid'
 MARKDOWN_MARK = f'<!-- {SCHEMA} -->\n'
 # A CSV file has no place for a comment, so its first column says whose it is.
 CSV_COLUMN = 'schema'
-_KINDS = {
-    stat.S_IFIFO: 'a named pipe', stat.S_IFDIR: 'a folder', stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device',
-    stat.S_IFBLK: 'a device',
-}  # fmt: skip
 EMPTY_CSV = f'{CSV_COLUMN},{SCHEMA}\n'  # a heading without rows
 
 
-@dataclass(frozen=True)
-class Output:
-    """One file to write.
+class Made(NamedTuple):
+    """What the files of an evaluation are made of."""
 
-    Attributes:
-        path: Where.
-        content: Makes what is in it.
-    """
-
-    path: Path
-    content: Callable[[], bytes]
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a folder that cannot be made or written in.
-
-    Raises:
-        InputError: It cannot.
-    """
-    # A link that leads nowhere is in the way, too.
-    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(f'{path}: {existing} is no folder to write in; choose another place.')
-
-
-def check_targets(paths: Iterable[Path], inputs: Sequence[str], force: bool) -> None:
-    """Refuse to overwrite an input, or without ``force`` what no command of ours wrote.
-
-    Raises:
-        InputError: A file is in the way.
-    """
-    for path in paths:
-        check_folder(path.parent)
-        try:
-            _check_target(path, inputs, force)
-        except OSError as error:
-            raise InputError(f'{path}: cannot be used ({error}); choose another place.') from None
-
-
-def _check_target(path: Path, inputs: Sequence[str], force: bool) -> None:
-    if path.exists() and any(path.samefile(given) for given in inputs if Path(given).exists()):
-        raise InputError(f'{path}: is an input of this run; choose another place for the output.')
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(kind):
-        # The link would be replaced, not what it leads to: either may surprise who made it.
-        if not force:
-            raise InputError(f'{path}: is a link, which no command of ours made; choose another place, or --force.')
-    elif not stat.S_ISREG(kind):
-        # Reading a pipe would wait for ever, and a file in its place would cut off who reads it.
-        raise InputError(
-            f'{path}: is no regular file ({_KINDS.get(stat.S_IFMT(kind), "something else")}); choose another place.'
-        )
-    elif not force and not is_ours(path):
-        raise InputError(f'{path}: exists and was not written by this command; choose another place, or --force.')
+    results: Sequence[OcclusionResult]
+    comparisons: Sequence[Comparison]
+    pictures: Sequence[GalleryGroup]
 
 
 def is_ours(path: Path) -> bool:
     """Whether a command of this package wrote the file."""
     suffix = path.suffix.lower()
+    if suffix == '.json':
+        return is_json_of(path, SCHEMA)
     with path.open('rb') as file:
         content = file.read(HEAD)
-        if suffix == '.json':
-            # Whatever else a user keeps there may be large.
-            return SCHEMA.encode() in content and _is_our_json(content + file.read())
     if suffix == '.html':
         return HTML_MARK in content
     if suffix == '.md':
@@ -104,50 +49,58 @@ def is_ours(path: Path) -> bool:
     return figures.is_ours(content)
 
 
-def write(outputs: Sequence[Output], inputs: Sequence[str] = (), force: bool = False) -> str:
-    """Write the files, each whole or not at all, and say in one line which.
-
-    Args:
-        outputs: The files.
-        inputs: As in :func:`check_targets`, which is asked again: something may lie there by now.
-        force: Likewise.
-
-    Raises:
-        InputError: The disk refuses.
-    """
-    for output in outputs:
-        try:
-            output.path.parent.mkdir(parents=True, exist_ok=True)
-            check_targets([output.path], inputs, force)
-            _write_whole(output.path, output.content())
-        except OSError as error:
-            raise InputError(f'{output.path}: cannot be written ({error}); choose another place.') from None
-    names = [str(output.path) for output in outputs]
-    return 'wrote ' + (f'{", ".join(names[:-1])} and {names[-1]}' if len(names) > 1 else names[0])
+def of_evaluation(
+    folder: Path, args: argparse.Namespace, details: Details, num_models: int
+) -> dict[Path, Callable[[Made], bytes | str]]:
+    """The files that were asked for, and what makes the content of each."""
+    makers: dict[str, Callable[[Made], bytes | str]] = {}
+    for suffix in dict.fromkeys(args.format):
+        if suffix == 'csv':
+            for part, rows in _records(details, num_models).items():
+                makers[f'occlusion{part}.csv'] = lambda made, rows=rows: _csv(rows(made))
+        elif suffix in ('png', 'svg'):
+            for part, draw in _figures(details, args.min_images).items():
+                name = f'occlusion{part}.{suffix}'
+                makers[name] = lambda made, draw=draw, name=name: figures.to_bytes(draw(made.results), name)
+        else:
+            makers[f'occlusion.{suffix}'] = partial(_DOCUMENTS[suffix], args)
+    return {folder / name: make for name, make in makers.items()}
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    # A name that nobody can have put a link at, and only a file that is new: what a link leads to stays as it is.
-    # Not by tempfile, whose files only their owner may read.
-    partial = path.with_name(f'.{secrets.token_hex(16)}.part')
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 0o666)
-    try:
-        with os.fdopen(descriptor, 'wb') as file:
-            file.write(content)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+def of_values(path: Path, rows: list[records.Record]) -> Output:
+    """One file of values, as CSV or JSON by its name."""
+    if path.suffix.lower() == '.csv':
+        return Output(path, lambda: _csv(rows))
+    document = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, 'values': rows}
+    return Output(path, lambda: json.dumps(plain(document), indent=1, allow_nan=False) + '\n')
 
 
-def text(content: Callable[[], str]) -> Callable[[], bytes]:
-    """Text as the content of a file."""
-    return lambda: content().encode('utf-8')
+_DOCUMENTS: dict[str, Callable[[argparse.Namespace, Made], str]] = {
+    'json': lambda args, made: to_json(made.results, made.comparisons),
+    'md': lambda args, made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, args.min_images),
+    'html': lambda args, made: render_report(*made, args.title, min_images=args.min_images),
+}
 
 
-def _is_our_json(content: bytes) -> bool:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and 'schema_version' in document and document.get('schema') == SCHEMA
+def _records(details: Details, num_models: int) -> dict[str, Callable[[Made], list[records.Record]]]:
+    parts = {'': lambda made: records.strata_records(made.results)}
+    if details.categories:
+        parts['_categories'] = lambda made: records.category_records(made.results)
+    if details.instances:
+        parts['_instances'] = lambda made: records.instance_records(made.results)
+    if details.resamples and num_models > 1:
+        parts['_differences'] = lambda made: records.difference_records(made.comparisons)
+    return parts
+
+
+def _figures(details: Details, min_images: int) -> dict[str, Callable]:
+    parts = {'': lambda results: figures.plot_ap(results, min_images)}
+    if details.instances:
+        parts['_recall'] = figures.plot_recall
+    if details.errors:
+        parts['_errors'] = lambda results: figures.plot_errors(results, min_images)
+    return parts
+
+
+def _csv(rows: list[records.Record]) -> str:
+    return records.to_csv([{CSV_COLUMN: SCHEMA} | row for row in rows]) or EMPTY_CSV

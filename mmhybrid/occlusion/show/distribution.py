@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,8 @@ from mmhybrid.text import clean
 
 from ..analysis.recall import DEFAULT_EDGES
 from ..strata import bins
-from .labels import number, percent
-from .sheets import KIND_ORDER, Column, Sheet
+from .numbers import count, number, percent
+from .sheet import Column, Sheet, by_kind, column, of_strata
 
 if TYPE_CHECKING:
     from ..read.ground_truth import GroundTruth
@@ -21,54 +22,49 @@ if TYPE_CHECKING:
 
 
 def instances_per_image(gt: GroundTruth) -> np.ndarray:
-    """``(I,)`` number of instances on each image of ``gt``, without crowd regions."""
+    """``(I,)`` number of instances on each image of ``gt``, without crowd and ignored regions."""
     order = np.argsort(gt.image_ids, kind='stable')
-    where = np.searchsorted(gt.image_ids[order], gt.annotation_image_ids[~gt.is_crowd])
+    where = np.searchsorted(gt.image_ids[order], gt.annotation_image_ids[~gt.is_region])
     return np.bincount(order[where], minlength=len(gt.image_ids))
+
+
+def distribution_sheets(stratification: Stratification, gt: GroundTruth) -> list[Sheet]:
+    """How images and instances are spread: by stratum, and by the instances' own fraction."""
+    return [images_sheet(stratification, gt), fractions_sheet(stratification, gt)]
 
 
 def images_sheet(stratification: Stratification, gt: GroundTruth) -> Sheet:
     """Images and instances in each stratum."""
-    members = sorted(stratification.members().items(), key=lambda item: KIND_ORDER.index(item[0].kind))
     per_image = dict(zip(gt.image_ids.tolist(), instances_per_image(gt).tolist(), strict=True))
-    sizes = [len(ids) for _, ids in members]
-    instances = [sum(per_image[image_id] for image_id in ids) for _, ids in members]
-    kinds = [stratum.kind for stratum, _ in members]
-    return Sheet(
-        f'images of {clean(gt.source)}, by {clean(stratification.measure.label)}',
-        (
-            Column('stratum', tuple(clean(stratum.name) for stratum, _ in members)),
-            *_counts('images', sizes, len(gt.image_ids)),
-            *_counts('instances', instances, sum(per_image.values())),
-            Column('inst/img', tuple(number(_part(a, b)) for a, b in zip(instances, sizes, strict=True))),
-        ),
-        tuple(kinds.count(kind) for kind in dict.fromkeys(kinds)),
-        (False,) * len(members),
-        ('%: of all images, of all instances; crowd regions are not counted',),
+    rows = by_kind(
+        SimpleNamespace(stratum=stratum, num_images=len(ids), num_instances=sum(map(per_image.get, ids)))
+        for stratum, ids in stratification.members().items()
+    )
+    columns = (
+        *_counts('images', [row.num_images for row in rows], len(gt.image_ids)),
+        *_counts('instances', [row.num_instances for row in rows], sum(per_image.values())),
+        column('inst/img', rows, lambda row: number(_part(row.num_instances, row.num_images))),
+    )
+    title = f'images of {clean(gt.source)}, by {clean(stratification.measure.label)}'
+    return of_strata(
+        title, rows, columns, 0, ['%: of all images, of all instances; crowd and ignored regions are not counted']
     )
 
 
 def fractions_sheet(stratification: Stratification, gt: GroundTruth) -> Sheet:
     """Instances by their own covered or invisible fraction, in the ranges that recall by instance has."""
-    fractions = stratification.fractions[~gt.is_crowd]
-    fractions = fractions[~np.isnan(fractions)]
+    fractions = stratification.fractions[~gt.is_region]
+    fractions = fractions[~np.isnan(fractions)].tolist()
     ranges = bins(DEFAULT_EDGES, 'f')
-    counts = [sum(map(part.contains, fractions.tolist())) for part in ranges]
-    return Sheet(
-        f'instances of {clean(gt.source)}',
-        (
-            Column(clean(stratification.fraction), tuple(part.name for part in ranges), alias='fraction'),
-            *_counts('instances', counts, len(fractions)),
-        ),
-        (len(ranges),),
-        (False,) * len(ranges),
-        (),
+    columns = (
+        Column(clean(stratification.fraction), tuple(part.name for part in ranges), alias='fraction'),
+        *_counts('instances', [sum(map(part.contains, fractions)) for part in ranges], len(fractions)),
     )
+    return Sheet(f'instances of {clean(gt.source)}', columns, (len(ranges),), (False,) * len(ranges), ())
 
 
 def _counts(title: str, counts: Sequence[int], whole: int) -> tuple[Column, Column]:
-    shares = tuple(percent(_part(count, whole)) for count in counts)
-    return Column(title, tuple(map(str, counts))), Column('%', shares)
+    return column(title, counts, count), column('%', counts, lambda value: percent(_part(value, whole)))
 
 
 def _part(count: int, whole: int) -> float:

@@ -6,17 +6,9 @@ import re
 from collections.abc import Iterable
 
 from ..results import MIN_IMAGES, Comparison, OcclusionResult
-from .labels import METRIC_LABELS
-from .sheets import (
-    Sheet,
-    categories_sheet,
-    comparison_sheet,
-    errors_sheet,
-    instances_sheet,
-    models_sheet,
-    side_by_side,
-    strata_sheet,
-)
+from .notes import notes_of
+from .sheet import Sheet
+from .tables import category_sheets, comparison_sheets, result_sheets
 
 # '<' only where it would open a tag, brackets only where they would make a link or footnote: 'r < 0.1' and
 # '41.2 [39.8, 42.9]' read better as they are.
@@ -31,7 +23,7 @@ def to_markdown(
 ) -> str:
     """Every table as a heading, a GitHub table and a list of notes; percent with one decimal.
 
-    Models side by side come first, then the comparisons, then each result by itself.
+    The results' own notes come first, then the tables in the order in which the commands print them.
 
     Args:
         results: Of one model or several, of one IoU type or both.
@@ -40,29 +32,22 @@ def to_markdown(
         top: Number of categories in the tables of categories, those with most instances.
     """
     results = list(results)
-    sheets = [models_sheet(group, min_images) for group in side_by_side(results) if len(group) > 1]
-    for comparison in comparisons:
-        metrics = dict.fromkeys(row.metric for row in comparison.differences)
-        sheets += [comparison_sheet(comparison, metric, min_images) for metric in METRIC_LABELS if metric in metrics]
-    for result in results:
-        sheets.append(strata_sheet(result, min_images))
-        if result.instances:
-            sheets.append(instances_sheet(result))
-        if any(row.errors for row in result.strata):
-            sheets.append(errors_sheet(result, min_images))
-        if any(row.categories for row in result.strata):
-            sheets.append(categories_sheet(result, min_images, top))
-    return '\n'.join(map(_table, sheets))
+    sheets = [
+        *result_sheets(results, min_images),
+        *category_sheets(results, min_images, top),
+        *comparison_sheets(comparisons, min_images),
+    ]
+    notes = ''.join(f'- note: {_escape(note)}\n' for note in notes_of(results))
+    return '\n'.join(filter(None, [notes, *map(_table, sheets)]))
 
 
 def _table(sheet: Sheet) -> str:
-    rows = zip(*(column.values for column in sheet.columns), strict=True)
     lines = [
         f'### {_escape(sheet.title)}',
         '',
-        _row(column.title for column in sheet.columns),
-        '|:--|' + '--:|' * (len(sheet.columns) - 1),
-        *map(_row, rows),
+        _row(column.heading for column in sheet.columns),
+        '|' + '|'.join(':--' if not i or column.is_text else '--:' for i, column in enumerate(sheet.columns)) + '|',
+        *map(_row, zip(*(column.texts for column in sheet.columns), strict=True)),
     ]
     if sheet.notes:
         lines += ['', *(f'- {_escape(note)}' for note in sheet.notes)]

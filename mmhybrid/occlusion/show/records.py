@@ -6,8 +6,9 @@ Every record of one kind has the same keys, whatever was asked for: what is miss
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmhybrid.text import escaped
 
-from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult, _plain
-from ..strata import Stratum
+from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult
+from ..strata import Measure, Stratum
 from .distribution import instances_per_image
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 RECALLS = ('recall50', 'recall75', 'recall')
-# Text that must stand in quotes.
-UNSAFE = re.compile(r'[,"]|^\s|\s$')
 # A spreadsheet takes a cell that starts with one of these, in either width, for a formula and runs it.
 FORMULA = tuple('=+-@＝＋－＠')
 
@@ -38,14 +37,8 @@ def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
     return [
         _origin(result)
         | _stratum(row.stratum)
-        | {
-            'num_images': row.num_images,
-            'num_instances': row.num_instances,
-            'num_categories': row.num_categories,
-            'instances_per_image': row.instances_per_image,
-        }
-        | {metric: getattr(row, metric) for metric in METRICS}
-        | {'ap_common': row.ap_common, 'num_common_categories': _or_nan(result.num_common_categories)}
+        | _values(row, 'num_images', 'num_instances', 'num_categories', 'instances_per_image', *METRICS, 'ap_common')
+        | {'num_common_categories': NAN if result.num_common_categories is None else result.num_common_categories}
         | _bounds(row.intervals, SAMPLED)
         | _bootstrap(result.bootstrap)
         | {f'errors_{each.name}': getattr(row.errors, each.name, NAN) for each in fields(Errors)}
@@ -59,13 +52,8 @@ def category_records(results: Iterable[OcclusionResult]) -> list[Record]:
     return [
         _origin(result)
         | _stratum(row.stratum)
-        | {
-            'category_id': category.id,
-            'category': category.name,
-            'num_images': category.num_images,
-            'num_instances': category.num_instances,
-        }
-        | {metric: getattr(category, metric) for metric in SAMPLED}
+        | {'category_id': category.id, 'category': category.name}
+        | _values(category, 'num_images', 'num_instances', *SAMPLED)
         for result in results
         for row in result.strata
         for category in row.categories
@@ -76,9 +64,8 @@ def instance_records(results: Iterable[OcclusionResult]) -> list[Record]:
     """One record a range of the instances' own occlusion."""
     return [
         _origin(result)
-        | {'fraction': result.fraction, 'range': row.name, 'lower': row.lower, 'upper': row.upper}
-        | {'num_instances': row.num_instances}
-        | {metric: getattr(row, metric) for metric in RECALLS}
+        | {'fraction': result.fraction, 'range': row.name}
+        | _values(row, 'lower', 'upper', 'num_instances', *RECALLS)
         | _bounds(row.intervals, RECALLS)
         | _bootstrap(result.bootstrap)
         for result in results
@@ -89,12 +76,12 @@ def instance_records(results: Iterable[OcclusionResult]) -> list[Record]:
 def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
     """One record a pair of models, stratum and metric; ``difference`` is model minus ``baseline``."""
     return [
-        {'baseline': comparison.baseline, 'model': comparison.model, 'iou_type': comparison.iou_type}
+        _values(comparison, 'baseline', 'model', 'iou_type')
         | _stratum(row.stratum)
-        | {'num_images': row.num_images, 'metric': row.metric}
+        | _values(row, 'num_images', 'metric')
         | {'baseline_value': row.baseline, 'model_value': row.model, 'difference': row.difference}
         | _bounds({'difference': row.interval}, ('difference',))
-        | {'p_value': row.p_value}
+        | _values(row, 'p_value')
         | _bootstrap(comparison.bootstrap)
         for comparison in comparisons
         for row in comparison.differences
@@ -103,46 +90,27 @@ def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
 
 def image_records(gt: GroundTruth, stratification: Stratification) -> list[Record]:
     """One record an image, in the order of ``gt``: ``value`` is its ratio, number or label."""
-    measure = stratification.measure
-    names = [image.get('file_name', '') for image in gt.images]
-    rows = zip(gt.image_ids.tolist(), names, instances_per_image(gt).tolist(), strict=True)
+    rows = zip(gt.image_ids.tolist(), gt.image_names, gt.images, instances_per_image(gt).tolist(), strict=True)
     return [
-        {
-            'image_id': image_id,
-            'file_name': name,
-            'num_instances': count,
-            'measure': measure.name,
-            'definition': measure.definition,
-            'geometry': measure.geometry,
-            'value': stratification.values[image_id],
-        }
-        for image_id, name, count in rows
+        {'image_id': name, 'file_name': image.get('file_name', ''), 'num_instances': count}
+        | _measure(stratification.measure)
+        | {'value': stratification.values[image_id]}
+        for image_id, name, image, count in rows
     ]
 
 
 def annotation_records(gt: GroundTruth, stratification: Stratification) -> list[Record]:
     """One record an annotation: its ``value`` is its covered or invisible fraction, NaN where it does not count."""
     names = {category['id']: category.get('name', '') for category in gt.categories}
+    images = dict(zip(gt.image_ids.tolist(), gt.image_names, strict=True))
     columns = (
         gt.annotation_ids, gt.annotation_image_ids, gt.category_ids, gt.is_crowd.astype(int), stratification.fractions,
     )  # fmt: skip
     return [
-        {
-            'annotation_id': annotation_id,
-            'image_id': image_id,
-            'category_id': category_id,
-            'category': names[category_id],
-            'iscrowd': is_crowd,
-            'fraction': stratification.fraction,
-            'value': value,
-        }
+        {'annotation_id': annotation_id, 'image_id': images[image_id], 'category_id': category_id}
+        | {'category': names[category_id], 'iscrowd': is_crowd, 'fraction': stratification.fraction, 'value': value}
         for annotation_id, image_id, category_id, is_crowd, value in zip(*(c.tolist() for c in columns), strict=True)
     ]
-
-
-def plain(value: Any) -> Any:
-    """Records and what holds them for JSON: NaN and infinite numbers become None."""
-    return _plain(value)
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -161,8 +129,11 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     header = list(dict.fromkeys(key for record in records for key in record))
     if not header:
         return ''
-    rows = [header, *([_cell(record.get(key)) for key in header] for record in records)]
-    return ''.join(_line(row) + '\n' for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(header)
+    writer.writerows([_cell(record.get(key)) for key in header] for record in records)
+    return text.getvalue()
 
 
 def strata_frame(results: Iterable[OcclusionResult]) -> DataFrame:
@@ -194,20 +165,23 @@ def _frame(records: list[Record]) -> DataFrame:
 
 
 def _origin(result: OcclusionResult) -> Record:
-    return {
-        'model': result.name,
-        'iou_type': result.iou_type,
-        'measure': result.measure.name,
-        'definition': result.measure.definition,
-        'geometry': result.measure.geometry,
-        'engine': result.engine,
-        'ground_truth': result.ground_truth,
-        'detections': result.detections,
-    }
+    return (
+        {'model': result.name, 'iou_type': result.iou_type}
+        | _measure(result.measure)
+        | _values(result, 'engine', 'ground_truth', 'detections')
+    )
+
+
+def _measure(measure: Measure) -> Record:
+    return {'measure': measure.name} | _values(measure, 'definition', 'geometry')
 
 
 def _stratum(stratum: Stratum) -> Record:
-    return {'stratum': stratum.name, 'kind': stratum.kind, 'lower': stratum.lower, 'upper': stratum.upper}
+    return {'stratum': stratum.name} | _values(stratum, 'kind', 'lower', 'upper')
+
+
+def _values(row: Any, *names: str) -> Record:
+    return {name: getattr(row, name) for name in names}
 
 
 def _bounds(intervals: Mapping[str, Interval], metrics: Sequence[str]) -> Record:
@@ -218,10 +192,6 @@ def _bounds(intervals: Mapping[str, Interval], metrics: Sequence[str]) -> Record
 
 def _bootstrap(bootstrap: Bootstrap | None) -> Record:
     return {each.name: getattr(bootstrap, each.name, NAN) for each in fields(Bootstrap)}
-
-
-def _or_nan(value: float | None) -> float:
-    return NAN if value is None else value
 
 
 def _cell(value: Any) -> str:
@@ -235,12 +205,6 @@ def _cell(value: Any) -> str:
         return str(int(value))
     # float() first: NumPy's own floats have another repr.
     return '' if math.isnan(value) else repr(float(value))
-
-
-def _line(cells: Sequence[str]) -> str:
-    quoted = ['"' + cell.replace('"', '""') + '"' if UNSAFE.search(cell) else cell for cell in cells]
-    # A row of one empty cell would be a blank line, which readers skip.
-    return '""' if quoted == [''] else ','.join(quoted)
 
 
 def _is_number(text: str) -> bool:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mmhybrid import outputs
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.cli import main, outputs
+from mmhybrid.occlusion.cli import main
+from mmhybrid.occlusion.cli.outputs import is_ours
 
 from ..synthetic import dataset
 
@@ -86,7 +88,7 @@ def test_a_partial_file_cannot_be_foreseen_nor_stays(ratio, monkeypatch, tmp_pat
     output = outputs.Output(tmp_path / 'r.csv', lambda: b'x')
     for _ in range(2):
         with pytest.raises(InputError, match=r'cannot be written .the disk is full'):
-            outputs.write([output])
+            outputs.write([output], [], False, is_ours)
     assert names[0] != names[1] and not any(name.exists() for name in names)
     # A name that is taken after all, by a link: what it leads to stays.
     victim = tmp_path / 'victim'
@@ -94,7 +96,7 @@ def test_a_partial_file_cannot_be_foreseen_nor_stays(ratio, monkeypatch, tmp_pat
     monkeypatch.setattr(outputs.secrets, 'token_hex', lambda size: 'taken')
     (tmp_path / '.taken.part').symlink_to(victim)
     with pytest.raises(InputError, match='cannot be written'):
-        outputs.write([output])
+        outputs.write([output], [], False, is_ours)
     assert victim.read_text() == 'mine' and not output.path.exists()
 
 
@@ -110,15 +112,15 @@ def test_permissions_are_those_of_any_new_file(ratio):
 def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
     path = tmp_path / 'r.csv'
 
-    outputs.check_targets([path], [], False)
+    outputs.check_targets([path], [], False, is_ours)
     path.write_text('mine')
     with pytest.raises(InputError, match='was not written by this command'):
-        outputs.write([outputs.Output(path, lambda: b'ours')])
+        outputs.write([outputs.Output(path, lambda: 'ours')], [], False, is_ours)
     assert path.read_text() == 'mine'
 
 
 def test_a_users_large_json_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / 'r.json'
     path.write_text(json.dumps({'other': 'x' * 10_000, 'schema': 'mmhybrid.occlusion', 'schema_version': 2}))
-    monkeypatch.setattr(outputs, '_is_our_json', None)
-    assert not outputs.is_ours(path)
+    monkeypatch.setattr(outputs.json, 'loads', None)
+    assert not is_ours(path)

@@ -67,7 +67,9 @@ class _Reader(HTMLParser):
             self.open = node
 
     def handle_startendtag(self, name, attributes):
-        raise AssertionError(f'{name} closes itself')
+        assert 'svg' in ancestors(self.open), f'{name} closes itself'
+        self.handle_starttag(name, attributes)
+        self.handle_endtag(name)
 
     def handle_endtag(self, name):
         assert self.open.name == name, f'{name} closes {self.open.name}'

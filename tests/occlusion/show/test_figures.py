@@ -1,19 +1,20 @@
 import math
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.path import Path
 from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.results import Measure
-from mmhybrid.occlusion.show.figures import plot_ap, plot_errors, plot_recall
-from mmhybrid.occlusion.show.figures.axis import RatioAxis
+from mmhybrid.occlusion.show.figures import ap_families, plot_ap, plot_errors, plot_recall
 from mmhybrid.occlusion.show.figures.style import THEMES, compact, model_series, wrap
-from mmhybrid.occlusion.strata import Stratum, all_images, bins, coco_occ, cumulative, groups, tbc
+from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 
 from ..sample import result
 
@@ -52,6 +53,12 @@ CASES = {
     'preset of pairs': lambda theme: plot_ap(models(2, strata=coco_occ()), theme=theme),
     'recall, four models': lambda theme: plot_recall(models(4) + models(4, iou_type='segm'), theme=theme),
     'errors, three models': lambda theme: plot_errors(models(3), theme=theme),
+    'all images alone': lambda theme: plot_ap(models(2, strata=(all_images(),)), theme=theme),
+    # As the report has them.
+    'six models, narrow': lambda theme: plot_ap(models(6), theme=theme, families=['bin'], width=5),
+    'groups, narrow': lambda theme: plot_ap(models(2, strata=GROUPS), theme=theme, width=5),
+    'recall, narrow': lambda theme: plot_recall(models(6), theme=theme, metrics=['recall50'], width=5),
+    'errors, narrow': lambda theme: plot_errors(models(2), theme=theme, parts=['share'], width=5),
 }
 
 
@@ -61,17 +68,35 @@ def test_no_words_are_cut_or_touch(case):
     # The layout is done; nothing needs to be drawn to measure the words.
     renderer = FigureCanvasAgg(figure).get_renderer()
     unseen = unseen_tick_labels(figure)
-    boxes = {}
+    outlines = {}
     for text in figure.findobj(Text):
         if text.get_visible() and text.get_text().strip() and text not in unseen:
-            boxes[text] = text.get_window_extent(renderer)
-    assert len(boxes) > 10
-    for text, box in boxes.items():
+            outlines[text] = outline(text, renderer)
+    assert len(outlines) >= 7
+    for text, path in outlines.items():
+        box = path.get_extents()
         assert box.x0 >= 0 and box.y0 >= 0, text
         assert box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height, text
-    for (one, a), (other, b) in combinations(boxes.items(), 2):
-        overlap = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert min(overlap) <= 0.5, (one.get_text(), other.get_text())
+    for (one, a), (other, b) in combinations(outlines.items(), 2):
+        assert not a.intersects_path(b, filled=True), (one.get_text(), other.get_text())
+
+
+def outline(text, renderer):
+    """A quarter of a pixel within the text's rectangle, which may be turned."""
+    angle = text.get_rotation()
+    if angle % 90 == 0:
+        return box_path(text.get_window_extent(renderer))
+    text.set_rotation(0)
+    path = box_path(text.get_window_extent(renderer))
+    text.set_rotation(angle)
+    return path.transformed(Affine2D().rotate_deg_around(*text.get_transform().transform(text.get_position()), angle))
+
+
+def box_path(box):
+    return Path([(x, y) for x, y in [
+        (box.x0 + 0.25, box.y0 + 0.25), (box.x1 - 0.25, box.y0 + 0.25), (box.x1 - 0.25, box.y1 - 0.25),
+        (box.x0 + 0.25, box.y1 - 0.25), (box.x0 + 0.25, box.y0 + 0.25),
+    ]])  # fmt: skip
 
 
 def unseen_tick_labels(figure):
@@ -99,55 +124,77 @@ def test_themes_tell_text_and_series_from_the_background(theme):
         a, b = sorted((luminance(colour), luminance(look.background)))
         return (b + 0.05) / (a + 0.05)
 
-    # WCAG 2: 4.5 for text.
+    # WCAG 2: 4.5 for text, 3 for marks.
     assert contrast(look.text) > 7 and contrast(look.muted) > 4.5
-    assert min(map(contrast, (*look.models, *look.metrics, *look.kinds))) > 2
+    assert min(map(contrast, (*look.models, *look.kinds))) > 3
     figure = plot_ap(models(2), theme=theme)
-    assert to_hex(figure.get_facecolor()).upper() == look.background
-    assert to_hex(figure.axes[0].yaxis.label.get_color()).upper() == look.text
+    assert to_hex(figure.get_facecolor()) == look.background
+    assert to_hex(figure.axes[0].yaxis.label.get_color()) == look.text
+
+
+def values_at_marks(axes):
+    """Each curve's values, hollow marks among them, by place."""
+    curves = []
+    lines = [line for line in axes.lines if line.get_marker() not in ('None', '', None)]
+    for filled, hollow in zip(lines[::2], lines[1::2], strict=True):
+        points = [*zip(filled.get_xdata(), filled.get_ydata(), strict=True)]
+        points += zip(hollow.get_xdata(), hollow.get_ydata(), strict=True)
+        curves.append([y for _, y in sorted(points)])
+    return curves
 
 
 def test_one_model_shows_every_stratum():
     one = result()
-    figure = plot_ap([one])
-    upper, lower = figure.axes
-    assert upper.get_ylabel() == 'COCO AP (%)' and lower.get_xlabel() == one.measure.label
-    assert upper.get_xlim() == lower.get_xlim()
-    for line, metric in zip(
-        [line for line in upper.lines if len(line.get_xdata()) == 9], ('ap', 'ap50', 'ap75'), strict=True
-    ):
-        assert list(line.get_xdata()) == [row.stratum.lower for row in one.cumulative]
-        assert list(line.get_ydata()) == [100 * getattr(row, metric) for row in one.cumulative]
-    heights = [bar.get_height() for bar in lower.patches]
-    assert heights == [row.num_images for row in one.bins]
-    hollow = [bar.get_facecolor()[:3] == (1, 1, 1) for bar in lower.patches]
-    assert hollow == [row.num_images < 10 for row in one.bins]
+    bin_axes, cumulative_axes, bin_counts, cumulative_counts = plot_ap([one]).axes
+    assert bin_axes.get_ylabel() == 'AP (%)' and bin_counts.get_xlabel() == one.measure.label
+    assert bin_axes.get_xlim() == bin_counts.get_xlim()
+    for axes, rows in ((bin_axes, (one.all, *one.bins)), (cumulative_axes, one.cumulative)):
+        expected = [[100 * getattr(row, metric) for row in rows] for metric in ('ap', 'ap50', 'ap75')]
+        assert np.allclose(values_at_marks(axes), expected, equal_nan=True)
+    assert [bar.get_height() for bar in bin_counts.patches] == [0, *(row.num_images for row in one.bins)]
+    assert [text.get_text() for text in bin_counts.texts][:3] == ['5000', '900', '900']
+    assert [bar.get_height() for bar in cumulative_counts.patches] == [row.num_images for row in one.cumulative]
+    hollow = [bar.get_facecolor()[:3] == (1, 1, 1) for bar in bin_counts.patches]
+    assert hollow == [row.num_images < 10 for row in (one.all, *one.bins)]
+    labels = [label.get_text() for label in bin_counts.get_xticklabels()]
+    assert labels[:4] == ['all', '0', '0–0.1', '0.1–0.2'] and len(labels) == 12
 
 
-def test_bands_are_the_intervals():
+def test_intervals_are_bands_and_whiskers():
     one = result()
-    axes = plot_ap([one, result('b')]).axes[0]
-    band = axes.collections[0].get_paths()[0].vertices
-    at = one.cumulative[3]
-    y = band[np.isclose(band[:, 0], at.stratum.lower), 1]
-    assert y.min() == pytest.approx(100 * at.intervals['ap'].low)
-    assert y.max() == pytest.approx(100 * at.intervals['ap'].high)
-    assert not plot_ap([result(full=False), result('b', full=False)]).axes[0].collections
+    bin_axes, cumulative_axes, *_ = plot_ap([one, result('b')]).axes
+    band = next(each for each in cumulative_axes.collections if len(each.get_paths()[0].vertices) > 2)
+    vertices = band.get_paths()[0].vertices
+    at = one.cumulative[3].intervals['ap']
+    y = vertices[np.isclose(vertices[:, 0], 3), 1]
+    assert y.min() == pytest.approx(100 * at.low) and y.max() == pytest.approx(100 * at.high)
+    whiskers = bin_axes.collections[0].get_segments()
+    spans = [row.intervals['ap'] for row in (one.all, *one.bins) if row.num_images]
+    assert np.allclose([[low, high] for (_, low), (_, high) in whiskers], [[100 * s.low, 100 * s.high] for s in spans])
+    plain = plot_ap([result(full=False), result('b', full=False)])
+    assert not any(each.get_segments() for axes in plain.axes for each in axes.collections if each.get_paths())
+
+
+def test_a_point_between_gaps_has_a_whisker_instead_of_a_band():
+    one = result(strata=(all_images(), *cumulative((0, 0.2, 0.4))))
+    gap = {'ap': math.nan, 'intervals': {}}
+    rows = [replace(row, **gap) if row.stratum.lower != 0.2 else row for row in one.strata]
+    other = result('b', strata=[row.stratum for row in one.strata])
+    axes = plot_ap([replace(one, strata=tuple(rows)), other], families=['cumulative']).axes[0]
+    (((_, low), (_, high)),) = axes.collections[1].get_segments()
+    at = one.cumulative[1].intervals['ap']
+    assert (low, high) == pytest.approx((100 * at.low, 100 * at.high))
 
 
 def test_several_models_have_panels_for_thresholds_and_bins():
     both = models(2)
-    above, middle, below = plot_ap(both).axes
-    assert 'r ≥ t' in above.get_title(loc='left') and 'bin' in middle.get_title(loc='left')
-    lines = [line for line in above.lines if len(line.get_xdata()) == 9]
-    assert [list(line.get_ydata()) for line in lines] == [[100 * r.ap for r in each.cumulative] for each in both]
-    points = [line for line in middle.lines if line.get_marker() not in ('None', '')]
-    values = [line.get_ydata()[0] for line in points]
-    assert np.allclose(values, [100 * row.ap for each in both for row in each.bins], equal_nan=True)
-    for point, row in zip(points, both[0].bins, strict=False):
-        low, high = RatioAxis.of(tbc(), 'r').span(row.stratum)
-        assert low < point.get_xdata()[0] < high
-    assert len(below.patches) == 11
+    bin_axes, cumulative_axes, *_ = plot_ap(both).axes
+    assert 'bin' in bin_axes.get_title(loc='left') and 'r ≥ t' in cumulative_axes.get_title(loc='left')
+    expected = [[100 * row.ap for row in (each.all, *each.bins)] for each in both]
+    assert np.allclose(values_at_marks(bin_axes), expected, equal_nan=True)
+    assert np.allclose(values_at_marks(cumulative_axes), [[100 * row.ap for row in each.cumulative] for each in both])
+    assert ap_families(both) == ['bin', 'cumulative']
+    assert plot_ap(both, families=['bin']).axes[0].get_title(loc='left') == 'bbox AP in each bin'
 
 
 def test_models_differ_in_more_than_colour():
@@ -158,21 +205,42 @@ def test_models_differ_in_more_than_colour():
     assert len({(each.colour, each.marker) for each in series}) == 12
 
 
-def test_groups_are_bars_with_names():
+def test_groups_are_named_and_not_joined():
     one = models(1, Measure('weather', 'user', ''), strata=GROUPS)[0]
-    left, right = plot_ap([one]).axes
-    labels = [label.get_text() for label in left.get_yticklabels()]
+    above, below = plot_ap([one]).axes
+    labels = [label.get_text() for label in below.get_xticklabels()]
     assert labels[:3] == ['all', 'day', 'night'] and labels[4] == 'x'
-    assert [bar.get_width() for bar in left.patches] == [100 * row.ap for row in one.strata]
-    assert sorted(bar.get_width() for bar in right.patches) == sorted(row.num_images for row in one.strata)
+    assert values_at_marks(above)[0] == [100 * row.ap for row in one.strata]
+    assert [len(line.get_xdata()) for line in above.lines if line.get_marker() in ('None', '', None)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ('strata', 'families', 'labels'),
+    [
+        (coco_occ(), ['group'], ['all', 'max IoU < 0.2', 'max IoU ≥ 0.2']),
+        ((all_images(), *bins((0, 1)), *cumulative((0.5,))), ['group', 'bin'], ['all', 'r ≥ 0.5']),
+        (QUARTILES, ['bin'], ['all', 'brightness ≤ 12.3456', '12.3456–15.7891', '15.7891–21.25', 'brightness > 21.25']),
+        ((all_images(),), ['all'], ['all']),
+    ],
+)
+def test_strata_without_neighbours_are_shown_by_name(strata, families, labels):
+    made = result(strata=strata)
+    assert ap_families([made]) == families
+    below = plot_ap([made], families=families[:1]).axes[1]
+    assert [label.get_text() for label in below.get_xticklabels()] == labels
+
+
+def test_metrics_that_the_thresholds_do_not_have_are_left_out():
+    one = result()
+    rows = [replace(row, ap75=math.nan, intervals={}) for row in one.strata]
+    assert len(values_at_marks(plot_ap([replace(one, strata=tuple(rows))]).axes[0])) == 2
 
 
 def test_recall_lines():
     two = models(2)
     first, second, counts = plot_recall(two).axes
     for axes, metric in ((first, 'recall50'), (second, 'recall75')):
-        lines = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 6]
-        assert lines == [[100 * getattr(row, metric) for row in each.instances] for each in two]
+        assert values_at_marks(axes) == [[100 * getattr(row, metric) for row in each.instances] for each in two]
     assert [label.get_text() for label in counts.get_xticklabels()][:3] == ['0', '0–0.2', '0.2–0.4']
     assert counts.get_xlabel() == 'covered fraction f (bbox) of the instance'
     assert [bar.get_height() for bar in counts.patches] == [1200] * 6
@@ -186,7 +254,7 @@ def test_errors_add_up():
     assert per_image == pytest.approx([r.errors.false_positives / r.num_images if r.num_images else 0 for r in rows])
     shares = np.array([bar.get_width() for bar in right.patches]).reshape(4, len(rows))
     assert shares.sum(0) == pytest.approx([100 if row.num_images else 0 for row in rows])
-    assert [label.get_text() for label in left.get_yticklabels()][-1] == '0.9 < r <= 1 *'
+    assert [label.get_text() for label in left.get_yticklabels()][-1] == '0.9 < r ≤ 1 *'
 
 
 @pytest.mark.parametrize('plot', [plot_ap, plot_recall, plot_errors])
@@ -202,31 +270,6 @@ def test_results_without_the_detail(plot):
     with pytest.raises(InputError, match='no result has'):
         plot([result(full=False)])
     assert len(plot([result(full=False), result('full')]).axes) == len(plot([result('full')]).axes)
-
-
-@pytest.mark.parametrize(
-    'strata, fits',
-    [
-        (tbc(), True),
-        (OPEN, True),
-        (QUARTILES, True),
-        (cumulative((0, 0.5)), True),
-        (bins((0, 0.5, 1)) + cumulative((0, 2)), True),
-        (bins((0, 0.5, math.inf)) + cumulative((0, 2)), True),
-        (cumulative((0.2,)), False),
-        (coco_occ(), False),
-        (bins((0, 0.01, 0.5, 1)), False),
-        (tuple(Stratum(f'n = {i}', i, i, 'bin') for i in range(3)), False),
-        (GROUPS, False),
-    ],
-)
-def test_axis(strata, fits):
-    axis = RatioAxis.of(strata, 'r')
-    assert (axis is not None) == fits
-    if fits:
-        spans = sorted(axis.span(part) for part in strata if part.kind == 'bin')
-        assert all(low < high for low, high in spans)
-        assert all(a[1] <= b[0] + 1e-12 for a, b in pairwise(spans))
 
 
 @pytest.mark.parametrize(

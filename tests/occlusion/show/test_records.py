@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
-from mmhybrid.occlusion.results import Measure
+from mmhybrid.occlusion.results import plain
 from mmhybrid.occlusion.selection import Stratification
 from mmhybrid.occlusion.show.markdown import to_markdown
 from mmhybrid.occlusion.show.records import (
@@ -20,12 +20,11 @@ from mmhybrid.occlusion.show.records import (
     difference_records,
     image_records,
     instance_records,
-    plain,
     strata_frame,
     strata_records,
     to_csv,
 )
-from mmhybrid.occlusion.strata import all_images, bins
+from mmhybrid.occlusion.strata import Measure, all_images, bins
 from mmhybrid.text import is_unsafe
 
 from ..sample import CATEGORIES, comparison, result
@@ -187,8 +186,9 @@ def test_markdown_holds_every_table():
     for table in found:
         assert len({len(row) for row in table}) == 1
         assert set(table[1]) <= {':--', '--:'}
-    assert found[0][0] == ['stratum', 'images', 'a', 'b']
-    by_name = {row[0]: row for row in found[0]}
+    assert titles[0].startswith('### a: bbox AP') and titles[-1].endswith('bbox AR in %')
+    (side,) = (table for table in found if table[0] == ['stratum', 'images', 'a', 'b'])
+    by_name = {row[0]: row for row in side}
     assert by_name['r >= 0.5'] == ['r >= 0.5', '450', '30.0 [27.9, 31.8]', '32.0']
     assert by_name['0.9 < r <= 1 \\*'][1:] == ['0', '-', '-']
     assert '- \\* fewer than 10 images: too few to conclude from' in text

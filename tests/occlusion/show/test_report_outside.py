@@ -12,7 +12,7 @@ from pycocotools import mask as mask_api
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.cli import main
 from mmhybrid.occlusion.show.report import draw_gallery_image
-from mmhybrid.occlusion.show.report.costliest import _find
+from mmhybrid.occlusion.show.report.gallery import _find
 
 from ..synthetic import SIZE, dataset
 

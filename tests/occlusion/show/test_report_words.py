@@ -3,21 +3,20 @@ from dataclasses import replace
 
 import pytest
 
+from mmhybrid.occlusion.matching.settings import Settings
 from mmhybrid.occlusion.results import Bootstrap, Interval, Measure
-from mmhybrid.occlusion.show.report import wording
-from mmhybrid.occlusion.show.report.numbers import interval, p_value, points, short_name
+from mmhybrid.occlusion.show.report import words
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 
 from ..sample import comparison, result
 
 NAN = math.nan
+HIGH = '0.7 < r <= 0.8'
 
 
-def told(made, min_images=10):
-    """The summary with ordinary spaces."""
-    ends = wording.first_and_last(made, min_images)
-    sentences = wording.strata_compared(made, min_images) + wording.summary(made, ends, min_images)
-    return [sentence.replace('\N{NO-BREAK SPACE}', ' ') for sentence in sentences]
+def told(*results, comparisons=(), min_images=10):
+    """The answer with ordinary spaces."""
+    return [each.replace('\N{NO-BREAK SPACE}', ' ') for each in words.headline(results, comparisons, min_images)]
 
 
 def changed(made, name, **fields):
@@ -27,109 +26,171 @@ def changed(made, name, **fields):
     return replace(made, strata=rows)
 
 
-def test_summary():
+def compared(*results, **differences):
+    """Comparisons with the first; other values for the differences of some strata."""
+    made = []
+    for model in results[1:]:
+        one = comparison(results[0], model)
+        rows = [replace(row, **differences.get(row.stratum.name, {})) for row in one.differences]
+        made.append(replace(one, differences=tuple(rows)))
+    return made
+
+
+def test_one_model():
     assert told(result()) == [
-        'Compared are the 900 images with r = 0 (7.0 instances an image, 3 categories) and the 270 images with '
-        '0.7 < r ≤ 0.8 (7.0 instances an image, 3 categories), the most occluded bin with at least 10 images.',
-        'AP is 45.0% (95% interval 41.9 to 47.7) on all images.',
-        'With r = 0 it is 45.0% (41.9 to 47.7), with 0.7 < r ≤ 0.8 it is 24.0% (22.3 to 25.4): 21.0 points lower; the '
-        'two intervals do not overlap.',
-        'Over the 2 categories that every large stratum has, it is 43.6% and 23.3%.',
-        'Among the false positives (IoU 0.5, score at least 0.05), the kind “duplicate” grows most: from 0.00 to 0.70 '
-        'an image, from 0% to 13% of them.',
-        'At IoU 0.50, 80.0% of the 1,200 instances with f = 0 are found and 40.0% of the 1,200 with 0.8 < f ≤ 1 '
-        '(covered fraction f (bbox)).',
+        'TiedResNet-50 has an AP of 45.0% [41.9, 47.7] on all images.',
+        'AP is 45.0% [41.9, 47.7] with r = 0 and 24.0% [22.3, 25.4] with 0.7 < r ≤ 0.8 (the most occluded bin with at '
+        'least 10 images): 21.0 points lower, and the two intervals do not overlap.',
+    ]
+    assert told(result(full=False)) == [
+        'TiedResNet-50 has an AP of 45.0% on all images.',
+        'AP is 45.0% with r = 0 and 24.0% with 0.7 < r ≤ 0.8 (the most occluded bin with at least 10 images): '
+        '21.0 points lower.',
     ]
 
 
-def test_summary_of_a_plain_evaluation():
-    sentences = told(result(full=False))
-    assert sentences[1:] == [
-        'AP is 45.0% on all images.',
-        'With r = 0 it is 45.0%, with 0.7 < r ≤ 0.8 it is 24.0%: 21.0 points lower.',
+def test_two_models():
+    a, b = result('A'), result('B', shift=0.03)
+    assert told(a, b, comparisons=compared(a, b)) == [
+        'B has the highest AP on all images, 48.0% [44.6, 50.9]: better than A (45.0%), +3.0 points [+2.0, +4.2], '
+        'p = 0.040.',
+        'On the 270 images with 0.7 < r ≤ 0.8 (the most occluded bin with at least 10 images), that is B as well, '
+        '27.0% [25.1, 28.6]: better than A (24.0%), +3.0 points [+2.0, +4.2], p = 0.040.',
     ]
+    assert words.against([a, b], [], 10) == []
+
+
+def test_the_baseline_may_be_the_better_one():
+    a, b = result('A', shift=0.03), result('B')
+    first, _ = told(a, b, comparisons=compared(a, b, all={'p_value': 0.0001}))
+    assert first.endswith('better than B (45.0%), +3.0 points [+1.8, +4.0], p < 0.001.')
+
+
+def test_what_the_data_do_not_tell():
+    a, b = result('A'), result('B', shift=0.03)
+    unclear = {'interval': Interval(-0.01, 0.07), 'p_value': 0.3}
+    first, second = told(a, b, comparisons=compared(a, b, **{'all': unclear, HIGH: unclear}))
+    assert first.endswith(': the data cannot tell it from A (45.0%), +3.0 points [-1.0, +7.0], p = 0.300.')
+    assert 'the data cannot tell it from A (24.0%)' in second
+    unknown = {'interval': Interval(NAN, NAN), 'p_value': NAN}
+    first, _ = told(a, b, comparisons=compared(a, b, all=unknown))
+    assert first.endswith(': the data cannot tell it from A (45.0%), +3.0 points.')
+
+
+def test_other_models_may_be_best_where_it_is_occluded():
+    a, b, c = result('A'), result('B', shift=0.03), changed(result('C', shift=-0.1), HIGH, ap=0.5, intervals={})
+    first, second = told(a, b, c, comparisons=compared(a, b, c))
+    assert first.startswith('B has the highest AP on all images') and 'better than A (45.0%)' in first
+    assert ', that is C, 50.0%: better than A (24.0%), +26.0 points' in second
+    lines = [line.replace('\N{NO-BREAK SPACE}', ' ') for line in words.against([a, b, c], compared(a, b, c), 10)]
+    assert lines == [
+        'Better than A on all images: B +3.0 [+2.0, +4.2] points.',
+        'Worse than A on all images: C -10.0 [-11.0, -8.8] points.',
+        'Better than A with 0.7 < r ≤ 0.8: B +3.0 [+2.0, +4.2], C +26.0 [+25.0, +27.2] points.',
+    ]
+
+
+def test_without_comparisons_nothing_is_claimed():
+    first, second, third = told(result('A', full=False), result('B', full=False, shift=0.03))
+    assert first == 'B has the highest AP on all images, 48.0%, before A, 45.0%.' and second.endswith(
+        'before A, 24.0%.'
+    )
+    assert third.startswith('Whether this is more than chance is not known')
+
+
+def test_without_ground_truth_or_strata():
+    nothing = replace(result(), strata=tuple(replace(row, ap=NAN, intervals={}) for row in result().strata))
+    assert told(nothing) == told(nothing, replace(nothing, name='B')) == [
+        'AP is not defined: the images hold no instances.'
+    ]  # fmt: skip
+    assert told(result(strata=(all_images(),)))[1].startswith('Fewer than two strata have AP on at least 10 images')
+    both = told(result('A', strata=(all_images(),)), result('B', strata=(all_images(),)))
+    assert len(both) == 3 and both[1].startswith('Fewer than two strata')
+    assert words.asides([result(strata=(all_images(),), full=False)], 10) == []
+
+
+def test_what_else_differs_between_the_strata_is_told():
+    made = changed(result(), HIGH, instances_per_image=12.34, num_categories=1234)
+    intervals, others = words.asides([made], 10)
+    assert intervals.startswith('In brackets: 95% intervals from 200 bootstrap resamples')
+    assert others.replace('\N{NO-BREAK SPACE}', ' ') == (
+        'Images with r = 0 and with 0.7 < r ≤ 0.8 differ in more than that: 7.0 and 12.3 instances an image, 3 and '
+        '1,234 categories.'
+    )
 
 
 def test_the_strata_compared_stand_on_enough_images():
-    low, high = wording.first_and_last(result(), 10)
-    assert (low.stratum.name, high.stratum.name) == ('r = 0', '0.7 < r <= 0.8')
-    low, high = wording.first_and_last(result(), 4)
-    assert high.stratum.name == '0.8 < r <= 0.9'
-    assert wording.first_and_last(result(), 901) is None  # all images alone are no pair
-    assert 'Fewer than two strata have AP on at least 901 images' in told(result(), 901)[0]
+    low, high = words.first_and_last(result(), 10)
+    assert (low.stratum.name, high.stratum.name) == ('r = 0', HIGH)
+    assert words.first_and_last(result(), 4)[1].stratum.name == '0.8 < r <= 0.9'
+    assert words.first_and_last(result(), 901) is None  # all images alone are no pair
     shuffled = replace(result(), strata=result().strata[::-1])
-    assert [row.stratum.name for row in wording.first_and_last(shuffled, 10)] == ['r = 0', '0.7 < r <= 0.8']
+    assert [row.stratum.name for row in words.first_and_last(shuffled, 10)] == ['r = 0', HIGH]
 
 
 @pytest.mark.parametrize(
-    ('strata', 'names', 'words'),
+    ('strata', 'names', 'shown'),
     [
-        (coco_occ(), ('max IoU < 0.2', 'max IoU >= 0.2'), 'max IoU ≥ 0.2'),
-        ((all_images(), *cumulative((0.5, 0.1))), ('r >= 0.1', 'r >= 0.5'), 'these are part of the former'),
+        (coco_occ(), ('max IoU < 0.2', 'max IoU >= 0.2'), 'with max IoU ≥ 0.2: '),
+        ((all_images(), *cumulative((0.5, 0.1))), ('r >= 0.1', 'r >= 0.5'), 'with r ≥ 0.5: '),
     ],
 )
-def test_without_bins(strata, names, words):
-    made = result(strata=strata)
+def test_without_bins(strata, names, shown):
     # The sample takes a lower bound of minus infinity for a ratio.
-    made = changed(made, names[0], ap=0.4, num_images=500, instances_per_image=7.0, num_instances=3500)
-    low, high = wording.first_and_last(made, 10)
-    assert (low.stratum.name, high.stratum.name) == names
-    assert words in told(made)[0]
+    made = changed(result(strata=strata), names[0], ap=0.4, num_images=500, num_instances=3500)
+    assert tuple(row.stratum.name for row in words.first_and_last(made, 10)) == names
+    assert shown in told(made)[1]
 
 
 def test_groups_are_compared_by_ap():
     made = result(strata=(all_images(), *groups(['day', 'dusk', 'night'])))
     made = changed(changed(made, 'dusk', ap=0.5), 'day', ap=0.2)
-    first, *others = told(made)
-    assert 'the label “dusk”' in first and first.index('“dusk”') < first.index('“day”')
-    assert 'groups of highest and lowest AP of TiedResNet-50' in first
-    assert any('with the label “day” it is 20.0%' in sentence for sentence in others)
+    sentence = told(made)[1]
+    assert 'of the group “dusk” and 20.0%' in sentence and 'of the group “day” (the group of lowest AP' in sentence
+
+
+def test_the_users_own_property_is_not_called_occlusion():
+    strata = (all_images(), *bins((0, 0.5, 1), 'crowding'))
+    made = replace(result(strata=strata), measure=Measure('crowding', 'user', ''))
+    assert '(the highest bin with at least 10 images)' in told(made)[1] and 'occlu' not in ' '.join(told(made))
 
 
 def test_direction_and_overlap_are_told_as_they_are():
-    high = '0.7 < r <= 0.8'
-    rising = changed(result(), high, ap=0.5, intervals={'ap': Interval(0.46, 0.52)})
-    assert '50.0% (46.0 to 52.0): 5.0 points higher; the two intervals overlap.' in ' '.join(told(rising))
-    equal = changed(result(), high, ap=0.45, intervals={})
-    assert 'it is 45.0%: the same.' in ' '.join(told(equal))
-    missing = changed(result(), high, intervals={'ap': Interval(NAN, NAN)})
-    assert 'overlap' not in ' '.join(told(missing)) and 'nan' not in ' '.join(told(missing))
-
-
-def test_no_error_kind_is_made_to_grow():
-    made = result()
-    low = next(row for row in made.strata if row.stratum.name == 'r = 0')
-    fewer = replace(low.errors, confusion=0, partial=0, background=0)
-    made = changed(made, '0.7 < r <= 0.8', errors=replace(fewer, duplicate=0))
-    assert any(sentence.startswith('No kind of false positive becomes more frequent') for sentence in told(made))
-
-
-def test_differences():
-    a, b = result('A'), result('B', shift=0.03)
-    (sentence,) = wording.differences(comparison(a, b), wording.first_and_last(a, 10))
-    assert sentence.replace('\N{NO-BREAK SPACE}', ' ') == (
-        'AP of B minus that of A, in percentage points: +3.0 on all images (+2.0 to +4.2, p 0.040); +3.0 on r = 0 '
-        '(+2.0 to +4.2, p 0.040); +3.0 on 0.7 < r ≤ 0.8 (+2.0 to +4.2, p 0.040).'
-    )
-    undefined = replace(comparison(a, b), differences=())
-    assert wording.differences(undefined, ()) == []
+    rising = changed(result(), HIGH, ap=0.5, intervals={'ap': Interval(0.46, 0.52)})
+    assert told(rising)[1].endswith(': 5.0 points higher, and the two intervals overlap.')
+    equal = changed(result(), HIGH, ap=0.45, intervals={})
+    assert told(equal)[1].endswith(': the same.')
+    missing = changed(result(), HIGH, intervals={'ap': Interval(NAN, NAN)})
+    assert 'overlap' not in told(missing)[1] and 'nan' not in told(missing)[1]
 
 
 def test_every_definition_has_its_own_sentence():
     from mmhybrid.occlusion.ratios import DEFINITIONS, GEOMETRIES
 
-    sentences = {wording.definition(Measure('r', d, g)) for d in DEFINITIONS for g in GEOMETRIES}
+    sentences = {words.definition(Measure('r', d, g)) for d in DEFINITIONS for g in GEOMETRIES}
     assert len(sentences) == len(DEFINITIONS) * len(GEOMETRIES)
     assert all(sentence.startswith('The occlusion ratio r is ') for sentence in sentences)
-    assert 'rain' in wording.definition(Measure('rain', 'user', ''))
+    assert 'rain' in words.definition(Measure('rain', 'user', ''))
 
 
-def test_numbers():
-    assert [points(v) for v in (0.012, -0.012, 0.0001, -0.0004, NAN)] == ['+1.2', '−1.2', '±0.0', '±0.0', '–']
-    assert interval(Interval(0.1, 0.25)) == '10.0 to 25.0' and interval(Interval(NAN, 0.2)) == interval(None) == ''
-    assert [p_value(v) for v in (0.04, 0.0001, NAN)] == ['0.040', '<0.001', '–']
-    labels = [short_name(s.lower, s.upper, s.name) for s in (*bins((0, 0.5, math.inf)), *groups(['a' * 20]))]
-    assert labels == ['0', '0–0.5', 'r > 0.5', 'a' * 13 + '…']
-    assert 'about 4.2' in wording.multiplicity(84, 0.95) and '0.05' in wording.multiplicity(84, 0.95)
-    assert '99% intervals from 1,000' in wording.bootstrap_settings(Bootstrap(1000, 3, 0.99))
-    assert wording.listing(['a', 'b', 'c']) == 'a, b and c' and wording.listing(['a']) == 'a'
+def test_what_was_evaluated():
+    made = replace(result(), bootstrap=Bootstrap(1000, 3, 0.99))
+    pairs = dict(words.evaluated([made, replace(made, name='B', detections='b.json')]))
+    assert pairs['Intervals'].startswith('99% intervals from 1,000 bootstrap resamples of the images (seed 3)')
+    assert pairs['Size'] == '5,000 images with 35,000 instances' and pairs['Results of B (bbox)'] == 'b.json'
+    assert words.listing(['a', 'b', 'a', 'c']) == 'a, b and c' and words.listing(['a']) == 'a'
+
+
+def test_settings():
+    assert dict(words.evaluated([result()]))['Settings'] == (
+        'IoU 0.50:0.95; at most 100 detections an image and category'
+    )
+    own = replace(result(), settings=Settings((0.5, 0.75), 1, True, ('cat', 7)), ignore='as-instances')
+    assert dict(words.evaluated([own]))['Settings'] == (
+        'IoU 0.50 and 0.75; at most 1 detection an image and category; any category may match any other '
+        '(class-agnostic); categories cat and 7; instances marked ignore count like the others'
+    )
+
+
+def test_long_names_are_cut_in_sentences():
+    assert len(told(result('x' * 500))[0]) < 150

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...results import MIN_IMAGES, Errors, OcclusionResult, StratumResult
-from ..labels import is_few
-from ..sheets import by_kind
+from ..sheet import by_kind, is_few
+from ..tables import per_image
+from .panels import PANEL_WIDTH, named
 from .style import Theme, add_legend, check_results, drawing, get_theme, new_figure, settle, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PARTS = {'image': 'an image', 'share': 'as shares'}
 
-def plot_errors(results: Sequence[OcclusionResult], min_images: int = MIN_IMAGES, theme: str = 'light') -> Figure:
+
+def plot_errors(
+    results: Sequence[OcclusionResult],
+    min_images: int = MIN_IMAGES,
+    theme: str = 'light',
+    parts: Sequence[str] = tuple(PARTS),
+    width: float = PANEL_WIDTH,
+) -> Figure:
     """Draw the kinds of false positives stacked, one row of panels for each result: an image, and as shares.
 
     Strata are all images, the groups and the bins, or the thresholds where there are neither groups nor bins.
@@ -25,6 +35,8 @@ def plot_errors(results: Sequence[OcclusionResult], min_images: int = MIN_IMAGES
         results: Those without ``errors`` are passed over.
         min_images: Strata with fewer images are marked ``*``.
         theme: ``'light'`` or ``'dark'``.
+        parts: ``'image'`` (how many an image), ``'share'`` (in percent) or both: a column each.
+        width: Of a column in inches.
 
     Raises:
         InputError: No result has ``errors``, or the theme is unknown.
@@ -33,33 +45,34 @@ def plot_errors(results: Sequence[OcclusionResult], min_images: int = MIN_IMAGES
     check_results(results, 'error anatomy')
     look = get_theme(theme)
     rows_of = [_rows(result) for result in results]
+    errors = rows_of[0][0].errors
+    labels = {
+        'image': f'false positives an image (score ≥ {errors.min_score:g}, IoU {errors.iou_thr:.2f})',
+        'share': 'share of the false positives (%)',
+    }
     with drawing(look):
         from matplotlib.patches import Patch
 
-        heights = [0.7 + 0.29 * len(rows) for rows in rows_of]
-        figure = new_figure(9.6, sum(heights) + 1.3)
-        grid = figure.subplots(len(results), 2, squeeze=False, sharex='col', height_ratios=heights, width_ratios=[3, 2])
-        for (left, right), result, rows in zip(grid, results, rows_of, strict=True):
-            per_image = [[getattr(row.errors, kind) / row.num_images if row.num_images else math.nan for row in rows]
-                         for kind in Errors.KINDS]  # fmt: skip
-            shares = [[100 * row.errors.share(kind) for row in rows] for kind in Errors.KINDS]
-            _stack(left, per_image, look)
-            _stack(right, shares, look)
-            names = [wrap(row.stratum.name, 28, 1) + (' *' if is_few(row, min_images) else '') for row in rows]
-            left.set_yticks(range(len(rows)), names)
-            right.set_yticks(range(len(rows)), [''] * len(rows))
-            left.set_title(wrap(f'{result.name}, {result.iou_type}', 52, 2), fontsize=11)
-            right.set_xlim(0, 100)
-        errors = next(row.errors for row in rows_of[0])
-        grid[-1, 0].set_xlabel(f'false positives an image (score ≥ {errors.min_score:g}, at IoU {errors.iou_thr:.2f})')
-        grid[-1, 1].set_xlabel('share (%)')
+        heights = [0.6 + 0.27 * len(rows) for rows in rows_of]
+        figure = new_figure(width * len(parts), sum(heights) + 1.2)
+        grid = figure.subplots(len(results), len(parts), squeeze=False, sharex='col', height_ratios=heights)
+        for line, result, rows in zip(grid, results, rows_of, strict=True):
+            names = [named(row.stratum.name) + ' *' * is_few(row, min_images) for row in rows]
+            for axes, part in zip(line, parts, strict=True):
+                values = [[_value(row, kind, part) for row in rows] for kind in Errors.KINDS]
+                _stack(axes, np.nan_to_num(values), look)
+                axes.set_yticks(range(len(rows)), names if axes is line[0] else [''] * len(rows))
+            line[0].set_title(wrap(f'{result.name}, {result.iou_type}', int(8 * width), 2))
+        for axes, part in zip(grid[-1], parts, strict=True):
+            axes.set_xlabel(labels[part])
+            axes.set_xlim((0, 100) if part == 'share' else (0, None))
         handles = [
             Patch(facecolor=colour, edgecolor=look.background, label=kind)
             for kind, colour in zip(Errors.KINDS, look.kinds, strict=True)
         ]
         if any(is_few(row, min_images) for rows in rows_of for row in rows):
-            handles.append(Patch(facecolor='none', label=f'* fewer than {min_images} images'))
-        add_legend(figure, handles, 5)
+            handles.append(Patch(facecolor='none', label=f'* < {min_images} images'))
+        add_legend(figure, handles)
         return settle(figure)
 
 
@@ -68,15 +81,18 @@ def _rows(result: OcclusionResult) -> list[StratumResult]:
     return [row for row in by_kind(result.strata) if row.errors is not None and row.stratum.kind in disjoint]
 
 
-def _stack(axes: Axes, parts: list[list[float]], theme: Theme) -> None:
-    start = [0.0] * len(parts[0])
-    for values, colour in zip(parts, theme.kinds, strict=True):
-        widths = [0.0 if math.isnan(value) else value for value in values]
+def _value(row: StratumResult, kind: str, part: str) -> float:
+    return per_image(row, kind) if part == 'image' else 100 * row.errors.share(kind)
+
+
+def _stack(axes: Axes, values: np.ndarray, theme: Theme) -> None:
+    ends = np.cumsum(values, axis=0)
+    for widths, start, colour in zip(values, ends - values, theme.kinds, strict=True):
+        # The gap in the colour of the page parts the kinds without help of their own.
         axes.barh(
             range(len(start)), widths, 0.78, left=start, color=colour, edgecolor=theme.background,
-            linewidth=0.5, zorder=2,
+            linewidth=0.8, zorder=2,
         )  # fmt: skip
-        start = [a + b for a, b in zip(start, widths, strict=True)]
-    axes.set_ylim(len(start) - 0.4, -0.6)
+    axes.set_ylim(values.shape[1] - 0.4, -0.6)
     axes.tick_params(axis='y', length=0)
     axes.grid(True, axis='x')

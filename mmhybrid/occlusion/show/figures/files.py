@@ -1,16 +1,19 @@
-"""Figures as files, which name mmhybrid as their maker."""
+"""Figures as files, which name mmhybrid as their maker, and as parts of a page."""
 
 from __future__ import annotations
 
 import io
+import re
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import clean
 
 from ...results import SCHEMA
-from .style import DPI, quiet_about_glyphs
+from .style import DPI, PAGE, THEMES, quiet_about_glyphs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,20 +55,54 @@ def to_bytes(figure: Figure, path: str | PathLike[str]) -> bytes:
     return image.getvalue()
 
 
-def to_svg(figure: Figure, transparent: bool = False, salt: str = '') -> str:
-    """A figure as SVG text: words stay text, and the same figure gives the same characters.
+def to_svg(figure: Figure) -> str:
+    """A figure as SVG text: words stay text, and the same figure gives the same characters."""
+    import matplotlib.style
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    text = io.StringIO()
+    settings = {'svg.fonttype': 'none', 'svg.hashsalt': SCHEMA}
+    with matplotlib.style.context(['default', settings]), quiet_about_glyphs():
+        # `savefig` would draw it once more than it writes it.
+        FigureCanvasSVG(figure).print_svg(text, metadata={'Creator': SCHEMA, 'Date': None})
+    return text.getvalue()
+
+
+def to_inline(figure: Figure, identity: str, title: str, description: str = '') -> str:
+    """A figure of the theme ``'page'`` as an SVG element of an HTML page, in the page's colours and font.
 
     Args:
         figure: What to write.
-        transparent: Leave the background out, for a page that has its own.
-        salt: Goes into the identifiers of the figure's parts; figures in one page need different ones.
+        identity: Unique in the page: goes before the identifiers of the figure's parts.
+        title: What the figure shows, read out by screen readers.
+        description: More about it, likewise.
     """
-    import matplotlib.style
+    svg = to_svg(figure)
+    svg = re.sub(r'.*?(<svg [^>]*>)', r'\1', svg, count=1, flags=re.DOTALL)
+    # A page has styles of its own, which these would change; nor does it need what files say about themselves.
+    svg = re.sub(r'<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->', '', svg, flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{identity}-{found[1]}"' if found[1] in used else '', svg)
+    svg = re.sub(r'(?:xlink:)?(href="|url\()#', rf'\1#{identity}-', svg)
+    # The family is the page's; matplotlib gives it by itself, or in "font: bold 11px 'DejaVu Sans', ...".
+    svg = re.sub(r' transform="rotate\(-?0 [^)]*\)"', '', svg)
+    svg = re.sub(r'font-family: [^;"]*(; )?', '', svg)
+    svg = re.sub(
+        r'font: (\w+ )?([\d.]+px) [^;"]*', lambda f: f'font-weight: {f[1] or "normal"}; font-size: {f[2]}', svg
+    )
+    for name, colour in PAGE.colours().items():
+        svg = svg.replace(colour, f'var(--{name})')
+    ids = f'{identity}-title', f'{identity}-desc'
+    box = re.search(r'viewBox="[^"]*"', svg)[0]
+    head = f'<svg class="plot" {box} role="img" aria-labelledby="{" ".join(ids[: 1 + bool(description)])}">'
+    head += f'<title id="{ids[0]}">{escape(clean(title))}</title>'
+    head += f'<desc id="{ids[1]}">{escape(clean(description))}</desc>' if description else ''
+    return head + re.sub(r'\n\s*', '\n', svg.partition('>')[2]).strip()
 
-    text = io.StringIO()
-    with matplotlib.style.context(['default', {'svg.fonttype': 'none', 'svg.hashsalt': f'{SCHEMA}{salt}'}]):
-        figure.savefig(text, format='svg', transparent=transparent, metadata={'Creator': SCHEMA, 'Date': None})
-    return text.getvalue()
+
+def css_variables(theme: str) -> str:
+    """The colours that figures of the theme ``'page'`` ask for: ``'--background: #ffffff; ...'``."""
+    return ' '.join(f'--{name}: {colour};' for name, colour in THEMES[theme].colours().items())
 
 
 def is_ours(content: bytes) -> bool:

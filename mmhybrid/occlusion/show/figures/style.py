@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 DPI = 150
-PANEL_WIDTH = 6.4
 LABEL_SIZE, TICK_SIZE, SMALL_SIZE = 11, 10, 9
+CHARACTER = 0.57  # average width of a character, as a part of the size of the font
 # Told apart without colour as well: each model has a marker and a dash pattern of its own.
 MARKERS = ('o', 's', '^', 'D', 'v', 'P')
 DASHES = ('-', (0, (6, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1)), (0, (8, 1.5, 1, 1.5, 1, 1.5)), (0, (3, 3)))
-FEW_DASH = (0, (1, 1))
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours for one background, after Okabe and Ito's palette for every colour vision.
+    """Colours for one background.
+
+    Hues are after Okabe and Ito, which every common colour-vision deficiency tells apart, darkened or lightened until
+    text has a contrast of 4.5:1 and marks one of 3:1 to the background (WCAG 2.2, AA).
 
     Attributes:
         background: Of the whole figure.
@@ -38,7 +38,6 @@ class Theme:
         grid: Of grid lines.
         bar: Of the bars of image counts.
         models: One colour a model.
-        metrics: Of AP, AP50 and AP75.
         kinds: Of the error kinds, in the order of ``Errors.KINDS``.
     """
 
@@ -48,8 +47,16 @@ class Theme:
     grid: str
     bar: str
     models: tuple[str, ...]
-    metrics: tuple[str, str, str]
-    kinds: tuple[str, str, str, str]
+    kinds: tuple[str, ...]
+
+    def colours(self) -> dict[str, str]:
+        """Every colour by its name, ``'models-0'`` for the first of several."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, str)} | {
+            f'{name}-{i}': colour
+            for name, value in values.items() if not isinstance(value, str)
+            for i, colour in enumerate(value)
+        }  # fmt: skip
 
     def rc(self) -> dict[str, Any]:
         """matplotlib settings beyond its defaults."""
@@ -68,7 +75,7 @@ class Theme:
             'axes.spines.top': False,
             'axes.spines.right': False,
             'axes.axisbelow': True,
-            'axes.titlesize': 12,
+            'axes.titlesize': LABEL_SIZE,
             'axes.titleweight': 'bold',
             'axes.titlelocation': 'left',
             'axes.titlecolor': self.text,
@@ -86,18 +93,30 @@ class Theme:
 
 THEMES = {
     'light': Theme(
-        background='#FFFFFF', text='#1A1A1A', muted='#555555', grid='#DDDDDD', bar='#9A9A9A',
-        models=('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#000000', '#E69F00'),
-        metrics=('#000000', '#56B4E9', '#D55E00'),
-        kinds=('#0072B2', '#E69F00', '#56B4E9', '#8C8C8C'),
+        background='#ffffff', text='#1b1f24', muted='#57606a', grid='#dde2e7', bar='#8c959f',
+        models=('#0072b2', '#b84a00', '#007a5a', '#a0447a', '#3d4650', '#6a51c4'),
+        kinds=('#0072b2', '#c45500', '#008a66', '#78828c'),
     ),
     'dark': Theme(
-        background='#16181D', text='#ECECEC', muted='#B4B8C0', grid='#34383F', bar='#7C828C',
-        models=('#56B4E9', '#E8743B', '#2BC49A', '#E29CC4', '#F5F5F5', '#F0C541'),
-        metrics=('#F5F5F5', '#56B4E9', '#E8743B'),
-        kinds=('#3D9BDC', '#E69F00', '#9AD4F5', '#8A9099'),
+        background='#14181d', text='#e6e9ed', muted='#a3adb8', grid='#39424c', bar='#77818c',
+        models=('#56b4e9', '#f0a030', '#35c79a', '#e08fc0', '#d5dbe2', '#a99bf0'),
+        kinds=('#56b4e9', '#f0a030', '#35c79a', '#8b96a1'),
     ),
 }  # fmt: skip
+
+
+def _stand_ins(theme: Theme) -> Theme:
+    """A theme of colours that nothing else has, each of which one can find again in an SVG file."""
+    at = iter(range(0xF1A000, 0xF1B000))
+    made = {}
+    for field in fields(theme):
+        value = getattr(theme, field.name)
+        made[field.name] = f'#{next(at):06x}' if isinstance(value, str) else tuple(f'#{next(at):06x}' for _ in value)
+    return Theme(**made)
+
+
+# For pages that say themselves what the colours are: `files.to_inline` puts variables for these.
+PAGE = _stand_ins(THEMES['light'])
 
 
 @dataclass(frozen=True)
@@ -111,11 +130,13 @@ class Series:
 
 
 def get_theme(name: str) -> Theme:
-    """A theme by name.
+    """A theme by name: ``'light'``, ``'dark'``, or ``'page'`` for :func:`.files.to_inline`.
 
     Raises:
         InputError: There is none of this name.
     """
+    if name == 'page':
+        return PAGE
     if name not in THEMES:
         raise InputError(f'unknown theme {name!r}; choose from {", ".join(THEMES)}.')
     return THEMES[name]
@@ -160,36 +181,22 @@ def new_figure(width: float, height: float) -> Figure:
 def settle(figure: Figure) -> Figure:
     """Make every tick while the theme's settings hold; matplotlib would make some at drawing, with the user's."""
     figure.draw_without_rendering()
+    # What is placed stays there: another layout while writing would only cost time.
+    figure.set_layout_engine('none')
     return figure
 
 
-def add_legend(figure: Figure, handles: Sequence[Any], ncols: int = 4) -> None:
-    """A legend below everything, read row by row, in at most ``ncols`` columns and no more than there is room for."""
-    if not handles:
-        return
+def add_legend(figure: Figure, handles: Sequence[Any], title: str = '') -> None:
+    """A legend above everything, in as many columns as there is room for."""
     room = 72 * (figure.get_figwidth() - 0.2)
-    widths = [_text_width(handle.get_label()) for handle in handles]
+    longest = max(len(line) for handle in handles for line in [*handle.get_label().splitlines(), ''])
     # Besides its text a column takes handle and gaps, 4.6 characters of the legend's size.
-    while ncols > 1 and sum(max(widths[i::ncols], default=0) + 4.6 * TICK_SIZE for i in range(ncols)) > room:
-        ncols -= 1
-    # matplotlib fills columns first; one that comes out short would shift what follows it.
-    columns = [handles[i::ncols] for i in range(ncols)]
-    if len({len(column) for column in columns}) > 1 and len(handles) > ncols:
-        blank = [key(linestyle='', label=' ')]
-        columns = [[*column, *blank * (len(columns[0]) - len(column))] for column in columns]
-    ordered = [handle for column in columns for handle in column]
+    ncols = int(room / (TICK_SIZE * (CHARACTER * longest + 4.6)))
     figure.legend(
-        handles=ordered, loc='outside lower center', ncols=min(ncols, len(ordered)), handlelength=2.6, columnspacing=1.2
-    )
-
-
-def _text_width(text: str) -> float:
-    """Points that the widest line of a legend's label takes."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(size=TICK_SIZE)
-    return max(text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.splitlines() or [''])
+        handles=handles, loc='outside upper left', ncols=max(1, min(ncols, len(handles))), handlelength=2.6,
+        columnspacing=1.2, title=wrap(title, int(room / 8), 2) or None, alignment='left', borderpad=0,
+        title_fontproperties={'size': 12, 'weight': 'bold'},
+    )  # fmt: skip
 
 
 def key(**style: Any) -> Line2D:
@@ -215,35 +222,6 @@ def compact(count: int) -> str:
     if count < 10_000:
         return str(count)
     return f'{count / 1e3:.0f}k' if count < 999_500 else f'{count / 1e6:.1f}M'
-
-
-def draw_counts(axes: Axes, spans: Sequence[tuple[float, float]], counts: Sequence[int], few: Sequence[bool],
-                theme: Theme) -> None:  # fmt: skip
-    """Upright bars of counts, each with its number; hollow where there are few."""
-    crowded = len(counts) > 12
-    for (low, high), count, hollow in zip(spans, counts, few, strict=True):
-        face, edge = (theme.background, theme.bar) if hollow else (theme.bar, theme.background)
-        middle = (low + high) / 2
-        axes.bar(middle, count, 0.9 * (high - low), color=face, edgecolor=edge, linewidth=1, zorder=2)
-        axes.annotate(
-            compact(count), (middle, count), xytext=(0, 2), textcoords='offset points', ha='center',
-            fontsize=7.5 if crowded else SMALL_SIZE, rotation=90 if crowded else 0, color=theme.muted,
-        )  # fmt: skip
-    top = max(counts, default=0) or 1
-    axes.set_ylim(0, top * (1.6 if crowded else 1.28))
-    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-    axes.grid(True, axis='y')
-
-
-def finish_percent(axes: Axes, values: Sequence[float], zoom: bool = False) -> None:
-    """An axis of percent up to the largest value, from 0 or, to tell models apart, from below the smallest."""
-    values = [value for value in values if not math.isnan(value)]
-    low, high = (min(values), max(values)) if values else (0.0, 100.0)
-    # Ten points at least: less would blow noise up.
-    low = max(0.0, min(low, high - 10)) if zoom else 0.0
-    margin = 0.08 * max(high - low, 1.0)
-    axes.set_ylim(low - margin if low > margin else 0, min(high + margin, max(101.5, high)))
-    axes.grid(True, axis='y')
 
 
 def check_results(results: Sequence[Any], what: str) -> None:

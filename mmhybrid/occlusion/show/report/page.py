@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
+from itertools import groupby, islice, repeat
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import is_unsafe
 from mmhybrid.version import __version__
 
-from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult
-from . import palette, reading, sections, tables, wording
-from .gallery import GalleryGroup
-from .marks import families
-from .markup import Markup, join, tag
+from ...results import MIN_IMAGES, Comparison, OcclusionResult
+from .. import figures, tables
+from ..notes import notes_of
+from ..sheet import Column, Sheet
+from . import words
+from .pictures import COLOURS, OUTLINE, GalleryGroup
 
-# Forbids the page to fetch anything, whatever it holds.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+WIDTH = 5.0  # of the figures, in inches: two stand side by side, and one is legible on a telephone
 
 
 def render_report(
@@ -28,7 +33,7 @@ def render_report(
     notes: Sequence[str] = (),
     min_images: int = MIN_IMAGES,
 ) -> str:
-    """Everything about some results on one page: summary, figures, tables, pictures, and how to read them.
+    """Everything about some results on one page: the answer, figures, tables, pictures, and how to read them.
 
     The page fetches nothing, works without JavaScript and in print, and is the same for the same arguments. Parts that
     the results do not hold (intervals, errors, categories, recall by instance) are left out.
@@ -38,7 +43,7 @@ def render_report(
         comparisons: Differences between these models.
         gallery: Pictures, see :func:`draw_gallery_image`.
         title: By default one with the models' names.
-        notes: Paragraphs of plain text, shown below the title.
+        notes: Lines of plain text, shown before the results' own notes.
         min_images: Strata with fewer images are marked as too small to conclude from.
 
     Returns:
@@ -49,42 +54,19 @@ def render_report(
     """
     results, comparisons = list(results), list(comparisons)
     _check(results, comparisons)
-    notes = [notes] if isinstance(notes, str) else notes
-    iou_types = list(dict.fromkeys(result.iou_type for result in results))
-    names = list(dict.fromkeys(result.name for result in results))
-    title = title or _title(results[0].measure, names)
-    pictures = sections.gallery(gallery)
-    links = [('short', 'In short'), ('evaluated', 'What was evaluated')]
-    links += [(iou_type, wording.IOU_TYPES.get(iou_type, iou_type).capitalize()) for iou_type in iou_types]
-    links += [('gallery', 'Images')] if pictures is not None else []
-    links.append(('reading', 'How to read this'))
-    main = tag(
-        'main',
-        tag('h1', title),
-        *(tag('p', note) for note in notes),
-        tag('nav', tag('ul', *(tag('li', tag('a', name, href=f'#{at}')) for at, name in links)), aria_label='Contents'),
-        sections.in_short(results, comparisons, min_images),
-        sections.evaluated(results),
-        *(_of_iou_type(iou_type, results, comparisons, min_images) for iou_type in iou_types),
-        None if pictures is None else join([tag('h2', 'Images', id='gallery'), pictures]),
-        tag('h2', 'How to read this', id='reading'),
-        reading.advice(results, comparisons, min_images),
+    iou_types = dict.fromkeys(result.iou_type for result in results)
+    return _template().render(
+        title=title or _title(results),
+        results=results,
+        comparisons=comparisons,
+        parts=[_part(iou_type, results, comparisons, min_images) for iou_type in iou_types],
+        noted=[*([notes] if isinstance(notes, str) else notes), *notes_of(results)],
+        gallery=[replace(group, images=tuple(group.images)) for group in gallery],
+        min_images=min_images,
     )
-    head = tag(
-        'head',
-        tag('meta', charset='utf-8'),
-        tag('meta', http_equiv='Content-Security-Policy', content=POLICY),
-        tag('meta', name='viewport', content='width=device-width, initial-scale=1'),
-        tag('meta', name='generator', content=f'mmhybrid {__version__}'),
-        tag('title', title),
-        tag('style', Markup(palette.css() + _resource('style.css'))),
-    )
-    footer = tag('footer', tag('p', f'Made with mmhybrid {__version__}. This file fetches nothing from elsewhere.'))
-    body = tag('body', main, footer, tag('script', Markup(_resource('script.js'))))
-    return f'<!DOCTYPE html>\n{tag("html", head, body, lang="en")}\n'
 
 
-def write_report(results: Sequence[OcclusionResult], path: str | PathLike[str], **arguments: object) -> None:
+def write_report(results: Sequence[OcclusionResult], path: str | PathLike[str], **arguments: Any) -> None:
     """Write :func:`render_report`, which takes the other arguments, into a file.
 
     Raises:
@@ -97,41 +79,63 @@ def write_report(results: Sequence[OcclusionResult], path: str | PathLike[str], 
         raise InputError(f'{Path(path)}: cannot be written ({error}); give a path in a folder that exists.') from None
 
 
-def _title(measure: Measure, names: Sequence[str]) -> str:
-    subject = 'under occlusion' if measure.definition != 'user' else f'by {measure.name}'
-    listed = wording.listing(names)
-    return f'Detection {subject}: {listed if len(listed) <= 60 else f"{len(names)} models"}'
-
-
-def _of_iou_type(
+def _part(
     iou_type: str, results: Sequence[OcclusionResult], comparisons: Sequence[Comparison], min_images: int
-) -> Markup:
+) -> dict[str, Any]:
+    """What the page says and shows about one IoU type."""
     results = [result for result in results if result.iou_type == iou_type]
     comparisons = [comparison for comparison in comparisons if comparison.iou_type == iou_type]
-    identity = f'i-{iou_type}'
-    measure = results[0].measure
-    words = wording.IOU_TYPES.get(iou_type, iou_type)
-    parts = [tag('h2', f'{words.capitalize()} ({iou_type})', id=iou_type)]
-    if families(results[0]):
-        parts += [tag('h3', f'AP against {measure.name}'), sections.ap_figures(results, min_images, identity)]
-    parts.append(tag('h3', 'Strata'))
-    for i, result in enumerate(results):
-        parts.append(tables.strata_table(result, min_images, f'{identity}-strata-{i}'))
-    parts.append(tag('p', reading.columns(results), class_='note'))
+    name = words.iou_words(iou_type)
+    models = words.listing(result.name for result in results)
+
+    def draw(plot: Callable, key: str, title: str, **arguments: Any) -> str:
+        made = plot(results, theme='page', width=WIDTH, **arguments)
+        return figures.to_inline(made, f'{iou_type}-{key}', f'{title}: {models}, {name}')
+
+    sheets = [tables.models_sheet(results, min_images)] if len(results) > 1 else []
+    sheets += [tables.strata_sheet(result, min_images) for result in results]
+    details = [('AP of the strata', [words.COLUMNS], [], sheets)]
     if comparisons:
-        parts.append(tag('h3', 'Differences between models'))
-    for i, comparison in enumerate(comparisons):
-        parts.append(tables.comparison_table(comparison, min_images, f'{identity}-comparison-{i}'))
-        settings = wording.multiplicity(len(comparison.differences), comparison.bootstrap.confidence)
-        parts.append(tag('p', settings, class_='note'))
-    for heading, part in (
-        ('Recall by the instance’s own occlusion', sections.recall(results, min_images, identity)),
-        ('False positives by kind', sections.errors(results, min_images, identity)),
-        ('Categories', sections.categories(results, identity)),
-    ):
-        if part is not None:
-            parts += [tag('h3', heading), part]
-    return join(parts, '\n')
+        lines = words.against(results, comparisons, min_images) if len(results) > 2 else []
+        metrics = [tables.compared_metrics(comparison) for comparison in comparisons]
+        sheets = [tables.comparison_sheet(*pair, min_images) for pair in zip(comparisons, metrics, strict=True)]
+        details.append(('Differences between models', lines, [], sheets))
+    if found := [result for result in results if result.instances]:
+        drawn = [
+            draw(figures.plot_recall, metric, f'Recall by occlusion of the instance, {iou}', metrics=[metric],
+                 min_instances=min_images)
+            for metric, iou in figures.RECALLS.items()
+        ]  # fmt: skip
+        sheets = [tables.instances_sheet(*found, min_images=min_images)]
+        details.append(('Recall by the instance’s own occlusion', [], drawn, sheets))
+    if wrong := [result for result in results if any(row.errors for row in result.strata)]:
+        drawn = [
+            draw(figures.plot_errors, part, f'False positives by kind, {unit}', min_images=min_images, parts=[part])
+            for part, unit in figures.ERROR_PARTS.items()
+        ]
+        details.append(
+            ('Errors by kind', [words.KINDS], drawn, [tables.errors_sheet(result, min_images) for result in wrong])
+        )
+    filled = [result for result in results if any(row.categories for row in result.strata)]
+    return {
+        'identity': f'type-{iou_type}',
+        'name': f'{name[:1].upper()}{name[1:]}',
+        'headline': words.headline(results, comparisons, min_images),
+        'ap': [
+            draw(figures.plot_ap, family, 'AP in %', min_images=min_images, families=[family])
+            for family in figures.ap_families(results)
+        ],
+        'details': details,
+        'categories': tables.every_category_sheet(filled) if filled else None,
+        'several': len(results) > 1,
+    }
+
+
+def _title(results: Sequence[OcclusionResult]) -> str:
+    measure, names = results[0].measure, list(dict.fromkeys(result.name for result in results))
+    subject = 'under occlusion' if measure.definition != 'user' else f'by {measure.name}'
+    listed = words.listing(names)
+    return f'Detection {subject}: {listed if len(listed) <= 60 else f"{len(names)} models"}'
 
 
 def _check(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison]) -> None:
@@ -159,6 +163,50 @@ def _check(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison]
                     f'a comparison names {name!r} ({comparison.iou_type}), which is not among the results; give its '
                     'result too.'
                 )
+
+
+def _template() -> Any:
+    """The page's template. Every value is escaped, and what steers or what HTML forbids becomes a sign for it."""
+    from jinja2 import Environment, StrictUndefined
+
+    made = Environment(
+        autoescape=True, finalize=_allowed, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.globals |= {
+        'version': __version__, 'words': words, 'css_variables': figures.css_variables, 'resource': _resource,
+        'colours': COLOURS, 'outline': OUTLINE,
+    }  # fmt: skip
+    made.filters |= {
+        'groups': lambda sheet: [
+            (group, list(columns)) for group, columns in groupby(sheet.columns, key=lambda column: column.group)
+        ],
+        'sections': _sections,
+        'signs': lambda name: name.replace(' <= ', ' ≤ ').replace(' >= ', ' ≥ '),
+        'base64': lambda data: b64encode(data).decode(),
+    }
+    return made.from_string(_resource('page.html'))
+
+
+def _allowed(value: Any) -> Any:
+    if not isinstance(value, str) or hasattr(value, '__html__') or value.isprintable():
+        return value
+    return ''.join('\ufffd' if _is_forbidden(char) else char for char in value)
+
+
+def _is_forbidden(char: str) -> bool:
+    is_noncharacter = ord(char) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(char) <= 0xFDEF
+    return is_noncharacter or (is_unsafe(char) and char not in '\t\n')
+
+
+def _sections(sheet: Sheet) -> Iterator[tuple[str, list[tuple[bool, list[tuple[Column, str, str, bool]]]]]]:
+    """Headings with their rows: whether it is of few, and its cells, the name first."""
+    cells = [
+        zip(repeat(each), each.values, each.details or repeat(''), each.strong or repeat(False))
+        for each in sheet.columns
+    ]
+    rows = zip(sheet.few, zip(*cells, strict=True), strict=True)
+    for size, heading in zip(sheet.sections, sheet.headings or repeat(''), strict=False):
+        yield heading, list(islice(rows, size))
 
 
 def _resource(name: str) -> str:

@@ -3,53 +3,54 @@
 for (const section of document.querySelectorAll('.categories')) {
   const table = section.querySelector('table');
   const bodies = [...table.tBodies];
-  const controls = section.querySelector('.controls');
-  const [select, filter, status] = ['select', 'input', 'output'].map((name) => controls.querySelector(name));
+  const headers = [...table.tHead.rows[0].cells];
+  const [select, filter, status] = ['select', 'input', 'output'].map((name) => section.querySelector(name));
   const rowsOf = (body) => [...body.rows].slice(1); // the first row names the stratum
+  const isText = (column) => column === 0 || headers[column].dataset.text !== undefined;
 
   const update = () => {
     const words = filter.value.trim().toLocaleLowerCase();
     bodies.forEach((body, i) => {
-      body.hidden = String(i) !== select.value;
+      body.hidden = i !== select.selectedIndex;
     });
-    const rows = rowsOf(bodies[Number(select.value)]);
-    let shown = 0;
+    const rows = rowsOf(bodies[select.selectedIndex]);
     for (const row of rows) {
-      const text = [...row.cells].filter((cell) => cell.dataset.text !== undefined || cell.scope === 'row');
-      row.hidden = !text.some((cell) => cell.textContent.toLocaleLowerCase().includes(words));
-      shown += row.hidden ? 0 : 1;
+      row.hidden = ![...row.cells].some((cell, i) => isText(i) && cell.textContent.toLocaleLowerCase().includes(words));
     }
-    status.textContent = `${shown} of ${rows.length} rows`;
+    status.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
   };
 
-  const number = (cell) => Number.parseFloat(cell.textContent.replaceAll(',', ''));
   const sortBy = (header, column) => {
-    const isText = header.dataset.text !== undefined;
     const before = header.getAttribute('aria-sort');
-    const ascending = before ? before !== 'ascending' : isText;
-    for (const other of header.parentNode.cells) other.removeAttribute('aria-sort');
+    const ascending = before ? before !== 'ascending' : isText(column);
+    for (const other of headers) other.removeAttribute('aria-sort');
     header.setAttribute('aria-sort', ascending ? 'ascending' : 'descending');
+    const turn = ascending ? 1 : -1;
     for (const body of bodies) {
-      const rows = rowsOf(body).map((row) => [row, isText ? row.cells[column].textContent : number(row.cells[column])]);
+      const rows = rowsOf(body).map((row) => {
+        const text = row.cells[column].textContent;
+        return [row, isText(column) ? text : Number.parseFloat(text.replaceAll(',', ''))];
+      });
       rows.sort(([, a], [, b]) => {
-        if (isText) return ascending ? a.localeCompare(b) : b.localeCompare(a);
+        if (isText(column)) return turn * a.localeCompare(b);
         if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b); // missing values last
-        return ascending ? a - b : b - a;
+        return turn * (a - b);
       });
       body.append(...rows.map(([row]) => row));
     }
   };
 
-  [...table.tHead.rows[0].cells].forEach((header, column) => {
+  headers.forEach((header, column) => {
     const button = document.createElement('button');
     button.type = 'button';
     button.append(...header.childNodes);
     header.append(button);
     button.addEventListener('click', () => sortBy(header, column));
   });
+  select.append(...bodies.map((body) => new Option(body.rows[0].textContent.trim())));
   select.addEventListener('change', update);
   filter.addEventListener('input', update);
-  controls.hidden = false;
+  section.querySelector('.controls').hidden = false;
   section.classList.add('live');
   update();
 }
