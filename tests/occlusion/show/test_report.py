@@ -239,7 +239,6 @@ def test_gallery(several):
     assert first.first('figcaption').text == 'x&y.jpg (id 7) costs 1.23 points of AP: 3 missed'
     one, two = mixed.all('figure')
     assert list(one.all('img')) and two.first('div').text == 'The image file was not at hand.'
-    # A group without any picture says so once.
     assert page.text.count('The image files were not at hand.') == 1
     assert len([node for node in absent.all('figcaption') if 'costs 0.20 points of AP' in node.text]) == 8
     assert any(node.text == f'{HOSTILE}, {HOSTILE}, masks' for node in page.all('h3'))

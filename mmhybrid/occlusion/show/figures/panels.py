@@ -76,7 +76,7 @@ def draw_curves(
         )
         for hollow in (False, True):
             axes.plot(
-                at[few == hollow], curve.values[few == hollow], look.marker, color=look.colour, zorder=4, clip_on=False,
+                at[few == hollow], curve.values[few == hollow], look.marker, color=look.colour, zorder=4,
                 markerfacecolor=theme.background if hollow else look.colour, markersize=6 if len(curves) < 4 else 5,
             )  # fmt: skip
     if alone == 1 < len(few):
