@@ -189,11 +189,12 @@ def settle(figure: Figure) -> Figure:
 def add_legend(figure: Figure, handles: Sequence[Any], title: str = '') -> None:
     """A legend above everything, in as many columns as there is room for."""
     room = 72 * (figure.get_figwidth() - 0.2)
-    longest = max(len(line) for handle in handles for line in [*handle.get_label().splitlines(), ''])
+    lengths = [max(map(len, handle.get_label().splitlines()), default=0) for handle in handles]
     # Besides its text a column takes handle and gaps, 4.6 characters of the legend's size.
-    ncols = int(room / (TICK_SIZE * (CHARACTER * longest + 4.6)))
+    widths = [TICK_SIZE * (CHARACTER * length + 4.6) for length in lengths]
+    ncols = len(handles) if sum(widths) < room else max(1, int(room / max(widths)))
     figure.legend(
-        handles=handles, loc='outside upper left', ncols=max(1, min(ncols, len(handles))), handlelength=2.6,
+        handles=handles, loc='outside upper left', ncols=ncols, handlelength=2.6,
         columnspacing=1.2, title=wrap(title, int(room / 8), 2) or None, alignment='left', borderpad=0,
         title_fontproperties={'size': 12, 'weight': 'bold'},
     )  # fmt: skip
