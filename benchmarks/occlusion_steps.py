@@ -110,12 +110,12 @@ def resample(clock: Clock, gt: str, dt: str, iou_type: str, engine: str) -> None
     from mmhybrid.occlusion.analysis.study import Study
     from mmhybrid.occlusion.read.detections import load_detections
 
-    study = Study.open(gt, (iou_type,), ten_bins())
+    study = Study(gt, (iou_type,), ten_bins())
     found = load_detections(dt, study.gt, (iou_type,))
     matches = matching.match(study.gt, found, iou_type, engine=engine).matches()
     with clock:
         weights = bootstrap.draw(len(matches.image_ids), RESAMPLES, seed=0)
-        accumulate.metrics(matches, study.positions(matches), weights)
+        accumulate.metrics(matches, study.members, weights)
 
 
 def ten_bins() -> Any:

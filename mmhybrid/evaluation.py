@@ -118,7 +118,7 @@ class OcclusionCocoMetric(CocoMetric):
             'annotations': [row for row in content.get('annotations', []) if row['category_id'] in classes],
         }
         try:
-            self._study = Study.open(content, self._iou_types, self._selection, self._settings)
+            self._study = Study(content, self._iou_types, self._selection, self._settings)
         except InputError as error:  # of ground truth that the data set made, or without any of these classes
             MMLogger.get_current_instance().error(f'No AP by occlusion: {error}')
 

@@ -6,7 +6,8 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +20,6 @@ _KINDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Output:
-    """One file to write.
-
-    Attributes:
-        path: Where.
-        content: Makes what is in it; text is written as UTF-8, with ``?`` for what it cannot hold.
-    """
-
-    path: Path
-    content: Callable[[], bytes | str]
-
-
 def check_folder(path: Path) -> None:
     """Refuse a folder that cannot be made or written in.
 
@@ -40,48 +28,76 @@ def check_folder(path: Path) -> None:
     """
     # A link that leads nowhere is in the way, too.
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(f'{path}: {existing} is no folder to write in; choose another place.')
+    try:
+        # Permissions do not tell of folders in which nobody can make anything, as in /proc.
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError:
+        raise InputError(f'{path}: {existing} is no folder to write in; choose another place.') from None
 
 
-def check_targets(paths: Iterable[Path], inputs: Sequence[str], force: bool, is_ours: Callable[[Path], bool]) -> None:
-    """Refuse to overwrite an input, or without ``force`` what the command did not write.
+@dataclass(frozen=True)
+class Writer:
+    """Writes what a command made, each file whole or not at all, and only where nothing is lost.
 
-    Args:
-        paths: Files to be written.
+    Attributes:
         inputs: Files that are read; they are never overwritten.
-        force: Whether a user's file, or a link, may be replaced.
+        force: Whether a user's file, or a link, may be replaced, which the command did not write.
         is_ours: Whether the command wrote a regular file.
-
-    Raises:
-        InputError: A file is in the way.
     """
-    for path in paths:
-        check_folder(path.parent)
+
+    inputs: Sequence[str]
+    force: bool
+    is_ours: Callable[[Path], bool]
+
+    def check(self, paths: Iterable[Path]) -> None:
+        """Refuse what cannot be written, or must not be overwritten.
+
+        Raises:
+            InputError: A file is in the way.
+        """
+        for path in paths:
+            check_folder(path.parent)
+            try:
+                self._check(path)
+            except OSError as error:
+                raise InputError(f'{path}: cannot be used ({error}); choose another place.') from None
+
+    def write(self, contents: Mapping[Path, Callable[[], bytes | str]]) -> str:
+        """Write the files and say in one line which; text as UTF-8, with ``?`` for what it cannot hold.
+
+        Raises:
+            InputError: A file is in the way by now, or the disk refuses.
+        """
+        for path, make in contents.items():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.check([path])
+                content = make()
+                _write_whole(path, content.encode('utf-8', 'replace') if isinstance(content, str) else content)
+            except OSError as error:
+                raise InputError(f'{path}: cannot be written ({error}); choose another place.') from None
+        *names, last = map(str, contents)
+        return f'wrote {", ".join(names)} and {last}' if names else f'wrote {last}'
+
+    def _check(self, path: Path) -> None:
+        if path.exists() and any(path.samefile(given) for given in self.inputs if Path(given).exists()):
+            raise InputError(f'{path}: is an input of this run; choose another place for the output.')
         try:
-            _check_target(path, inputs, force, is_ours)
-        except OSError as error:
-            raise InputError(f'{path}: cannot be used ({error}); choose another place.') from None
-
-
-def write(outputs: Sequence[Output], inputs: Sequence[str], force: bool, is_ours: Callable[[Path], bool]) -> str:
-    """Write the files, each whole or not at all, and say in one line which.
-
-    Arguments are those of :func:`check_targets`, which is asked again: something may lie there by now.
-
-    Raises:
-        InputError: The disk refuses.
-    """
-    for output in outputs:
-        try:
-            output.path.parent.mkdir(parents=True, exist_ok=True)
-            check_targets([output.path], inputs, force, is_ours)
-            content = output.content()
-            _write_whole(output.path, content.encode('utf-8', 'replace') if isinstance(content, str) else content)
-        except OSError as error:
-            raise InputError(f'{output.path}: cannot be written ({error}); choose another place.') from None
-    names = [str(output.path) for output in outputs]
-    return 'wrote ' + ' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))
+            kind = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(kind):
+            # The link would be replaced, not what it leads to: either may surprise who made it.
+            if not self.force:
+                raise InputError(f'{path}: is a link, which no command of ours made; choose another place, or --force.')
+        elif not stat.S_ISREG(kind):
+            # Reading a pipe would wait for ever, and a file in its place would cut off who reads it.
+            raise InputError(
+                f'{path}: is no regular file ({_KINDS.get(stat.S_IFMT(kind), "something else")}); choose another place.'
+            )
+        elif not self.force and not self.is_ours(path):
+            raise InputError(f'{path}: exists and was not written by this command; choose another place, or --force.')
 
 
 def is_json_of(path: Path, schema: str) -> bool:
@@ -96,26 +112,6 @@ def is_json_of(path: Path, schema: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and 'schema_version' in document and document.get('schema') == schema
-
-
-def _check_target(path: Path, inputs: Sequence[str], force: bool, is_ours: Callable[[Path], bool]) -> None:
-    if path.exists() and any(path.samefile(given) for given in inputs if Path(given).exists()):
-        raise InputError(f'{path}: is an input of this run; choose another place for the output.')
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(kind):
-        # The link would be replaced, not what it leads to: either may surprise who made it.
-        if not force:
-            raise InputError(f'{path}: is a link, which no command of ours made; choose another place, or --force.')
-    elif not stat.S_ISREG(kind):
-        # Reading a pipe would wait for ever, and a file in its place would cut off who reads it.
-        raise InputError(
-            f'{path}: is no regular file ({_KINDS.get(stat.S_IFMT(kind), "something else")}); choose another place.'
-        )
-    elif not force and not is_ours(path):
-        raise InputError(f'{path}: exists and was not written by this command; choose another place, or --force.')
 
 
 def _write_whole(path: Path, content: bytes) -> None:

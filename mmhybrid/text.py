@@ -9,6 +9,8 @@ from typing import Any
 UNPRINTABLE = {'Cc', 'Cs', 'Zl', 'Zp'}
 # Unicode's embeddings, overrides and isolates.
 TURNING = {'LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI'}
+# Characters of a value that a message quotes: lists of lists are short at each level, but not all together.
+SHOWN = 200
 
 
 def clean(text: str) -> str:
@@ -38,8 +40,9 @@ def escaped(text: str) -> str:
 
 
 def show(value: Any) -> str:
-    """A value, shortened, as a message quotes it."""
+    """A value, shortened, as a message quotes it; ``SHOWN`` characters at most."""
     try:
-        return ' '.join(reprlib.repr(value).split())
+        text = ' '.join(reprlib.repr(value).split())
+        return text if len(text) <= SHOWN else f'{text[: SHOWN - 43]}...{text[-40:]}'
     except ValueError:  # Python does not print integers of thousands of digits
         return f'a huge {type(value).__name__}'

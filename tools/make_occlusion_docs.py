@@ -1,18 +1,33 @@
 #!/usr/bin/env python3
-"""Draw the pictures of docs/occlusion.md that need no data. ``--help`` has an example."""
+"""Draw the pictures of docs/occlusion.md. ``--help`` has an example."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from pathlib import Path
 
 import numpy as np
 
-from mmhybrid.occlusion import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
+from mmhybrid.occlusion import (
+    Interval,
+    Measure,
+    OcclusionResult,
+    StratumResult,
+    all_images,
+    bins,
+    covered_fractions,
+    covered_ratio,
+    max_iou,
+    multi_ratio,
+    pairwise_ratio,
+)
 from mmhybrid.occlusion.show import figures
 from mmhybrid.occlusion.show.figures.style import drawing, get_theme, new_figure
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs' / 'images'
+DOCS = Path(__file__).resolve().parents[1] / 'docs'
+EDGES = (0, 0.2, 0.4, 1)  # of the worked example's command
 # Boxes as x, y, width, height on a canvas of 12 x 8.
 SCENES = {
     'apart': [(1, 2, 4, 4), (7, 2, 4, 4)],
@@ -25,18 +40,43 @@ SCENES = {
 
 
 def main() -> None:
-    """Write ``occlusion_definitions.svg``."""
+    """Write ``occlusion_definitions.svg`` and ``occlusion_example.png``."""
     parser = argparse.ArgumentParser(
-        description='Draw the worked examples of the definitions, with the numbers that the code gives.',
+        description='Draw the worked examples of the definitions, with the numbers that the code gives, and the AP of '
+        'three detectors, with the numbers that docs/occlusion.md prints: their results are not in the repository.',
         epilog='example:\n  python tools/make_occlusion_docs.py',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--out-dir', type=Path, default=DOCS, metavar='DIR', help='default: docs/images')
+    parser.add_argument('--out-dir', type=Path, default=DOCS / 'images', metavar='DIR', help='default: docs/images')
     args = parser.parse_args()
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    path = args.out_dir / 'occlusion_definitions.svg'
-    figures.save(definitions(), path)
-    print(f'wrote {path}')
+    example = figures.plot_ap(printed_results((DOCS / 'occlusion.md').read_text(encoding='utf-8')))
+    for name, figure in (('occlusion_definitions.svg', definitions()), ('occlusion_example.png', example)):
+        figures.save(figure, args.out_dir / name)
+        print(f'wrote {args.out_dir / name}')
+
+
+def printed_results(text: str) -> list[OcclusionResult]:
+    """What the table of models in a document says: AP with intervals on every stratum, to a tenth of a point."""
+    title = 'bbox AP in %, by occlusion ratio r (covered, bbox)'
+    if title not in text:
+        raise SystemExit(f'no table is called {title!r}; print the one of docs/occlusion.md again.')
+    heading, _, *lines = text.split(title, 1)[1].strip().split('\n* ')[0].splitlines()
+    table = {}
+    for line in filter(None, lines):
+        stratum, images, *values = re.split(r' {2,}', line.replace(' *', '  ', 1).strip())
+        table[stratum] = int(images), [[float(each) / 100 for each in re.findall(r'[\d.]+', v)] for v in values]
+    results = []
+    for i, name in enumerate(heading.split()[2:]):
+        rows = []
+        for stratum in (all_images(), *bins(EDGES)):
+            images, values = table[stratum.name]
+            ap, low, high = values[i]
+            rest = dict.fromkeys(('ap50', 'ap75', 'aps', 'apm', 'apl', 'ar', 'instances_per_image'), math.nan)
+            own = {'num_instances': 0, 'num_categories': 0, 'intervals': {'ap': Interval(low, high)}, **rest}
+            rows.append(StratumResult(stratum=stratum, num_images=images, ap=ap, **own))
+        results.append(OcclusionResult(name, 'bbox', Measure(), '', '', '', tuple(rows)))
+    return results
 
 
 def definitions():

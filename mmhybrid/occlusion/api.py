@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 from . import ratios
 from .analysis.comparison import Compared
@@ -45,7 +49,7 @@ def image_ratios(
         InputError: The ground truth cannot be used.
     """
     if not isinstance(gt, GroundTruth):
-        gt = load_ground_truth(gt, (geometry,))
+        gt = load_ground_truth(gt, (geometry,), ())
     return ratios.measure(gt, definition, geometry).ratios
 
 
@@ -87,7 +91,7 @@ def evaluate(
         InputError: A file, a record or an argument cannot be used.
     """
     name = default_name(dt) if name is None else name
-    study = Study.open(gt, iou_types, by, settings, engine, details, progress, ignore)
+    study = Study(gt, iou_types, by, settings, engine, details, progress, ignore)
     return {each.result.iou_type: each.result for each in study.run({name: dt})}
 
 
@@ -110,16 +114,23 @@ def compare(
         models: Name -> results; the first is the baseline.
         details: By default ``COMPARE_RESAMPLES`` bootstrap resamples and nothing else.
     """
+    if not isinstance(models, Mapping) or not models:
+        given = show(models) if isinstance(models, Mapping) else f'of the type {type(models).__name__}'
+        raise InputError(f'the models are {given}; give a dictionary of at least one name and its results.')
     details = Details(resamples=COMPARE_RESAMPLES) if details is None else details
-    return Compared.of(Study.open(gt, iou_types, by, settings, engine, details, progress, ignore).run(models))
+    return Compared.of(Study(gt, iou_types, by, settings, engine, details, progress, ignore).run(models))
 
 
 def default_name(results: Results) -> str:
-    """A results file's name without folder and suffixes, the first file's of several; ``results`` for a loaded list."""
-    if isinstance(results, Sequence) and not isinstance(results, str):
-        results = results[0] if results else None
-    if not isinstance(results, str | PathLike):
+    """A results file's name without folder and suffixes; ``results`` for a loaded list.
+
+    Of several files what their names have in common: ``dt_rank0.json`` and ``dt_rank1.json`` are ``dt_rank``.
+    """
+    paths = results if isinstance(results, list | tuple) else [results]
+    if not paths or not all(isinstance(path, str | PathLike) for path in paths):
         return 'results'
-    name = Path(results).name
-    name = next((name.removesuffix(end) for end in PACKED if name.endswith(end)), name)
-    return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)
+    names = [Path(path).name for path in paths]
+    for ends in (PACKED, SUFFIXES):
+        names = [next((name.removesuffix(end) for end in ends if name.endswith(end)), name) for name in names]
+    shared = os.path.commonprefix(names).rstrip('._- ')  # noqa: RUF071 names, not paths
+    return shared if len(names) > 1 and shared else names[0]

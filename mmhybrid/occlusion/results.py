@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from .matching.settings import NAN, Metrics, Settings
@@ -279,15 +280,13 @@ def to_json(results: Iterable[OcclusionResult], comparisons: Iterable[Comparison
 def plain(value: Any) -> Any:
     """For JSON: dataclasses as dictionaries, a stratum's fields before the others; NaN and infinite numbers as None."""
     if is_dataclass(value):
-        values = {}
-        for each in fields(value):
-            item = getattr(value, each.name)
-            values = plain(item) | values if isinstance(item, Stratum) else values | {each.name: plain(item)}
-        return values
+        value = dict(vars(value))
+        value = vars(value.pop('stratum')) | value if 'stratum' in value else value
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = int(value) if isinstance(value, Integral) else float(value)
+        return number if math.isfinite(number) else None
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,14 @@ class Selection:
 
     def geometries(self) -> tuple[str, ...]:
         """What masks the ratio needs from the ground truth."""
-        return () if self.values is not None else (self._geometry(),)
+        return () if self.values is not None else (self._ratio()[1],)
+
+    def _ratio(self) -> tuple[str, str]:
+        """Definition and geometry."""
+        if self.preset == 'coco-occ':
+            return 'max-iou', 'bbox'
+        definition = self.definition or 'covered'
+        return definition, self.geometry or ('amodal' if definition == 'invisible' else 'bbox')
 
     def apply(self, gt: GroundTruth) -> Stratification:
         """Put the images of ``gt`` into strata.
@@ -114,53 +121,37 @@ class Selection:
             InputError: An unknown preset, definition or geometry, edges that do not increase, strata of one name, or a
                 file of values that cannot be used.
         """
-        if self.values is not None:
-            return self._by_property(gt)
-        if self.preset == 'coco-occ':
-            return _by_ratio(gt, 'max-iou', 'bbox', strata.coco_occ())
         if self.preset not in (None, *PRESETS):
             raise InputError(f'unknown preset {self.preset!r}; choose from {", ".join(PRESETS)}.')
-        definition, parts = self.definition or 'covered', self.parts
-        if parts is None:
+        definition, geometry = self._ratio()
+        occlusion = ratios.measure(gt, definition, geometry)
+        measure, values, parts, notes = Measure('r', definition, geometry), occlusion.ratios, self.parts, ()
+        if self.values is not None:
+            name, values, notes = read_property(gt, self.values, self.column)
+            measure, parts = Measure(name, 'user', ''), self._parts_of(name, list(values.values()))
+        elif self.preset == 'coco-occ':
+            parts = strata.coco_occ()
+        elif parts is None:
             above = (math.inf,) if definition in UNBOUNDED else ()
             edges = strata.DEFAULT_EDGES + above if self.edges is None else self.edges
             thresholds = strata.DEFAULT_THRESHOLDS if self.thresholds is None else self.thresholds
             parts = (*strata.bins(edges), *strata.cumulative(thresholds))
-        return _by_ratio(gt, definition, self._geometry(), parts)
+        kind = 'invisible' if definition == 'invisible' else 'covered'
+        fraction = f'{kind} fraction f ({geometry})'
+        return Stratification(measure, values, _with_all(parts), occlusion.fractions, fraction, notes)
 
-    def _geometry(self) -> str:
-        return self.geometry or ('amodal' if self.definition == 'invisible' else 'bbox')
-
-    def _by_property(self, gt: GroundTruth) -> Stratification:
+    def _parts_of(self, name: str, values: list[float | str]) -> tuple[Stratum, ...]:
         """A label makes one stratum each, a number bins, its quartiles by default, and cumulative ones if asked for."""
-        name, by_image, notes = read_property(gt, self.values, self.column)
-        if any(isinstance(value, str) for value in by_image.values()):
+        if any(isinstance(value, str) for value in values):
             if self.edges is not None or self.thresholds is not None:
                 raise InputError(f'{name!r} holds labels, which have no bins; leave edges and thresholds out.')
-            parts = strata.groups(sorted(set(by_image.values())))
-        else:
-            edges = _quartiles(list(by_image.values())) if self.edges is None else self.edges
-            parts = (*strata.bins(edges, name), *strata.cumulative(self.thresholds or (), name))
-        measured = _by_ratio(gt, 'covered', 'bbox', parts)
-        return replace(measured, measure=Measure(name, 'user', ''), values=by_image, notes=notes)
-
-
-def _by_ratio(gt: GroundTruth, definition: str, geometry: str, parts: Sequence[Stratum]) -> Stratification:
-    occlusion = ratios.measure(gt, definition, geometry)
-    kind = 'invisible' if definition == 'invisible' else 'covered'
-    return Stratification(
-        Measure('r', definition, geometry),
-        occlusion.ratios,
-        _with_all(parts),
-        occlusion.fractions,
-        f'{kind} fraction f ({geometry})',
-    )
-
-
-def _quartiles(values: list[float]) -> tuple[float, ...]:
-    inner = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
-    apart = inner[np.append(True, np.diff(inner) > 3 * strata.EDGE_TOL)]
-    return (-math.inf, *apart.tolist(), math.inf)
+            return strata.groups(sorted(set(values)))
+        edges = self.edges
+        if edges is None:
+            inner = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
+            apart = inner[np.append(True, np.diff(inner) > 3 * strata.EDGE_TOL)]
+            edges = (-math.inf, *apart.tolist(), math.inf)
+        return (*strata.bins(edges, name), *strata.cumulative(self.thresholds or (), name))
 
 
 def _with_all(parts: Sequence[Stratum]) -> tuple[Stratum, ...]:

@@ -1,14 +1,10 @@
 """Image strata as data: which images, by their occlusion ratio or any other property, are evaluated together.
 
-Families:
+- Bins are disjoint: ``r = 0``, then ``(0, 0.1]``, ..., ``(0.9, 1]``, so that every r in [0, 1] lies in exactly one.
+- Cumulative strata ``r >= t`` include their threshold.
+- Groups are the images with one label of the user's own.
 
-- bins, disjoint: ``r = 0`` is a bin of its own, then ``(0, 0.1]``, ``(0.1, 0.2]``, ..., ``(0.9, 1]``. A bin excludes
-  its lower edge and includes its upper edge, so every r in [0, 1] lies in exactly one bin.
-- cumulative: ``r >= t``. It includes its threshold.
-- groups: the images with one label of the user's own.
-
-An image with r = 0.3 is hence in the bin ``(0.2, 0.3]`` and in ``r >= 0.3``. Edges carry a tolerance of ``EDGE_TOL``:
-a ratio that float arithmetic left at 0.30000000000000004 goes where 0.3 goes.
+Edges carry a tolerance of ``EDGE_TOL``: a ratio that float arithmetic left at 0.30000000000000004 goes where 0.3 goes.
 """
 
 from __future__ import annotations

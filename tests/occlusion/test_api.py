@@ -1,11 +1,14 @@
 """Arguments that cannot be used: one sentence each."""
 
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import Details, Selection, Settings, compare, evaluate
+from mmhybrid.occlusion import Details, Selection, Settings, compare, evaluate, image_ratios
 from mmhybrid.occlusion.api import default_name
 
 from .synthetic import dataset
@@ -46,6 +49,46 @@ def test_models_are_a_dictionary():
     for models, words in ((dt, 'of the type list'), ({}, '{}'), (None, 'of the type NoneType')):
         with pytest.raises(InputError, match=f'the models are {words}; give a dictionary'):
             compare(gt, models)
+        with pytest.raises(InputError, match='the models are'):  # before anything is read
+            compare('no such file.json', models)
+
+
+def test_shards_are_called_by_what_their_names_have_in_common(tmp_path):
+    gt, dt = dataset(1)
+    paths = [tmp_path / f'swin_rank{i}.json' for i in range(2)]
+    for i, path in enumerate(paths):
+        path.write_text(json.dumps(dt[i::2]))
+    result = evaluate(gt, paths)['bbox']
+    assert result.name == 'swin_rank' and result.all.ar == evaluate(gt, dt)['bbox'].all.ar
+
+
+def test_notes_on_the_users_values_are_notes_of_the_result():
+    gt, dt = dataset(1)
+    values = {image['id']: 'night' for image in gt['images']} | {10**6: 'day'}
+    by = Selection(values=values)
+    note = 'values: 1 of 15 entries are of no image of ground truth, the first is 1000000'
+    assert note in evaluate(gt, dt, by=by)['bbox'].notes
+    compared = compare(gt, {'a': dt, 'b': dt[::2]}, by=by, details=Details(resamples=10))
+    assert all(note in result.notes for result in compared.results)
+
+
+def test_numbers_of_numpy_are_written_as_any_others():
+    gt, dt = dataset(1)
+    settings = Settings(max_dets=np.int64(50), categories=np.array([row['id'] for row in gt['categories']][:2]))
+    details = Details(resamples=np.int64(10), seed=np.int32(3), errors=True, iou_thr=np.float32(0.5))
+    result = evaluate(gt, dt, settings=settings, details=details)['bbox']
+    written = json.loads(result.to_json())
+    assert written['settings']['categories'] == settings.chosen(gt['categories']).tolist()
+    assert (written['settings']['max_dets'], written['bootstrap']['seed']) == (50, 3)
+    assert written['strata'][0]['errors']['iou_thr'] == 0.5
+
+
+def test_masks_are_measured_without_boxes():
+    gt, _ = dataset(1, masks=True)
+    expected = image_ratios(gt, geometry='segm')
+    for row in gt['annotations']:
+        del row['bbox'], row['area']
+    assert image_ratios(gt, geometry='segm') == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +116,14 @@ def test_details_that_make_no_sense(details, message):
         ('model.pkl', 'model'),
         ('model.jsonl.zst', 'model'),
         ('instances_predictions.pth', 'instances_predictions'),
-        (['runs/rank0.json', 'runs/rank1.json'], 'rank0'),
+        ('runs/model_.json', 'model_'),
+        (Path('runs/model.bbox.json'), 'model.bbox'),
+        (['runs/dt_rank0.json', 'runs/dt_rank1.json.gz'], 'dt_rank'),
+        (('a.rank0.bbox.json', Path('a.rank10.bbox.json')), 'a.rank'),
+        (['0.json', '1.json'], '0'),
+        (['runs/only_.json'], 'only_'),
+        ({'image_id': 1}, 'results'),
+        (5, 'results'),
         ([{'image_id': 1}], 'results'),
         ([], 'results'),
     ],

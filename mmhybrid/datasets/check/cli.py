@@ -89,7 +89,7 @@ def _check(args: argparse.Namespace) -> int:
     _check_arguments(args)
     if args.json is not None:
         # Before the work, which may take minutes.
-        outputs.check_targets([args.json], _inputs(args), args.force, _is_ours)
+        outputs.Writer(_inputs(args), args.force, _is_ours).check([args.json])
     reports: list[Report] = []
     around: list[Finding] = []
     for name, part in _parts(args):
@@ -105,8 +105,8 @@ def _check(args: argparse.Namespace) -> int:
     findings = [*around, *(each for report in reports for each in report.findings)]
     print_verdict(findings)
     if args.json is not None:
-        output = outputs.Output(args.json, lambda: _to_json(reports, around))
-        print(clean(outputs.write([output], _inputs(args), args.force, _is_ours)))
+        writer = outputs.Writer(_inputs(args), args.force, _is_ours)
+        print(clean(writer.write({args.json: lambda: _to_json(reports, around)})))
     return int(any(each.severity == ERROR for each in findings))
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..matching.index import Matches
+from ..matching import Matches
 from ..results import SAMPLED
 
 # The values of pycocotools' ``Params.setDetParams``, bit for bit.
@@ -48,45 +48,30 @@ def metrics(
     Returns:
         ``'ap'``, ``'ap50'``, ``'ap75'`` and ``'ar'``, each ``(R, S)`` float64; NaN where no instance counts.
     """
-    weights = _weights(matches, weights)
+    weights = (
+        np.ones((1, len(matches.image_ids)), np.int32) if weights is None else weights.astype(np.int32, copy=False)
+    )
     categories = _categories(matches)
-    values = {name: np.full((len(weights), len(members)), np.nan) for name in SAMPLED}
-    if not categories:
-        return values
-    rows = max(1, TABLE_BYTES // (len(categories) * len(matches.iou_thrs) * len(REC_THRS) * 8))
-    with ThreadPoolExecutor(_threads(threads)) as pool:
+    values = np.full((len(SAMPLED), len(weights), len(members)), np.nan)
+    rows = max(1, TABLE_BYTES // (max(1, len(categories)) * len(matches.iou_thrs) * len(REC_THRS) * 8))
+    with ThreadPoolExecutor(threads or _processors()) as pool:
         for start in range(0, len(weights), rows):
             part = weights[start : start + rows]
-            drawn = part.any(axis=0)
             for s, positions in enumerate(members):
-                table = _Table(matches, categories, part, _inside(drawn, positions), pool.map)
-                for row, found in enumerate(pool.map(table.means, range(len(part)))):
-                    for name, value in zip(SAMPLED, found, strict=True):
-                        values[name][start + row, s] = value
-    return values
+                table = _Table(matches, categories, part, positions, pool.map)
+                values[:, start : start + rows, s] = np.transpose(list(pool.map(table.means, range(len(part)))))
+    return dict(zip(SAMPLED, values, strict=True))
 
 
 def by_category(matches: Matches, members: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """AP, AP50, AP75 and AR of each category on every stratum; S strata, K categories.
-
-    Args:
-        matches: Detections matched to ground truth.
-        members: S arrays of positions in ``matches.image_ids``, none twice in a stratum.
-
-    Returns:
-        ``'ap'``, ``'ap50'``, ``'ap75'`` and ``'ar'``, each ``(S, K)`` float64 in the order of ``matches.category_ids``;
-        NaN where no instance of the category counts.
-    """
-    weights = _weights(matches, None)
-    categories = _categories(matches)
-    values = {name: np.full((len(members), len(matches.category_ids)), np.nan) for name in SAMPLED}
-    everywhere = np.ones(len(matches.image_ids), dtype=bool)
+    """As :func:`metrics`, of each of K categories: ``(S, K)`` in the order of ``matches.category_ids``."""
+    categories, weights = _categories(matches), np.ones((1, len(matches.image_ids)), np.int32)
+    values = np.full((len(SAMPLED), len(members), len(matches.category_ids)), np.nan)
     for s, positions in enumerate(members):
-        table = _Table(matches, categories, weights, _inside(everywhere, positions), map)
+        table = _Table(matches, categories, weights, positions, map)
         for k, category in enumerate(categories):
-            for name, value in zip(SAMPLED, table.means(0, slice(k, k + 1)), strict=True):
-                values[name][s, category.position] = value
-    return values
+            values[:, s, category.position] = table.means(0, slice(k, k + 1))
+    return dict(zip(SAMPLED, values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -104,21 +89,14 @@ def _categories(matches: Matches) -> list[_Category]:
     """The categories with an instance that counts: no other has AP."""
     rows = np.flatnonzero(matches.gt_counted)
     rows = rows[np.argsort(matches.gt_category[rows], kind='stable')]
-    ends = np.arange(len(matches.category_ids) + 1)
-    gt_at = np.searchsorted(matches.gt_category[rows], ends)
-    dt_at = np.searchsorted(matches.dt_category, ends)
     true_positive = matches.is_true_positive
-    return [
-        _Category(
-            k,
-            matches.dt_image[dt_at[k] : dt_at[k + 1]],
-            true_positive[:, dt_at[k] : dt_at[k + 1]],
-            matches.dt_ignored[:, dt_at[k] : dt_at[k + 1]],
-            matches.gt_image[rows[gt_at[k] : gt_at[k + 1]]],
-        )
-        for k in range(len(matches.category_ids))
-        if gt_at[k] < gt_at[k + 1]
-    ]
+    made = []
+    for k in np.unique(matches.gt_category[rows]).tolist():
+        gt = slice(*np.searchsorted(matches.gt_category[rows], [k, k + 1]))
+        dt = slice(*np.searchsorted(matches.dt_category, [k, k + 1]))
+        columns = matches.dt_image[dt], true_positive[:, dt], matches.dt_ignored[:, dt]
+        made.append(_Category(k, *columns, matches.gt_image[rows[gt]]))
+    return made
 
 
 class _Table:
@@ -131,13 +109,14 @@ class _Table:
     """
 
     def __init__(
-        self, matches: Matches, categories: list[_Category], weights: np.ndarray, inside: np.ndarray, run: Callable
+        self, matches: Matches, categories: list[_Category], weights: np.ndarray, positions: np.ndarray, run: Callable
     ) -> None:
         shape = len(weights), len(categories), len(matches.iou_thrs)
         self.precision = np.zeros((*shape, len(REC_THRS)))
         self.recall = np.zeros(shape)
         self.instances = np.zeros(shape[:2], dtype=np.int64)
         self._single = [np.flatnonzero(matches.iou_thrs == threshold) for threshold in (0.5, 0.75)]
+        inside = matches.inside(positions) & weights.any(axis=0)
 
         def fill(k: int) -> None:
             columns = self.precision[:, k], self.recall[:, k], self.instances[:, k]
@@ -147,18 +126,14 @@ class _Table:
         for _ in run(fill, sorted(range(len(categories)), key=lambda k: -len(categories[k].dt_image))):
             pass
 
-    def means(self, row: int, categories: slice = slice(None)) -> tuple[float, float, float, float]:
+    def means(self, row: int, categories: slice = slice(None)) -> list[float]:
         """AP, AP50, AP75, AR of a resample: means over its categories with ground truth."""
         filled = self.instances[row, categories] > 0
-        if not filled.any():
-            return (float('nan'),) * 4
         # Values in pycocotools' order, (threshold, recall, category), since the order of summation rounds.
         precision = self.precision[row, categories][filled].transpose(1, 2, 0)
         recall = self.recall[row, categories][filled].T
-        return tuple(
-            float(np.mean(values.ravel())) if values.size else float('nan')
-            for values in (precision, *(precision[t] for t in self._single), recall)
-        )
+        parts = precision, *(precision[t] for t in self._single), recall
+        return [np.mean(part.ravel()) if part.size else np.nan for part in parts]
 
 
 def _accumulate(
@@ -172,8 +147,6 @@ def _accumulate(
     """One category on the images ``inside`` ``(I,)``; fills ``(R, T, 101)``, ``(R, T)`` and ``(R,)``."""
     gt_image = category.gt_image[inside[category.gt_image]]
     columns = np.flatnonzero(inside[category.dt_image])
-    if not len(gt_image):
-        return
     dt_image = category.dt_image[columns]
     true_positive, ignored = category.true_positive[:, columns], category.ignored[:, columns]
     hits = np.flatnonzero(true_positive.any(axis=0))  # columns that are right at one threshold at least
@@ -183,8 +156,7 @@ def _accumulate(
     for start in range(0, len(weights), rows):
         block = slice(start, start + rows)
         drawn = weights[block]
-        total = drawn.take(gt_image, axis=1).sum(axis=1)
-        instances[block] = total
+        instances[block] = total = drawn.take(gt_image, axis=1).sum(axis=1)
         if not len(hits):
             continue
         reached = _Reached(total)
@@ -222,34 +194,15 @@ class _Reached:
 def _precision(found: np.ndarray, counted: np.ndarray, reached: _Reached) -> np.ndarray:
     """``(R, 101)`` interpolated precision, given ``(R, p)`` true positives and detections up to each true positive."""
     # From the last true positive to the first, led by the 0 of the recall that is never reached.
-    size = found.shape[0], found.shape[1] + 1
+    size = len(found), found.shape[1] + 1
     envelope = np.zeros(size)
     np.divide(found[:, ::-1], counted[:, ::-1] + EPS, out=envelope[:, 1:])
     np.maximum.accumulate(envelope, axis=1, out=envelope)
     thresholds = np.empty((size[0], size[1] + 1), dtype=np.int16)
-    thresholds[:, 0], thresholds[:, -1] = len(REC_THRS), 0
-    thresholds[:, 1:-1] = reached(found)[:, ::-1]
+    thresholds[:, 0], thresholds[:, 1:-1], thresholds[:, -1] = len(REC_THRS), reached(found)[:, ::-1], 0
     repeats = np.subtract(thresholds[:, :-1], thresholds[:, 1:], dtype=np.intp)
     return np.repeat(envelope.ravel(), repeats.ravel()).reshape(size[0], -1)[:, ::-1]
 
 
-def _weights(matches: Matches, weights: np.ndarray | None) -> np.ndarray:
-    size = len(matches.image_ids)
-    if weights is None:
-        return np.ones((1, size), dtype=np.int32)
-    if weights.ndim != 2 or weights.shape[1] != size or not np.issubdtype(weights.dtype, np.integer):
-        raise ValueError(f'weights are {weights.dtype} {weights.shape}, not integers (resamples, {size} images)')
-    return weights.astype(np.int32, copy=False)
-
-
-def _inside(drawn: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """``(I,)`` bool: images of the stratum that were drawn at all."""
-    inside = np.zeros_like(drawn)
-    inside[positions] = drawn[positions]
-    return inside
-
-
-def _threads(threads: int | None) -> int:
-    if threads is not None:
-        return max(1, threads)
+def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.errors import InputError
-
-from ..results import SAMPLED, Comparison, Difference, Interval, OcclusionResult
+from ..results import NAN, SAMPLED, Comparison, Difference, Interval, OcclusionResult
 from . import bootstrap
 
 if TYPE_CHECKING:
-    from ..matching.index import Matches
+    from ..matching import Matches
     from ..read.detections import Detections
 
 
@@ -37,10 +35,6 @@ class Evaluated:
     kinds: np.ndarray | None = None
     samples: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def without_matches(self) -> Evaluated:
-        """The same without what is large; comparisons need no more."""
-        return replace(self, detections=None, matches=None, kinds=None)
-
 
 @dataclass(frozen=True)
 class Compared:
@@ -59,29 +53,24 @@ class Compared:
         """What a study's run gives, model after model."""
         by_type: dict[str, list[Evaluated]] = {}
         for each in evaluated:
-            by_type.setdefault(each.result.iou_type, []).append(each.without_matches())
+            # What is large, a comparison does not need.
+            small = replace(each, detections=None, matches=None, kinds=None)
+            by_type.setdefault(each.result.iou_type, []).append(small)
         pairs = [(first, other) for first, *others in by_type.values() for other in others]
         return cls(
             tuple(each.result for group in by_type.values() for each in group),
-            tuple(compare(*pair) for pair in pairs if all(each.samples for each in pair)),
+            tuple(_compare(*pair) for pair in pairs if all(each.samples for each in pair)),
         )
 
 
-def compare(baseline: Evaluated, model: Evaluated, metrics: Sequence[str] = SAMPLED) -> Comparison:
-    """Paired bootstrap between two models of one study.
-
-    Raises:
-        InputError: The evaluations have no resamples, or are of different IoU types.
-    """
+def _compare(baseline: Evaluated, model: Evaluated) -> Comparison:
     a, b = baseline.result, model.result
-    if not baseline.samples or not model.samples or a.bootstrap != b.bootstrap or a.iou_type != b.iou_type:
-        raise InputError(f'{a.name} and {b.name} were not resampled alike; evaluate both in one study, with resamples.')
     differences = []
     for i, (row_a, row_b) in enumerate(zip(a.strata, b.strata, strict=True)):
-        for key in metrics:
+        for key in SAMPLED:
             values = getattr(row_a, key), getattr(row_b, key)
             gap = values[1] - values[0]
-            low = high = p_value = float('nan')
+            low = high = p_value = NAN
             if not any(math.isnan(row.intervals[key].low) for row in (row_a, row_b)):
                 low, high, p_value = bootstrap.paired(
                     baseline.samples[key][:, i], model.samples[key][:, i], gap, a.bootstrap.confidence

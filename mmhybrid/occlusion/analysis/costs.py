@@ -29,7 +29,7 @@ from . import accumulate
 from .errors import count as count_errors
 
 if TYPE_CHECKING:
-    from ..matching.index import Matches
+    from ..matching import Matches
 
 SHORTLIST = 50
 # Smaller differences of AP are rounding.
@@ -68,19 +68,19 @@ def costliest(
 
     Args:
         matches: The matches.
-        kinds: ``(n,)`` as :func:`mmhybrid.occlusion.analysis.errors.classify` gives them.
+        kinds: ``(n,)`` of :func:`mmhybrid.occlusion.analysis.errors.classify` by ``iou_thr`` and ``min_score``.
         members: ``(M,)`` positions in ``matches.image_ids`` of the stratum's images, none twice.
         count: At most how many images to return.
-        iou_thr: What ``kinds`` were classified by, for the record.
+        iou_thr: Of ``kinds``.
         min_score: Likewise.
         shortlist: For how many images AP is worked out; at least ``count``.
 
     Returns:
-        By descending cost, equal costs by ascending image id. Images without positive cost are no part of it.
+        By descending cost, equal costs by ascending image id; without images that cost nothing.
     """
-    members = np.sort(np.asarray(members, dtype=np.int64))
     if count < 1 or not len(members):
         return []
+    members = np.sort(members)
     estimated = estimate_costs(matches, members)
     chosen = np.sort(members[np.argsort(-estimated, kind='stable')[: max(shortlist, count)]])
     weights = np.ones((1 + len(chosen), len(matches.image_ids)), dtype=np.int64)
@@ -100,57 +100,40 @@ def costliest(
 
 
 def estimate_costs(matches: Matches, members: np.ndarray) -> np.ndarray:
-    """First-order estimate of the AP a stratum gains without each of its images (see the module's text).
+    """First-order estimate ``(M,)`` of the AP a stratum gains without each of its images (see the module's text).
 
     Where an image is the only one with a category, leaving it out does not change that category's AP a little, it
-    takes the category out of the mean: that part is exact.
-
-    Args:
-        matches: The matches.
-        members: ``(M,)`` positions in ``matches.image_ids`` of the stratum's images, none twice.
-
-    Returns:
-        ``(M,)`` float64; all 0 where the stratum has no instances.
+    takes the category out of the mean: that part is exact. All 0 where the stratum has no instances.
     """
     num_images, num_categories = len(matches.image_ids), len(matches.category_ids)
-    inside = np.zeros(num_images, dtype=bool)
-    inside[members] = True
-    rows = np.flatnonzero(matches.gt_counted & inside[matches.gt_image])
-    gt_image, gt_category = matches.gt_image[rows], matches.gt_category[rows]
-    instances = np.bincount(gt_category, minlength=num_categories)  # P
+    inside = matches.inside(members)
+    gt_category, gt_image, numbers = matches.cells_in(members)
+    instances = np.bincount(gt_category, numbers, num_categories)  # P
     filled = np.flatnonzero(instances)
-    if not len(filled):
-        return np.zeros(len(members))
-
     kept = np.flatnonzero(inside[matches.dt_image] & (instances[matches.dt_category] > 0))
     category, image = matches.dt_category[kept], matches.dt_image[kept]
     ap, parts = _first_order(matches, kept, instances)
-    sole = _sole_images(gt_image, gt_category, num_categories)
+    # The only image with instances of a category; -1 where there is none or more than one.
+    sole = np.full(num_categories, -1)
+    is_sole = np.bincount(gt_category, minlength=num_categories)[gt_category] == 1
+    sole[gt_category[is_sole]] = gt_image[is_sole]
 
-    share = 1 / (len(filled) * instances[filled])
     per_instance = np.zeros(num_categories)
-    per_instance[filled] = share
-    varies = sole[category] != image
+    per_instance[filled] = 1 / (len(filled) * instances[filled])
     costs = np.zeros(num_images)  # bincount of nothing is of integers, whatever its weights
+    varies = sole[category] != image
     costs -= np.bincount(image[varies], (parts * per_instance[category])[varies], num_images)
-    varies = sole[gt_category] != gt_image
-    costs += np.bincount(gt_image[varies], (ap * per_instance)[gt_category[varies]], num_images)
+    costs += np.bincount(gt_image, (ap * per_instance)[gt_category] * numbers * ~is_sole, num_images)
     if len(filled) > 1:
-        alone = np.flatnonzero(sole >= 0)
-        costs += np.bincount(sole[alone], (ap[filled].mean() - ap[alone]) / (len(filled) - 1), num_images)
+        alone = gt_category[is_sole]
+        costs += np.bincount(gt_image[is_sole], (ap[filled].mean() - ap[alone]) / (len(filled) - 1), num_images)
     return costs[members]
 
 
 def _first_order(matches: Matches, kept: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AP of each category and P dA/dw of each detection, without interpolation, both as means over IoU thresholds.
+    """AP ``(K,)`` and P dA/dw ``(k,)`` of the detections ``kept``, uninterpolated, both as means over IoU thresholds.
 
-    Args:
-        matches: The matches.
-        kept: ``(k,)`` ascending positions of the detections to look at.
-        instances: ``(K,)`` P of each category, positive wherever there is a detection.
-
-    Returns:
-        ``(K,)``, 0 for a category without instances, and ``(k,)``.
+    ``instances`` ``(K,)`` are P of each category, positive wherever there is a detection.
     """
     category = matches.dt_category[kept]
     num_categories = len(instances)
@@ -175,12 +158,3 @@ def _first_order(matches: Matches, kept: np.ndarray, instances: np.ndarray) -> t
         ap += np.bincount(category, precision, num_categories)
         parts += true * (precision + onwards(true / ranked)) - counted * onwards(precision / ranked)
     return ap / np.maximum(instances, 1) / len(matches.iou_thrs), parts / len(matches.iou_thrs)
-
-
-def _sole_images(gt_image: np.ndarray, gt_category: np.ndarray, num_categories: int) -> np.ndarray:
-    """``(K,)`` the only image with instances of each category, -1 where there is none or more than one."""
-    first = np.full(num_categories, np.iinfo(np.int32).max, dtype=np.int64)
-    last = np.full(num_categories, -1, dtype=np.int64)
-    np.minimum.at(first, gt_category, gt_image)
-    np.maximum.at(last, gt_category, gt_image)
-    return np.where(first == last, first, -1)

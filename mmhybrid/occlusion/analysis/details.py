@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
-from ..matching.settings import Settings
+from ..matching import Settings
 from ..results import MIN_IMAGES
 
 MAX_RESAMPLES = 100_000
@@ -48,13 +46,11 @@ class Details:
     min_images: int = MIN_IMAGES
 
     def __post_init__(self) -> None:
-        for name, kind, words in (
-            *((name, bool, 'True or False') for name in ('categories', 'instances', 'errors')),
-            *((name, Integral, 'an integer') for name in ('resamples', 'seed', 'min_images')),
-            *((name, Real, 'a number') for name in ('confidence', 'iou_thr', 'min_score')),
-        ):
-            if not isinstance(getattr(self, name), kind):
-                raise InputError(f'{name} is {show(getattr(self, name))}; give {words}.')
+        kinds = {'bool': (bool, 'True or False'), 'int': (Integral, 'an integer'), 'float': (Real, 'a number')}
+        for name, annotation in self.__annotations__.items():
+            value, (kind, words) = getattr(self, name), kinds[annotation]
+            if not isinstance(value, kind):
+                raise InputError(f'{name} is {show(value)}; give {words}.')
         if self.resamples < 0 or self.resamples == 1:
             raise InputError(f'{self.resamples} bootstrap resamples give no interval; ask for 0 or for at least 100.')
         if self.resamples > MAX_RESAMPLES:
@@ -77,11 +73,7 @@ class Details:
         return cls(categories=True, instances=True, errors=True, resamples=resamples, **others)
 
     def check(self, settings: Settings) -> None:
-        """Whether these settings can give the details.
-
-        Raises:
-            InputError: Errors are asked for at a threshold that is not matched at.
-        """
-        if self.errors and not np.isclose(settings.iou_thrs, self.iou_thr, rtol=0, atol=1e-9).any():
+        """Raise InputError if errors are asked for at a threshold that is not matched at."""
+        if self.errors and settings.at(self.iou_thr) is None:
             known = ', '.join(f'{each:g}' for each in settings.iou_thrs)
             raise InputError(f'errors cannot be told at IoU {self.iou_thr:g}; choose from {known}.')

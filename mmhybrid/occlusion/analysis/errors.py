@@ -1,10 +1,8 @@
 """Error anatomy: what each detection is at one IoU threshold, and what each stratum's errors are made of.
 
-Detections below ``min_score`` are left out, yet the matches are those of all detections. COCO matching is greedy:
-within an image and category it goes by descending score, and a detection takes the best instance that those before it
-left. What a detection takes hence depends on nothing below it, the detections at or above any score are the head of
-that order, and leaving out the tail changes no match of the head (nor which are the 100 best). One matching serves
-every ``min_score``.
+Detections below ``min_score`` are left out, yet the matches are those of all detections. COCO matching goes by
+descending score within an image and category, so what a detection takes depends on nothing below it: leaving out the
+tail changes no match of the head (nor which are the 100 best), and one matching serves every ``min_score``.
 """
 
 from __future__ import annotations
@@ -14,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.errors import InputError
-
 from ..read.polygons import rasterise
 from ..results import Errors
 
 if TYPE_CHECKING:
-    from ..matching.index import Index, Matches
+    from ..matching import Index, Matches
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
 
@@ -30,7 +26,6 @@ TRUE_POSITIVE, DUPLICATE, CONFUSION, PARTIAL, BACKGROUND = range(len(KINDS))
 NOT_COUNTED = -1
 # From this IoU on a false positive is a poor detection of some instance rather than background.
 PARTIAL_IOU = 0.1
-
 # An IoU of 1 is rounded: pycocotools takes what lies this near for it.
 MAX_THR = 1 - 1e-10
 
@@ -48,31 +43,23 @@ def classify(
 
     Args:
         matches: The matches, n detections.
-        gt: The ground truth they are matched to, with masks if ``matches`` is of ``segm``.
+        gt: The ground truth they are matched to.
         dt: The detections they match.
         iou_thr: One of ``matches.iou_thrs``.
         min_score: Detections that score less are not counted.
 
     Returns:
-        ``(n,)`` int8, for each detection of ``matches`` its kind's position in :data:`KINDS`, or ``NOT_COUNTED``.
-
-    Raises:
-        InputError: ``matches`` has no such threshold, or ``min_score`` is NaN.
+        ``(n,)`` int8, positions in :data:`KINDS`, or ``NOT_COUNTED``.
     """
-    at = np.flatnonzero(np.isclose(matches.iou_thrs, iou_thr, rtol=0, atol=1e-9))
-    if not len(at):
-        known = ', '.join(f'{each:g}' for each in matches.iou_thrs)
-        raise InputError(f'detections were not matched at IoU {iou_thr}; choose from {known}.')
-    if np.isnan(min_score):
-        raise InputError('the least score is NaN; give a number.')
-    taken, ignored = matches.dt_gt[at[0]], matches.dt_ignored[at[0]]
+    at = matches.settings.at(iou_thr)
+    taken, ignored = matches.dt_gt[at], matches.dt_ignored[at]
     counted = (matches.dt_score >= min_score) & ~ignored
     kinds = np.full(len(counted), NOT_COUNTED, dtype=np.int8)
     kinds[counted & (taken >= 0)] = TRUE_POSITIVE
     false = np.flatnonzero(counted & (taken < 0))
     same, best = _best_overlaps(matches, false, overlaps(matches, gt, dt, matches.iou_type))
     # It would have taken an instance of its class that was still free: at `thr`, `same` was taken before.
-    thr = min(matches.iou_thrs[at[0]], MAX_THR)
+    thr = min(matches.iou_thrs[at], MAX_THR)
     kinds[false] = np.select(
         [same >= thr, best >= thr, best >= PARTIAL_IOU], [DUPLICATE, CONFUSION, PARTIAL], BACKGROUND
     )
@@ -82,23 +69,15 @@ def classify(
 def count(
     kinds: np.ndarray, matches: Matches, members: np.ndarray, iou_thr: float = 0.5, min_score: float = 0.3
 ) -> Errors:
-    """How many of each kind the images of one stratum have.
+    """How many of each kind the images of one stratum have, by their positions ``members``, none twice.
 
-    Args:
-        kinds: ``(n,)`` as :func:`classify` gives them.
-        matches: The matches classified.
-        members: Positions in ``matches.image_ids`` of the stratum's images, none twice.
-        iou_thr: What ``kinds`` were classified by, for the record.
-        min_score: Likewise.
+    ``kinds`` are :func:`classify`'s of ``matches``, by this ``iou_thr`` and ``min_score``.
     """
-    inside = np.zeros(len(matches.image_ids), dtype=bool)
-    inside[members] = True
-    numbers = np.bincount(kinds[inside[matches.dt_image]] - NOT_COUNTED, minlength=len(KINDS) + 1)[1:].tolist()
+    here = kinds[matches.inside(members)[matches.dt_image]]
+    numbers = np.bincount(here - NOT_COUNTED, minlength=len(KINDS) + 1)[1:].tolist()
     # No two detections take the same instance, so those that none took are the rest.
-    num_instances = int(np.count_nonzero(matches.counted_in(members)))
-    return Errors(
-        iou_thr, min_score, **dict(zip(KINDS, numbers, strict=True)), missed=num_instances - numbers[TRUE_POSITIVE]
-    )
+    missed = int(matches.cells_in(members)[2].sum()) - numbers[TRUE_POSITIVE]
+    return Errors(iou_thr, min_score, *numbers, missed)
 
 
 def overlaps(index: Index, gt: GroundTruth, dt: Detections, iou_type: str) -> Overlaps:
@@ -119,16 +98,7 @@ def overlaps(index: Index, gt: GroundTruth, dt: Detections, iou_type: str) -> Ov
 
 
 def _best_overlaps(matches: Matches, chosen: np.ndarray, overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
-    """Largest IoU of some detections with the instances of their image; 0 where it has none.
-
-    Args:
-        matches: The matches.
-        chosen: ``(c,)`` positions of detections in ``matches``.
-        overlaps: IoU of detections with instances of one image.
-
-    Returns:
-        Two ``(c,)`` float64 arrays: with instances of the detection's class, and with any.
-    """
+    """Largest IoU, or 0, of the detections ``chosen`` ``(c,)`` with instances of their class, and with any."""
     same, best = np.zeros(len(chosen)), np.zeros(len(chosen))
     instances, instance_starts = by_image(matches, np.flatnonzero(matches.gt_counted), matches.gt_image)
     order, starts = by_image(matches, np.arange(len(chosen)), matches.dt_image[chosen])

@@ -57,7 +57,7 @@ def of_result(gt: GroundTruth, dt: Detections, index: Index, iou_type: str, ar: 
     none = f'no detection matches any instance (IoU >= {index.iou_thrs[0]:g})'
     if not index.settings.class_agnostic and (note := shift_note(pairs, [row['id'] for row in gt.categories])):
         yield note
-    elif iou_type == 'bbox' and (found := _overlapped_as_corners(gt, dt, index)) >= max(FEW, 4 * overlapped):
+    elif iou_type == 'bbox' and (found := as_corners(gt, dt, index)) >= max(FEW, 4 * overlapped):
         yield (
             f'boxes of the results look like corners: {found} instances would be overlapped if they were x1, y1, x2, '
             f'y2, and {overlapped} are; give x, y, width, height'
@@ -71,9 +71,8 @@ def of_result(gt: GroundTruth, dt: Detections, index: Index, iou_type: str, ar: 
 def images_note(filled: np.ndarray, detected: np.ndarray) -> Iterator[str]:
     """Images without detections, as of an interrupted run or of one of several shards.
 
-    Args:
-        filled: ``(I,)`` bool, which images have instances, in the file's order; the others need no detection.
-        detected: ``(I,)`` bool, which have detections.
+    Of the images in the file's order, ``filled`` ``(I,)`` bool have instances (no others need detections), and
+    ``detected`` have detections.
     """
     missed = ~detected[filled]
     number, total = np.count_nonzero(missed), len(missed)
@@ -101,17 +100,13 @@ def scores_note(scores: np.ndarray) -> Iterator[str]:
 def limit_note(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
     """Detections that the limit an image and category leaves out where there are many instances."""
     limit, size = index.settings.max_dets, len(index.image_ids)
-    counted = index.gt_counted
-    cells, instances = np.unique(
-        index.gt_category[counted].astype(np.int64) * size + index.gt_image[counted], return_counts=True
-    )
-    crowds = cells[instances > CROWD * limit]
+    category, image, instances = index.cells_in(np.arange(size))
+    crowds = (category * size + image)[instances > CROWD * limit]
     if not len(crowds):
         return
     left_out = np.isin(dt.category_ids, index.settings.chosen(gt.categories))
     left_out[index.dt_index] = False
-    image = np.searchsorted(index.image_ids, dt.image_ids[left_out])
-    agnostic = index.settings.class_agnostic
+    image, agnostic = np.searchsorted(index.image_ids, dt.image_ids[left_out]), index.settings.class_agnostic
     category = 0 if agnostic else np.searchsorted(index.category_ids, dt.category_ids[left_out])
     bound = image[np.isin(category * size + image, crowds)]
     if len(bound):
@@ -123,12 +118,7 @@ def limit_note(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
 
 
 def shards_note(seen: Mapping[str, np.ndarray], image_ids: np.ndarray) -> Iterator[str]:
-    """Two models that have detections on different images.
-
-    Args:
-        seen: Name -> ids of the images on which the models before have detections, none twice.
-        image_ids: Those of this model.
-    """
+    """Two models that have detections on different images: those of ``seen``, name -> ids, and this one."""
     for name, others in seen.items():
         fewer = min(len(others), len(image_ids))
         shared = len(np.intersect1d(others, image_ids))
@@ -157,6 +147,13 @@ def overlapping(gt: GroundTruth, dt: Detections, index: Index, iou_type: str) ->
     return np.concatenate(pairs)
 
 
+def as_corners(gt: GroundTruth, dt: Detections, index: Index) -> int:
+    """How many instances would be overlapped if boxes were meant as corners."""
+    sides = np.maximum(dt.boxes[:, 2:] - dt.boxes[:, :2], 0)
+    meant = replace(dt, boxes=np.concatenate([dt.boxes[:, :2], sides], axis=1))
+    return len(np.unique(overlapping(gt, meant, index, 'bbox')[:, 0]))
+
+
 def shift_note(pairs: np.ndarray, category_ids: Sequence[int]) -> str | None:
     """Whether other category ids were meant, given ``pairs`` of :func:`overlapping` and all ids."""
     row, wanted, given = pairs.T
@@ -181,9 +178,3 @@ def shift_note(pairs: np.ndarray, category_ids: Sequence[int]) -> str | None:
         f'categories look shifted: of {total} instances that a detection overlaps, {own} have one of their category, '
         f'but {found[words]} would if category ids {words}; give the category ids of the ground truth'
     )
-
-
-def _overlapped_as_corners(gt: GroundTruth, dt: Detections, index: Index) -> int:
-    sides = dt.boxes[:, 2:] - dt.boxes[:, :2]
-    corners = replace(dt, boxes=np.concatenate([dt.boxes[:, :2], np.maximum(sides, 0)], axis=1))
-    return len(np.unique(overlapping(gt, corners, index, 'bbox')[:, 0]))

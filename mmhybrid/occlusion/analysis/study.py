@@ -14,24 +14,21 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
 from .. import matching
-from ..matching import Index, Metrics, Settings
+from ..matching import Index, Settings
 from ..read.detections import IOU_TYPES, load_detections
 from ..read.ground_truth import load_ground_truth
-from ..results import NAN, SAMPLED, Bootstrap, Interval, OcclusionResult, StratumResult
+from ..results import NAN, SAMPLED, Bootstrap, CategoryResult, Interval, OcclusionResult, StratumResult
 from ..selection import Selection
 from ..strata import Stratum
 from . import accumulate, bootstrap, errors
-from .categories import with_categories
 from .comparison import Evaluated
 from .details import Details
 from .notes import of_detections, of_result, shards_note
 from .recall import recall_by_fraction
 
 if TYPE_CHECKING:
-    from ..matching.index import Matches
+    from ..matching import Matches
     from ..read.detections import Detections
-    from ..read.ground_truth import GroundTruth
-    from ..selection import Stratification
 
 PathOr = str | PathLike[str]
 # Of one model: a file, several that are read as one, or the loaded list.
@@ -40,59 +37,42 @@ Progress = Callable[[str], None]
 
 
 class Study:
-    """Evaluates models on one ground truth by one stratification; :meth:`open` makes one."""
+    """Evaluates models on one ground truth, read and put into strata here.
+
+    Arguments and errors are those of :func:`mmhybrid.occlusion.evaluate`.
+    """
 
     def __init__(
         self,
-        gt: GroundTruth,
-        stratification: Stratification,
-        iou_types: Sequence[str],
-        settings: Settings,
-        engine: str,
-        details: Details,
-        progress: Progress,
-        ignore: str,
-    ) -> None:
-        self.gt, self.stratification, self.iou_types = gt, stratification, iou_types
-        self.settings, self.details, self.ignore = settings, details, ignore
-        self._engine, self._progress = engine, progress
-        self.members = stratification.members()
-
-    @classmethod
-    def open(
-        cls,
         gt: PathOr | dict[str, Any],
         iou_types: Sequence[str] = ('bbox',),
         by: Selection | Iterable[Stratum] | None = None,
         settings: Settings | None = None,
         engine: str | None = None,
         details: Details | None = None,
-        progress: Progress | None = None,
+        progress: Progress = lambda message: None,
         ignore: str = 'region',
-    ) -> Study:
-        """Read ground truth and put its images into strata; arguments and errors are those of ``evaluate``."""
-        iou_types, by, progress = _iou_types(iou_types), _selection(by), progress or (lambda message: None)
-        settings, details = _given(settings, Settings), _given(details, Details)
-        details.check(settings)
-        engine = matching.engine_name(engine)
+    ) -> None:
+        self.iou_types, selection = _iou_types(iou_types), _selection(by)
+        self.settings, self.details = _given(settings, Settings), _given(details, Details)
+        self.details.check(self.settings)
+        self.engine, self.ignore, self._progress = matching.engine_name(engine), ignore, progress
         progress('reading ground truth')
-        checked = load_ground_truth(gt, by.geometries(), iou_types, ignore)
-        settings.chosen(checked.categories)  # now rather than after a results file is read
+        self.gt = load_ground_truth(gt, selection.geometries(), self.iou_types, ignore)
+        self.settings.chosen(self.gt.categories)  # now rather than after a results file is read
         progress('measuring occlusion')
-        return cls(checked, by.apply(checked), iou_types, settings, engine, details, progress, ignore)
+        self.stratification = selection.apply(self.gt)
+        known = np.sort(self.gt.image_ids)
+        # Of each stratum, the ascending positions of its images.
+        self.members = [np.searchsorted(known, sorted(ids)) for ids in self.stratification.members().values()]
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        # The same for every model and IoU type: that is what pairs them.
+        return bootstrap.draw(len(self.gt.images), self.details.resamples, self.details.seed)
 
     def run(self, models: Mapping[str, Results]) -> Iterator[Evaluated]:
-        """Evaluate model after model by each IoU type, so that one model's detections are in memory at a time.
-
-        Args:
-            models: Name -> results, as :func:`mmhybrid.occlusion.read.detections.load_detections` takes them.
-
-        Raises:
-            InputError: Results that cannot be used.
-        """
-        if not isinstance(models, Mapping) or not models:
-            given = show(models) if isinstance(models, Mapping) else f'of the type {type(models).__name__}'
-            raise InputError(f'the models are {given}; give a dictionary of at least one name and its results.')
+        """Evaluate name -> results by each IoU type, so that one model's detections are in memory at a time."""
         seen: dict[str, np.ndarray] = {}
         for name, results in models.items():
             self._progress(f'{name}: reading results')
@@ -102,41 +82,40 @@ class Study:
             seen[str(name)] = image_ids
 
     def evaluate(
-        self, dt: Detections, name: str, iou_types: Sequence[str] | None = None, notes: Sequence[str] = ()
+        self, dt: Detections, name: str, iou_types: Sequence[str] | None = None, notes: Iterable[str] = ()
     ) -> Iterator[Evaluated]:
-        """Evaluate one model by each IoU type.
-
-        Args:
-            dt: Its detections.
-            name: What the results are called.
-            iou_types: By default the study's.
-            notes: What to say beside what the detections themselves give reason for.
-        """
+        """Evaluate one model by each IoU type, by default the study's, with ``notes`` beside those of its own."""
         index = Index.of(self.gt, dt, self.settings)
         notes = (*self.gt.notes, *self.stratification.notes, *dt.notes, *of_detections(self.gt, dt, index), *notes)
         for iou_type in self.iou_types if iou_types is None else iou_types:
             yield self._evaluate(dt, index, name, iou_type, notes)
 
-    def positions(self, index: Index) -> list[np.ndarray]:
-        """Positions in ``index.image_ids`` of each stratum's images."""
-        return [np.searchsorted(index.image_ids, np.sort(np.array(ids, np.int64))) for ids in self.members.values()]
-
     def _evaluate(self, dt: Detections, index: Index, name: str, iou_type: str, notes: Sequence[str]) -> Evaluated:
         self._progress(f'{name}: matching {iou_type}, {len(dt):,} detections on {len(self.gt.images):,} images')
-        matched = matching.match(self.gt, dt, iou_type, index, self._engine)
-        metrics = matched.metrics({stratum.name: ids for stratum, ids in self.members.items()})
-        positions = self.positions(index)
+        matched = matching.match(self.gt, dt, iou_type, index, self.engine)
+        strata = []
+        found = zip(self.stratification.strata, self.members, matched.metrics(self.members), strict=True)
+        for stratum, members, metrics in found:
+            category, _, numbers = index.cells_in(members)
+            num_images, num_instances = len(members), int(numbers.sum())
+            strata.append(
+                StratumResult(
+                    stratum=stratum,
+                    num_images=num_images,
+                    num_instances=num_instances,
+                    num_categories=len(np.unique(category)),
+                    instances_per_image=num_instances / num_images if num_images else NAN,
+                    **vars(metrics),
+                )
+            )
         result = OcclusionResult(
             name=name,
             iou_type=iou_type,
             measure=self.stratification.measure,
-            engine=self._engine,
+            engine=self.engine,
             ground_truth=self.gt.source,
             detections=dt.source,
-            strata=tuple(
-                _stratum(stratum, index.instances_of(part), len(part), metrics[stratum.name])
-                for stratum, part in zip(self.members, positions, strict=True)
-            ),
+            strata=tuple(strata),
             settings=self.settings,
             ignore=self.ignore,
         )
@@ -144,65 +123,84 @@ class Study:
         if not self.details.any:
             return Evaluated(result, dt)
         self._progress(f'{name}: reading the matches of {iou_type}')
-        return self._with_details(result, matched.matches(), dt, positions)
+        return self._with_details(result, matched.matches(), dt)
 
-    def _with_details(
-        self, result: OcclusionResult, matches: Matches, dt: Detections, positions: Sequence[np.ndarray]
-    ) -> Evaluated:
+    def _with_details(self, result: OcclusionResult, matches: Matches, dt: Detections) -> Evaluated:
         details, kinds, samples, weights = self.details, None, {}, None
         if details.resamples:
             self._progress(f'{result.name}: {details.resamples} bootstrap resamples of {result.iou_type}')
             weights = self._weights
-            samples = accumulate.metrics(matches, positions, weights)
+            samples = accumulate.metrics(matches, self.members, weights)
             result = replace(
-                _each(result, intervals=self._intervals(result, samples, matches, positions)),
+                _each(result, intervals=self._intervals(result, samples, matches)),
                 bootstrap=Bootstrap(details.resamples, details.seed, details.confidence),
             )
         if details.categories and not self.settings.class_agnostic:
-            result = with_categories(result, matches, positions, self.gt.categories, details.min_images)
+            result = self._with_categories(result, matches)
         if details.instances:
             recall = recall_by_fraction(
-                matches, self.gt, self.stratification.fractions, weights=weights, confidence=details.confidence
+                matches, self.stratification.fractions, weights=weights, confidence=details.confidence
             )
             result = replace(result, instances=recall, fraction=self.stratification.fraction)
         if details.errors:
             self._progress(f'{result.name}: error anatomy of {result.iou_type}')
             at = details.iou_thr, details.min_score
             kinds = errors.classify(matches, self.gt, dt, *at)
-            result = _each(result, errors=[errors.count(kinds, matches, part, *at) for part in positions])
+            result = _each(result, errors=[errors.count(kinds, matches, part, *at) for part in self.members])
         return Evaluated(result, dt, matches, kinds, samples)
 
-    @cached_property
-    def _weights(self) -> np.ndarray:
-        # The same for every model and IoU type: that is what pairs them.
-        return bootstrap.draw(len(self.gt.images), self.details.resamples, self.details.seed)
-
     def _intervals(
-        self,
-        result: OcclusionResult,
-        samples: Mapping[str, np.ndarray],
-        matches: Matches,
-        positions: Sequence[np.ndarray],
+        self, result: OcclusionResult, samples: Mapping[str, np.ndarray], matches: Matches
     ) -> list[dict[str, Interval]]:
         # Drawn again and again, the only image with instances would seem to be known exactly.
         filled = np.unique(matches.gt_image[matches.gt_counted])
-        known = np.array([len(np.intersect1d(part, filled)) > 1 for part in positions])
-        bounds = {}
-        for key in SAMPLED:
-            estimate = [getattr(row, key) for row in result.strata]
-            each = np.clip(bootstrap.intervals(samples[key], estimate, self.details.confidence), 0, 1)
-            bounds[key] = np.where(known, each, np.nan).T.tolist()
-        return [{key: Interval(*bounds[key][i]) for key in SAMPLED} for i in range(len(result.strata))]
+        known = np.array([np.isin(filled, part).sum() > 1 for part in self.members])
+        estimates = np.array([[getattr(row, key) for key in SAMPLED] for row in result.strata])
+        stacked = np.stack([samples[key] for key in SAMPLED], axis=2)
+        bounds = np.clip(bootstrap.intervals(stacked, estimates, self.details.confidence), 0, 1)
+        bounds[:, ~known] = np.nan
+        return [dict(zip(SAMPLED, map(Interval, *each.tolist()), strict=True)) for each in bounds.swapaxes(0, 1)]
+
+    def _with_categories(self, result: OcclusionResult, matches: Matches) -> OcclusionResult:
+        """The result with each stratum's categories, and AP over those that all strata of enough images share."""
+        names = {row['id']: row['name'] for row in self.gt.categories}
+        category_ids = matches.category_ids.tolist()
+        values = accumulate.by_category(matches, self.members)
+        instances = np.zeros((len(self.members), len(category_ids)), dtype=int)
+        images = instances.copy()
+        for i, members in enumerate(self.members):
+            category, _, numbers = matches.cells_in(members)
+            np.add.at(instances[i], category, numbers)
+            np.add.at(images[i], category, 1)
+        heard = [row.num_images >= self.details.min_images and row.num_instances > 0 for row in result.strata]
+        common = (instances[heard] > 0).all(axis=0) & any(heard)
+        columns: dict[str, list[Any]] = {'categories': [], 'ap_common': []}
+        for i in range(len(self.members)):
+            found = np.flatnonzero(instances[i]).tolist()
+            columns['categories'].append(
+                tuple(
+                    CategoryResult(
+                        category_ids[k],
+                        names[category_ids[k]],
+                        int(images[i, k]),
+                        int(instances[i, k]),
+                        **{key: float(values[key][i, k]) for key in SAMPLED},
+                    )
+                    for k in found
+                )
+            )
+            columns['ap_common'].append(float(np.mean(values['ap'][i, common])) if found and common.any() else NAN)
+        return replace(_each(result, **columns), num_common_categories=int(common.sum()))
 
 
-def _iou_types(given: Sequence[str]) -> tuple[str, ...]:
+def _iou_types(given: Any) -> tuple[str, ...]:
     iou_types = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else ()
     if not iou_types or not all(each in IOU_TYPES for each in iou_types):
         raise InputError(f'IoU types {show(given)} cannot be evaluated; choose from {", ".join(IOU_TYPES)}.')
     return tuple(dict.fromkeys(iou_types))
 
 
-def _selection(by: Selection | Iterable[Stratum] | None) -> Selection:
+def _selection(by: Any) -> Selection:
     if by is None or isinstance(by, Selection):
         return by or Selection()
     if isinstance(by, Iterable) and (parts := tuple(by)) and all(isinstance(part, Stratum) for part in parts):
@@ -211,30 +209,13 @@ def _selection(by: Selection | Iterable[Stratum] | None) -> Selection:
 
 
 def _given(value: Any, kind: type) -> Any:
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
+    if value is not None and not isinstance(value, kind):
         raise InputError(f'{kind.__name__.lower()} are {show(value)}; give {kind.__name__}(...).')
-    return value
+    return kind() if value is None else value
 
 
 def _each(result: OcclusionResult, **columns: Sequence[Any]) -> OcclusionResult:
     """The result with fields of its strata replaced, by one value a stratum."""
-    rows = zip(*columns.values(), strict=True)
-    strata = [
-        replace(row, **dict(zip(columns, values, strict=True))) for row, values in zip(result.strata, rows, strict=True)
-    ]
+    rows = zip(result.strata, *columns.values(), strict=True)
+    strata = (replace(row, **dict(zip(columns, values, strict=True))) for row, *values in rows)
     return replace(result, strata=tuple(strata))
-
-
-def _stratum(stratum: Stratum, instances: np.ndarray, num_images: int, metrics: Metrics) -> StratumResult:
-    """A stratum's result, given how many instances each category has in it."""
-    num_instances = int(instances.sum())
-    return StratumResult(
-        stratum=stratum,
-        num_images=num_images,
-        num_instances=num_instances,
-        num_categories=int(np.count_nonzero(instances)),
-        instances_per_image=num_instances / num_images if num_images else NAN,
-        **vars(metrics),
-    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from mmhybrid import mistakes
 from mmhybrid.arguments import Parser
@@ -19,6 +20,35 @@ r is by default the share of an image's instance area that other instances cover
 """
 
 
+# Name -> what runs, what adds its options, what it does, an example of its arguments.
+_COMMANDS = {
+    'ratio': (
+        commands.ratio,
+        options.add_ratio,
+        "how occluded the images of a data set are, without detections: a table, and each image's ratio as CSV or JSON",
+        '--ann instances_val2017.json --out ratios.csv',
+    ),
+    'eval': (
+        commands.evaluate,
+        partial(options.add_evaluation, resamples=0, formats=('json', 'png')),
+        'COCO AP and AR by how occluded the images are: a table, a JSON file and a figure',
+        '--ann annotations/instances_val2017.json --results work_dirs/model/val.bbox.json',
+    ),
+    'compare': (
+        commands.compare,
+        partial(options.add_evaluation, resamples=COMPARE_RESAMPLES, formats=('json', 'png')),
+        'models against the first one: the difference in every stratum, its interval and p-value, by paired bootstrap',
+        '--ann instances_val2017.json --results resnet=r50.bbox.json tiedresnet=tied.bbox.json',
+    ),
+    'report': (
+        commands.report,
+        options.add_report,
+        'everything, as one HTML file: figures, tables, categories, errors and the costliest images',
+        '--ann instances_val2017.json --results model.bbox.json --images val2017 --out-dir work_dirs/report',
+    ),
+}
+
+
 def build_parser(prog: str = _PROG) -> Parser:
     """All four commands' arguments."""
     parser = Parser(
@@ -27,64 +57,9 @@ def build_parser(prog: str = _PROG) -> Parser:
         epilog=f'example:\n  {prog} eval --ann instances_val2017.json --results model.bbox.json',
     )
     steps = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=Parser)
-    for name, add in (('ratio', add_ratio), ('eval', add_eval), ('compare', add_compare), ('report', add_report)):
-        add(steps.add_parser(name, help=add.__doc__))
+    for name, (_, _, text, _) in _COMMANDS.items():
+        _fill(steps.add_parser(name, help=text), name)
     return parser
-
-
-def add_ratio(parser: Parser) -> None:
-    """how occluded the images of a data set are: a table, and each image's ratio as CSV or JSON"""
-    _describe(
-        parser,
-        commands.ratio,
-        'How occluded the images of a data set are. No detections are needed.',
-        '--ann instances_val2017.json --out ratios.csv',
-    )
-    options.add_ground_truth(parser)
-    options.add_selection(parser)
-    parser.add_argument('--out', metavar='FILE', help="each image's value: .csv or .json")
-    parser.add_argument(
-        '--instances', metavar='FILE', help="each instance's covered or invisible fraction: .csv or .json"
-    )
-    options.add_force(parser)
-
-
-def add_eval(parser: Parser) -> None:
-    """AP and AR by how occluded the images are: a table, a JSON file and a figure"""
-    _describe(
-        parser,
-        commands.evaluate,
-        'COCO AP and AR by how occluded the images are: a table, a JSON file and a figure.\n' + _FILES,
-        '--ann annotations/instances_val2017.json --results work_dirs/model/val.bbox.json',
-    )
-    _add_evaluation(parser, 0, ('json', 'png'))
-
-
-def add_compare(parser: Parser) -> None:
-    """two or more models: the difference in every stratum, with interval and p-value"""
-    _describe(
-        parser,
-        commands.compare,
-        'Compare models with the first one, stratum by stratum, by paired bootstrap over images.\n' + _FILES,
-        '--ann instances_val2017.json --results resnet=r50.bbox.json tiedresnet=tied.bbox.json',
-    )
-    _add_evaluation(parser, COMPARE_RESAMPLES, ('json', 'png'))
-
-
-def add_report(parser: Parser) -> None:
-    """everything, as one HTML file: figures, tables, categories, errors and the costliest images"""
-    _describe(
-        parser,
-        commands.report,
-        'Everything in one self-contained HTML file, and the tables and figures as files of their own.\n' + _FILES,
-        '--ann instances_val2017.json --results model.bbox.json --images val2017 --out-dir work_dirs/report',
-    )
-    _add_evaluation(parser, options.FULL_RESAMPLES, ('html', 'json', 'csv', 'md', 'png', 'svg'), full=True)
-    parser.add_argument('--images', metavar='DIR', help='folder of the images, for the gallery of the costliest ones')
-    parser.add_argument('--title', help='of the report')
-    parser.add_argument(
-        '--gallery', type=options.natural, default=4, metavar='N', help='images a stratum in it (default: %(default)s)'
-    )
 
 
 def main(argv: Sequence[str] | None = None, prog: str = _PROG) -> int:
@@ -98,22 +73,16 @@ def main(argv: Sequence[str] | None = None, prog: str = _PROG) -> int:
 
 def main_eval(argv: Sequence[str] | None = None) -> int:
     """Run ``eval`` alone, as ``tools/eval_occlusion.py`` does."""
-    parser = Parser(prog='python tools/eval_occlusion.py')
-    add_eval(parser)
-    return _run(parser, argv)
+    return _run(_fill(Parser(prog='python tools/eval_occlusion.py'), 'eval'), argv)
 
 
-def _describe(parser: Parser, run: Callable, text: str, example: str) -> None:
-    parser.description, parser.epilog = text, f'example:\n  {parser.prog} {example}'
+def _fill(parser: Parser, name: str) -> Parser:
+    run, add_options, text, example = _COMMANDS[name]
+    parser.description = f'{text[0].upper()}{text[1:]}.\n{_FILES if name != "ratio" else ""}'
+    parser.epilog = f'example:\n  {parser.prog} {example}'
+    add_options(parser)
     parser.set_defaults(run=run)
-
-
-def _add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full: bool = False) -> None:
-    options.add_inputs(parser)
-    options.add_selection(parser)
-    options.add_details(parser, resamples, full)
-    options.add_outputs(parser, formats)
-    parser.set_defaults(title=None, images=None, gallery=0)
+    return parser
 
 
 def _run(parser: Parser, argv: Sequence[str] | None) -> int:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from mmhybrid.errors import InputError
-from mmhybrid.outputs import Output, check_targets, write
+from mmhybrid.outputs import Writer
 from mmhybrid.text import clean
 
 from ..analysis.comparison import Compared, Evaluated
+from ..analysis.details import Details
 from ..analysis.study import Study
 from ..read.ground_truth import GroundTruth, load_ground_truth
 from ..selection import Stratification
 from ..show import records
 from ..show.distribution import distribution_sheets
 from ..show.notes import notes_of
+from ..show.numbers import plural
 from ..show.report import GalleryGroup, make_gallery
-from ..show.tables import category_sheets, comparison_sheets, result_sheets
+from ..show.tables import ENOUGH, category_sheets, comparison_sheets, result_sheets
 from ..show.terminal import print_sheets
 from . import options, outputs
 
@@ -29,26 +32,23 @@ from . import options, outputs
 def ratio(args: argparse.Namespace) -> None:
     """Print how a data set's images and instances are spread, and write each one's value."""
     selection = options.selection(args)
-    paths = [Path(path) for path in (args.out, args.instances) if path]
-    for path in paths:
+    wanted = ((args.out, records.image_records), (args.instances, records.annotation_records))
+    files = [(Path(path), rows) for path, rows in wanted if path]
+    for path, _ in files:
         if path.suffix.lower() not in ('.csv', '.json'):
             raise InputError(f'{path}: values are written as .csv or .json; choose a name that ends so.')
-    if len({path.parent.resolve() / path.name for path in paths}) < len(paths):
-        raise InputError(f'{paths[0]}: --out and --instances name the same file; give two.')
-    given = [args.ann, *filter(None, [args.values])]
-    check_targets(paths, given, args.force, outputs.is_ours)
+    if len({path.parent.resolve() / path.name for path, _ in files}) < len(files):
+        raise InputError(f'{files[0][0]}: --out and --instances name the same file; give two.')
+    writer = _writer(args)
+    writer.check(path for path, _ in files)
     _report('reading ground truth')
     gt = load_ground_truth(args.ann, selection.geometries(), (), args.ignore)
     _report('measuring occlusion')
     made = selection.apply(gt)
     _first_notes(gt, made)
-    written = []
-    if args.out:
-        written.append(outputs.of_values(Path(args.out), records.image_records(gt, made)))
-    if args.instances:
-        written.append(outputs.of_values(Path(args.instances), records.annotation_records(gt, made)))
     # Written before anything is printed: the reader of a pipe may go away.
-    message = write(written, given, args.force, outputs.is_ours) if written else None
+    contents = {path: partial(outputs.of_values, path, rows(gt, made)) for path, rows in files}
+    message = writer.write(contents) if contents else ''
     print_sheets(distribution_sheets(made, gt))
     if message:
         print(clean(message))
@@ -61,8 +61,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Evaluate every model, compare each with the first, print and write."""
-    if args.bootstrap is not None and args.bootstrap < 100:
-        raise InputError(f'--bootstrap {args.bootstrap}: a comparison needs resamples; give at least 100.')
+    if args.bootstrap == 0:
+        raise InputError(f'--bootstrap 0: a comparison needs resamples; give at least {ENOUGH}.')
     _evaluate(args, options.models(args, least=2))
 
 
@@ -76,33 +76,36 @@ def report(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace, models: options.Models) -> None:
-    selection, settings, details = options.selection(args), options.settings(args), options.details(args)
+    selection, settings = options.selection(args), options.settings(args)
+    details = options.details(args, settings.iou_thrs)
     folder = Path(args.out_dir or Path('work_dirs', 'occlusion', _folder_name(models)))
-    files = outputs.of_evaluation(folder, args, details, len(models))
-    given = [args.ann, *(path for paths in models.values() for path in paths), *filter(None, [args.values])]
-    # Before the evaluation, which may take minutes.
-    check_targets(files, given, args.force, outputs.is_ours)
-    for path in given:
-        if Path(path).is_dir() or not Path(path).exists():
-            raise InputError(
-                f'{path}: {"a folder" if Path(path).is_dir() else "no such file"}; give the path of a file.'
-            )
-
-    study = Study.open(args.ann, args.iou_type, selection, settings, args.engine, details, _report, args.ignore)
-    early = _first_notes(study.gt, study.stratification)
     pictures: list[GalleryGroup] = []
+    files = outputs.of_evaluation(folder, args, details, len(models), pictures)
+    writer = _writer(args, models)
+    # Before the evaluation, which may take minutes.
+    writer.check(files)
+    for path in map(Path, writer.inputs):
+        if not path.exists() or path.is_dir():
+            raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
+
+    study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, _report, args.ignore)
+    if details.errors and args.error_iou is None and details.iou_thr != Details.iou_thr:
+        _notes([f'errors are told at IoU {details.iou_thr:g}, since no detection is matched at {Details.iou_thr:g}'])
+    early = _first_notes(study.gt, study.stratification)
     compared = Compared.of(_evaluated(study, models, args, pictures))
-    made = outputs.Made(compared.results, compared.comparisons, pictures)
-    message = write(
-        [Output(path, partial(make, made)) for path, make in files.items()], given, args.force, outputs.is_ours
-    )
+    message = writer.write({path: partial(make, compared) for path, make in files.items()})
     _notes(note for note in notes_of(compared.results) if note not in early)
-    _warn_of_pictures(pictures, args.images)
+    _notes(_outside(pictures, args.images))
     print_sheets(result_sheets(compared.results, args.min_images))
     if not args.gallery:  # the report has all of them
         print_sheets(category_sheets(compared.results, args.min_images))
     print_sheets(comparison_sheets(compared.comparisons, args.min_images, ('ap',)))
     print(clean(message))
+
+
+def _writer(args: argparse.Namespace, models: options.Models = MappingProxyType({})) -> Writer:
+    results = [path for paths in models.values() for path in paths]
+    return Writer([args.ann, *results, *filter(None, [args.values])], args.force, outputs.is_ours)
 
 
 def _evaluated(
@@ -112,7 +115,7 @@ def _evaluated(
     for each in study.run(models):
         if args.gallery and each.kinds is not None:
             _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
-            pictures += make_gallery(study, each, each.detections, args.images, args.gallery)
+            pictures += make_gallery(study, each, args.images, args.gallery)
         yield each
 
 
@@ -130,14 +133,15 @@ def _first_notes(gt: GroundTruth, made: Stratification) -> list[str]:
     return notes
 
 
-def _warn_of_pictures(pictures: Sequence[GalleryGroup], folder: str) -> None:
+def _outside(pictures: Iterable[GalleryGroup], folder: str) -> Iterator[str]:
+    """A note on the images that are not in the folder given."""
     places = {image.file_name: image.outside for group in pictures for image in group.images if image.outside}
     if places:
-        count = '1 image is' if len(places) == 1 else f'{len(places)} images are'
-        _notes([
+        count = f'{plural(len(places), "image")} {"is" if len(places) == 1 else "are"}'
+        yield (
             f"{count} not shown in the report, since 'file_name' leads out of --images {folder} (first to "
             f'{next(iter(places.values()))}); to show them, give the folder in which the files themselves lie'
-        ])  # fmt: skip
+        )
 
 
 def _notes(notes: Iterable[str]) -> None:

@@ -6,145 +6,138 @@ import argparse
 import glob
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmhybrid.errors import InputError
 
-from .. import matching, ratios
-from .. import selection as stratify
+from .. import ratios
 from ..analysis.details import Details
 from ..api import default_name
-from ..matching import Settings
+from ..matching import ENGINES, Settings
 from ..read.detections import IOU_TYPES
 from ..read.ground_truth import IGNORE
 from ..results import MIN_IMAGES
-from ..selection import Selection
+from ..selection import PRESETS, Selection
+from ..strata import bins, cumulative
 
 if TYPE_CHECKING:
     from mmhybrid.arguments import Parser
 
 FULL_RESAMPLES = 200
 FORMATS = ('html', 'json', 'csv', 'md', 'png', 'svg')
+_FORCE = 'overwrite files that this command did not write'
 # Name -> results file, or all those that are parts of one model's results.
 Models = dict[str, tuple[str, ...]]
 _OR_MERGE = ', or --merge if they are parts of one model.'
 
 
-def add_ground_truth(parser: Parser) -> None:
-    """Ground truth, and how it is read."""
-    parser.add_argument('--ann', required=True, metavar='GT', help='COCO ground truth')
-    text = "instances with 'ignore' set: regions, as crowds are (default), or as-instances, as in pycocotools"
-    parser.add_argument('--ignore', choices=IGNORE, default=IGNORE[0], help=text)
+def add_ratio(parser: Parser) -> None:
+    """Options of ``ratio``."""
+    _add_ground_truth(parser)
+    _add_strata(parser)
+    add = _adder(parser)
+    add('--out', "each image's value: .csv or .json", metavar='FILE')
+    add('--instances', "each instance's covered or invisible fraction: .csv or .json", metavar='FILE')
+    add('--force', _FORCE, action='store_true')
 
 
-def add_inputs(parser: Parser) -> None:
-    """Results, and how they are matched with the ground truth."""
-    add_ground_truth(parser)
+def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full: bool = False) -> None:
+    """Options of ``eval`` and ``compare``, and of ``report``, which works out everything (``full``)."""
+    parser.set_defaults(title=None, images=None, gallery=0)
+    _add_ground_truth(parser)
+    add = _adder(parser)
     text = "results, a file a model; a pattern in quotes stands for all its files, NAME='*.json' for parts of one model"
-    parser.add_argument('--results', required=True, nargs='+', metavar='[NAME=]DT', help=text)
-    parser.add_argument(
-        '--merge', action='store_true', help='files of one name, or without any, are parts of one model'
-    )
-    parser.add_argument('--name', help="what to call the model, if it is one (default: the file's name)")
-    text = 'what matches (default: hotcoco if installed; the numbers are equal)'
-    parser.add_argument('--engine', choices=matching.ENGINES, help=text)
-    group = parser.add_argument_group('evaluation')
-    group.add_argument('--iou-type', nargs='+', choices=IOU_TYPES, default=['bbox'], help='default: bbox')
-    text = 'IoU thresholds (default: 0.5 0.55 ... 0.95)'
-    group.add_argument('--iou-thrs', nargs='+', type=_number, default=Settings.iou_thrs, metavar='T', help=text)
-    text = 'detections of an image and category that count, the best ones (default: %(default)s)'
-    group.add_argument('--max-dets', type=natural, default=Settings.max_dets, metavar='N', help=text)
-    group.add_argument('--categories', nargs='+', metavar='C', help='names or ids of those to evaluate (default: all)')
-    group.add_argument('--class-agnostic', action='store_true', help='take all categories for one')
+    add('--results', text, required=True, nargs='+', metavar='[NAME=]DT')
+    add('--merge', 'files of one name, or without any, are parts of one model', action='store_true')
+    add('--name', "what to call the model, if it is one (default: the file's name)")
+    add('--engine', 'what matches (default: hotcoco if installed; the numbers are equal)', choices=ENGINES)
 
+    add = _adder(parser, 'evaluation')
+    add('--iou-type', 'default: bbox', nargs='+', choices=IOU_TYPES, default=['bbox'])
+    add('--iou-thrs', 'IoU thresholds (default: 0.5 0.55 ... 0.95)', **_NUMBERS, default=Settings.iou_thrs, metavar='T')
+    add('--max-dets', 'detections of an image and category that count, the best', **_COUNT, default=Settings.max_dets)
+    add('--categories', 'names or ids of those to evaluate (default: all)', nargs='+', metavar='C')
+    add('--class-agnostic', 'take all categories for one', action='store_true')
 
-def add_selection(parser: Parser) -> None:
-    """What puts images into strata."""
-    group = parser.add_argument_group('strata')
-    text = 'tbc (as by default), or coco-occ: a pair of boxes with IoU >= 0.2'
-    group.add_argument('--preset', choices=stratify.PRESETS, help=text)
-    group.add_argument('--ratio', choices=ratios.DEFINITIONS, help='definition of r (default: covered)')
-    text = 'what r is measured on (default: bbox; amodal for invisible)'
-    group.add_argument('--geometry', choices=ratios.GEOMETRIES, help=text)
-    text = 'JSON or CSV of your own number or label of each image, instead of r'
-    group.add_argument('--values', metavar='FILE', help=text)
-    group.add_argument('--column', metavar='NAME', help='of the CSV file; what to call the property')
-    group.add_argument('--edges', nargs='+', type=_number, metavar='E', help='of the bins (default: 0 0.1 ... 1)')
-    text = 'of the strata r >= T (default: 0 0.1 ... 0.8)'
-    group.add_argument('--thresholds', nargs='*', type=_number, metavar='T', help=text)
+    _add_strata(parser)
 
-
-def add_details(parser: Parser, resamples: int, full: bool = False) -> None:
-    """What to work out beyond AP; ``full``: all of it by default."""
-    group = parser.add_argument_group('details')
-    text = f'resamples of the images for 95%% intervals (default: {resamples})'
-    group.add_argument('--bootstrap', type=natural, metavar='N', help=text)
-    group.add_argument('--seed', type=natural, default=0, help='of the bootstrap (default: 0)')
-    parser.set_defaults(per_category=full, instances=full, errors=full, full=full, resamples=resamples)
+    add = _adder(parser, 'details')
+    add('--bootstrap', f'resamples of the images for 95%% intervals (default: {resamples})', **_COUNT)
+    add('--seed', 'of the bootstrap', **_COUNT, default=0)
+    parser.set_defaults(per_category=False, instances=False, errors=False, full=full, resamples=resamples)
     if not full:
-        group.add_argument('--per-category', action='store_true', help='metrics per category, and over common ones')
-        group.add_argument('--instances', action='store_true', help="recall by the instances' own covered fraction")
-        group.add_argument('--errors', action='store_true', help='duplicate, confusion, partial, background, missed')
-        text = f'all three, with {FULL_RESAMPLES} resamples if not said otherwise'
-        group.add_argument('--full', action='store_true', help=text)
-    text = 'detections below it are no part of the errors (default: %(default)s)'
-    group.add_argument('--min-score', type=float, default=Details.min_score, metavar='S', help=text)
-    text = 'IoU threshold of the errors (default: %(default)s)'
-    group.add_argument('--error-iou', type=float, default=Details.iou_thr, metavar='IOU', help=text)
+        add('--per-category', 'metrics per category, and over common ones', action='store_true')
+        add('--instances', "recall by the instances' own covered fraction", action='store_true')
+        add('--errors', 'duplicate, confusion, partial, background, missed', action='store_true')
+        add('--full', f'all three, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
+    add('--min-score', 'least score of detections in the errors', type=_number, default=Details.min_score, metavar='S')
+    at = f'IoU threshold of the errors (default: {Details.iou_thr}, or the nearest of --iou-thrs)'
+    add('--error-iou', at, type=_number, metavar='IOU')
+
+    add = _adder(parser, 'output')
+    add('--out-dir', 'default: work_dirs/occlusion/<names of the results>', metavar='DIR')
+    add('--format', f'default: {" ".join(formats)}', nargs='+', choices=FORMATS, default=list(formats))
+    add('--min-images', 'mark strata with fewer images', **_COUNT, default=MIN_IMAGES)
+    add('--force', _FORCE, action='store_true')
 
 
-def add_outputs(parser: Parser, formats: Sequence[str]) -> None:
-    """Where and what to write."""
-    group = parser.add_argument_group('output')
-    group.add_argument('--out-dir', metavar='DIR', help='default: work_dirs/occlusion/<names of the results>')
-    text = f'default: {" ".join(formats)}'
-    group.add_argument('--format', nargs='+', choices=FORMATS, default=list(formats), help=text)
-    text = 'mark strata with fewer images (default: %(default)s)'
-    group.add_argument('--min-images', type=natural, default=MIN_IMAGES, metavar='N', help=text)
-    add_force(group)
-
-
-def add_force(parser: argparse._ActionsContainer) -> None:
-    """Whether a user's files may be replaced."""
-    parser.add_argument('--force', action='store_true', help='overwrite files that this command did not write')
+def add_report(parser: Parser) -> None:
+    """Options of ``report``."""
+    add_evaluation(parser, FULL_RESAMPLES, FORMATS, full=True)
+    add = _adder(parser)
+    add('--images', 'folder of the images, for the gallery of the costliest ones', metavar='DIR')
+    add('--title', 'of the report')
+    add('--gallery', 'images a stratum in it', **_COUNT, default=4)
 
 
 def selection(args: argparse.Namespace) -> Selection:
-    """What :func:`add_selection` was told.
+    """What puts images into strata.
 
     Raises:
-        InputError: Options that exclude each other, or a file that is not there.
+        InputError: Options that exclude each other, or edges or thresholds that are none.
     """
     names = ('preset', 'geometry', 'values', 'column', 'edges', 'thresholds')
     try:
-        return Selection(definition=args.ratio, **{name: getattr(args, name) for name in names})
+        chosen = Selection(definition=args.ratio, **{name: getattr(args, name) for name in names})
     except InputError as error:
         raise InputError(str(error).replace('definition', 'ratio')) from None
+    # Before anything is read.
+    if args.edges is not None:
+        bins(args.edges)
+    cumulative(args.thresholds or ())
+    return chosen
 
 
 def settings(args: argparse.Namespace) -> Settings:
-    """What :func:`add_inputs` was told of matching.
-
-    Raises:
-        InputError: A value that cannot be used.
-    """
+    """How detections are matched."""
     return Settings(args.iou_thrs, args.max_dets, args.class_agnostic, args.categories)
 
 
-def details(args: argparse.Namespace) -> Details:
-    """What :func:`add_details` was told."""
-    resamples = args.bootstrap
-    if resamples is None:
-        resamples = max(args.resamples, FULL_RESAMPLES if args.full else 0)
+def details(args: argparse.Namespace, iou_thrs: Sequence[float]) -> Details:
+    """What to work out beyond AP, where ``iou_thrs`` are matched at.
+
+    Raises:
+        InputError: Options that exclude each other, or a value that cannot be used.
+    """
+    if args.per_category and args.class_agnostic:
+        raise InputError('--per-category and --class-agnostic exclude each other; give one of them.')
+    errors, wanted = args.full or args.errors, Details.iou_thr if args.error_iou is None else args.error_iou
+    nearest = min(iou_thrs, key=lambda each: abs(each - wanted))
+    if errors and args.error_iou is not None and abs(nearest - wanted) > 1e-9:
+        known = ', '.join(f'{each:g}' for each in iou_thrs)
+        raise InputError(
+            f'--error-iou {wanted:g}: is none of the IoU thresholds {known}; choose one, or add --iou-thrs.'
+        )
+    resamples = max(args.resamples, FULL_RESAMPLES if args.full else 0)
     return Details(
-        categories=args.full or args.per_category,
+        categories=args.per_category or (args.full and not args.class_agnostic),
         instances=args.full or args.instances,
-        errors=args.full or args.errors,
-        resamples=resamples,
+        errors=errors,
+        resamples=resamples if args.bootstrap is None else args.bootstrap,
         seed=args.seed,
-        iou_thr=args.error_iou,
+        iou_thr=nearest,
         min_score=args.min_score,
         min_images=args.min_images,
     )
@@ -163,29 +156,61 @@ def models(args: argparse.Namespace, least: int = 1) -> Models:
             parts[name] = parts.get(name, ()) + paths
         named = list(parts.items())
     if len(named) < least:
-        what = 'model' if args.merge else 'file'
-        raise InputError(f'--results names {len(named)} {what}, but {least} are compared; give [NAME=]DT twice.')
-    names = [_common_name(paths) if name is None else name for name, paths in named]
-    if args.name is not None:
-        if len(named) > 1:
-            raise InputError(
-                f'--name names one results file, but several are given; write NAME=FILE for each{_OR_MERGE}'
-            )
-        names = [args.name]
+        parts = f', of {len(paths)} files' if (paths := [path for _, own in named for path in own])[1:] else ''
+        raise InputError(f'--results names {len(named)} model{parts}, but {least} are compared; give [NAME=]DT twice.')
+    if args.name is not None and len(named) > 1:
+        raise InputError(f'--name names one results file, but several are given; write NAME=FILE for each{_OR_MERGE}')
+    names = [args.name or name or default_name(paths) for name, paths in named]
     models: Models = {}
     for name, (given, paths) in zip(names, named, strict=True):
         if given is None and names.count(name) > 1:
             name = f'{Path(paths[0]).absolute().parent.name}/{name}'
         if name in models:
             raise InputError(f'--results: two files are called {name!r}; write NAME=FILE to tell them apart{_OR_MERGE}')
-        if len(set(paths)) < len(paths):
+        if len(set(map(os.path.realpath, paths))) < len(paths):
             raise InputError(f'--results: a file is given twice as a part of {name!r}; give each part once.')
         models[name] = paths
     return models
 
 
-def natural(text: str) -> int:
-    """A whole number from 0."""
+def _add_ground_truth(parser: Parser) -> None:
+    add = _adder(parser)
+    add('--ann', 'COCO ground truth', required=True, metavar='GT')
+    text = "instances with 'ignore' set: regions, as crowds are, or as-instances, as in pycocotools"
+    add('--ignore', text, choices=IGNORE, default=IGNORE[0])
+
+
+def _add_strata(parser: Parser) -> None:
+    add = _adder(parser, 'strata')
+    add('--preset', 'tbc (as by default), or coco-occ: a pair of boxes with IoU >= 0.2', choices=PRESETS)
+    add('--ratio', 'definition of r (default: covered)', choices=ratios.DEFINITIONS)
+    add('--geometry', 'what r is measured on (default: bbox; amodal for invisible)', choices=ratios.GEOMETRIES)
+    add('--values', 'JSON or CSV of your own number or label of each image, instead of r', metavar='FILE')
+    add('--column', 'of the CSV file; what to call the property', metavar='NAME')
+    add('--edges', 'of the bins (default: 0 0.1 ... 1)', **_NUMBERS, metavar='E')
+    add('--thresholds', 'of the strata r >= T (default: 0 0.1 ... 0.8)', type=_number, nargs='*', metavar='T')
+
+
+def _adder(parser: Parser, title: str | None = None) -> Callable[..., None]:
+    """What adds an option with its help, which ends with the default, to the parser or to a new group of it."""
+    group = parser if title is None else parser.add_argument_group(title)
+
+    def add(flag: str, text: str, **how: Any) -> None:
+        told = ' (default: %(default)s)' if isinstance(how.get('default'), int | float | str) else ''
+        if not how.keys() & {'type', 'action', 'choices'}:
+            how['type'] = _text
+        group.add_argument(flag, help=text + told, **how)
+
+    return add
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f'{text!r} is empty')
+    return text
+
+
+def _natural(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0')
     return int(text)
@@ -201,21 +226,21 @@ def _number(text: str) -> float:
     return value
 
 
+_COUNT = {'type': _natural, 'metavar': 'N'}
+_NUMBERS = {'type': _number, 'nargs': '+'}
+
+
 def _models(given: str) -> list[tuple[str | None, tuple[str, ...]]]:
     """Names, or None, and files; all files of a pattern that no shell has expanded, as one model if it has a name."""
     name, equals, path = given.partition('=')
     # A file whose own name holds an equals sign, or what looks like a pattern, is taken as it is.
     if not equals or not name or os.path.exists(given):  # noqa: PTH110 never raises
         name, path = None, given
+    if not path:
+        raise InputError(f'--results: {given!r} names no file; give NAME=FILE.')
     if os.path.exists(path) or not glob.has_magic(path):  # noqa: PTH110
         return [(name, (path,))]
     paths = tuple(sorted(glob.glob(path, recursive=True)))  # noqa: PTH207 paths as the user wrote them
     if not paths:
         raise InputError(f'--results: there is no file {path}; give a pattern that some files have, or their paths.')
     return [(None, (each,)) for each in paths] if name is None else [(name, paths)]
-
-
-def _common_name(paths: Sequence[str]) -> str:
-    """A file's name; of parts what their names have in common: ``dt_rank0.json``, ``dt_rank1.json`` are ``dt_rank``."""
-    names = [default_name(path) for path in paths]
-    return os.path.commonprefix(names).rstrip('._- ') or names[0]  # noqa: RUF071 names, not paths

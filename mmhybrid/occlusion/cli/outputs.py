@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from mmhybrid.outputs import HEAD, Output, is_json_of
+from mmhybrid.outputs import HEAD, is_json_of
 
+from ..analysis.comparison import Compared
 from ..analysis.details import Details
-from ..results import SCHEMA, SCHEMA_VERSION, Comparison, OcclusionResult, plain, to_json
+from ..results import SCHEMA, SCHEMA_VERSION, plain, to_json
 from ..show import figures, records
 from ..show.markdown import to_markdown
 from ..show.report import GalleryGroup, render_report
@@ -22,14 +22,6 @@ MARKDOWN_MARK = f'<!-- {SCHEMA} -->\n'
 # A CSV file has no place for a comment, so its first column says whose it is.
 CSV_COLUMN = 'schema'
 EMPTY_CSV = f'{CSV_COLUMN},{SCHEMA}\n'  # a heading without rows
-
-
-class Made(NamedTuple):
-    """What the files of an evaluation are made of."""
-
-    results: Sequence[OcclusionResult]
-    comparisons: Sequence[Comparison]
-    pictures: Sequence[GalleryGroup]
 
 
 def is_ours(path: Path) -> bool:
@@ -50,56 +42,45 @@ def is_ours(path: Path) -> bool:
 
 
 def of_evaluation(
-    folder: Path, args: argparse.Namespace, details: Details, num_models: int
-) -> dict[Path, Callable[[Made], bytes | str]]:
+    folder: Path, args: argparse.Namespace, details: Details, num_models: int, pictures: Sequence[GalleryGroup]
+) -> dict[Path, Callable[[Compared], bytes | str]]:
     """The files that were asked for, and what makes the content of each."""
-    makers: dict[str, Callable[[Made], bytes | str]] = {}
-    for suffix in dict.fromkeys(args.format):
-        if suffix == 'csv':
-            for part, rows in _records(details, num_models).items():
-                makers[f'occlusion{part}.csv'] = lambda made, rows=rows: _csv(rows(made))
-        elif suffix in ('png', 'svg'):
-            for part, draw in _figures(details, args.min_images).items():
-                name = f'occlusion{part}.{suffix}'
-                makers[name] = lambda made, draw=draw, name=name: figures.to_bytes(draw(made.results), name)
-        else:
-            makers[f'occlusion.{suffix}'] = partial(_DOCUMENTS[suffix], args)
-    return {folder / name: make for name, make in makers.items()}
+    least = args.min_images
+    # The end of its name, whether there is anything to put into it, and what makes it.
+    files: list[tuple[str, bool, Callable[[Compared], bytes | str]]] = [
+        ('.json', True, lambda made: to_json(made.results, made.comparisons)),
+        ('.md', True, lambda made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, least)),
+        ('.html', True, lambda made: render_report(made.results, made.comparisons, pictures, args.title, least)),
+        ('.csv', True, lambda made: _csv(records.strata_records(made.results))),
+        ('_categories.csv', details.categories, lambda made: _csv(records.category_records(made.results))),
+        ('_instances.csv', details.instances, lambda made: _csv(records.instance_records(made.results))),
+        (
+            '_differences.csv',
+            details.resamples > 0 and num_models > 1,
+            lambda made: _csv(records.difference_records(made.comparisons)),
+        ),
+    ]
+    for kind in ('png', 'svg'):
+        save = partial(figures.to_bytes, path=f'occlusion.{kind}')
+        files += [
+            (f'.{kind}', True, lambda made, save=save: save(figures.plot_ap(made.results, least))),
+            (f'_recall.{kind}', details.instances, lambda made, save=save: save(figures.plot_recall(made.results))),
+            (f'_errors.{kind}', details.errors, lambda made, save=save: save(figures.plot_errors(made.results, least))),
+        ]
+    return {
+        folder / f'occlusion{end}': make
+        for kind in dict.fromkeys(args.format)
+        for end, is_filled, make in files
+        if is_filled and end.endswith(f'.{kind}')
+    }
 
 
-def of_values(path: Path, rows: list[records.Record]) -> Output:
-    """One file of values, as CSV or JSON by its name."""
+def of_values(path: Path, rows: list[records.Record]) -> str:
+    """Values as CSV or JSON, by the file's name."""
     if path.suffix.lower() == '.csv':
-        return Output(path, lambda: _csv(rows))
+        return _csv(rows)
     document = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, 'values': rows}
-    return Output(path, lambda: json.dumps(plain(document), indent=1, allow_nan=False) + '\n')
-
-
-_DOCUMENTS: dict[str, Callable[[argparse.Namespace, Made], str]] = {
-    'json': lambda args, made: to_json(made.results, made.comparisons),
-    'md': lambda args, made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, args.min_images),
-    'html': lambda args, made: render_report(*made, args.title, min_images=args.min_images),
-}
-
-
-def _records(details: Details, num_models: int) -> dict[str, Callable[[Made], list[records.Record]]]:
-    parts = {'': lambda made: records.strata_records(made.results)}
-    if details.categories:
-        parts['_categories'] = lambda made: records.category_records(made.results)
-    if details.instances:
-        parts['_instances'] = lambda made: records.instance_records(made.results)
-    if details.resamples and num_models > 1:
-        parts['_differences'] = lambda made: records.difference_records(made.comparisons)
-    return parts
-
-
-def _figures(details: Details, min_images: int) -> dict[str, Callable]:
-    parts = {'': lambda results: figures.plot_ap(results, min_images)}
-    if details.instances:
-        parts['_recall'] = figures.plot_recall
-    if details.errors:
-        parts['_errors'] = lambda results: figures.plot_errors(results, min_images)
-    return parts
+    return json.dumps(plain(document), indent=1, allow_nan=False) + '\n'
 
 
 def _csv(rows: list[records.Record]) -> str:

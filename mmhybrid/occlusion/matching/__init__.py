@@ -7,9 +7,11 @@ time where the extra ``fast`` is installed and the process may use it (see :mod:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
@@ -30,8 +32,8 @@ ENGINES = ('pycocotools', 'hotcoco')
 class Matched(Protocol):
     """Detections matched to ground truth on every image of a data set, by one IoU type."""
 
-    def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
-        """Metrics on each stratum's images alone: name -> image ids (any order, none twice)."""
+    def metrics(self, members: Sequence[np.ndarray]) -> list[Metrics]:
+        """Metrics on each stratum alone, given its images' positions in ``Index.image_ids``, none twice."""
 
     def matches(self) -> Matches:
         """The matches themselves, over all areas."""
@@ -43,11 +45,7 @@ def default_engine() -> str:
 
 
 def engine_name(name: str | None) -> str:
-    """An engine's name, checked; None asks for :func:`default_engine`.
-
-    Raises:
-        InputError: No engine has this name, its package is not installed, or it cannot work in this process.
-    """
+    """An engine's name, by default :func:`default_engine`; InputError if there is none, or not in this process."""
     name = default_engine() if name is None else name
     if name not in ENGINES:
         raise InputError(f'unknown engine {show(name)}; choose from {", ".join(ENGINES)}.')
@@ -61,18 +59,7 @@ def engine_name(name: str | None) -> str:
 def match(
     gt: GroundTruth, dt: Detections, iou_type: str = 'bbox', index: Index | None = None, engine: str | None = None
 ) -> Matched:
-    """Match detections to ground truth.
-
-    Args:
-        gt: Checked ground truth.
-        dt: Checked detections of the same images.
-        iou_type: ``'bbox'`` or ``'segm'``.
-        index: Of these detections, by the settings wanted; by default one of COCO's.
-        engine: As for :func:`engine_name`.
-
-    Raises:
-        InputError: The engine cannot be used.
-    """
+    """Match checked detections to ground truth by ``'bbox'`` or ``'segm'``; ``index`` is theirs, by default COCO's."""
     index = Index.of(gt, dt) if index is None else index
     if engine_name(engine) == 'hotcoco':
         from .hot import HotcocoMatched

@@ -26,11 +26,7 @@ if hasattr(os, 'register_at_fork'):
 
 
 def check_hotcoco() -> None:
-    """Refuse to wait for threads that a fork has left behind.
-
-    Raises:
-        InputError: This process was forked from one that had loaded hotcoco.
-    """
+    """Raise InputError in a process that was forked from one that had loaded hotcoco."""
     if lost_threads:
         raise InputError(
             "the engine 'hotcoco' would wait for ever in a process forked after it was loaded; take 'pycocotools', or "

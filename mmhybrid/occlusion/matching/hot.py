@@ -6,7 +6,7 @@ instances are numbered from 1 on the way: hotcoco does not take every id that CO
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,10 @@ class HotcocoMatched:
     @garbage_collector_paused()
     def __init__(self, gt: GroundTruth, dt: Detections, iou_type: str, index: Index) -> None:
         self._gt, self._dt, self._iou_type, self._index = gt, dt, iou_type, index
-        self._position = {image_id: i for i, image_id in enumerate(index.image_ids.tolist())}
-        self._images = [{'id': i + 1} for i in range(len(self._position))]
+        self._images = [{'id': i + 1} for i in range(len(index.image_ids))]
         if iou_type == 'segm':
-            for image in gt.images:
-                self._images[self._position[image['id']]] |= {key: image[key] for key in ('height', 'width')}
+            for image, at in zip(self._images, np.argsort(gt.image_ids).tolist(), strict=True):
+                image |= {key: gt.images[at][key] for key in ('height', 'width')}
         self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(index.category_ids))]
         batches = list(self._batches())
         self._stopped = False
@@ -59,33 +58,28 @@ class HotcocoMatched:
                     self._stopped = True
         self._evaluator = stream.finalize()
 
-    def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
-        """Metrics on each stratum's images alone.
-
-        Args:
-            strata: name -> image ids, in any order, none twice.
-
-        Raises:
-            KeyError: An image id that the ground truth does not have.
-        """
+    def metrics(self, members: Sequence[np.ndarray]) -> list[Metrics]:
+        """Metrics on each stratum's images alone."""
         check_hotcoco()
-        # By number: hotcoco's reply has an entry of its own for all images, which a stratum might be called too.
-        slices = {str(i): [self._position[each] + 1 for each in ids] for i, ids in enumerate(strata.values())}
-        keys = {key: '_overall' if len(images) == len(self._images) else key for key, images in slices.items()}
-        reply = self._evaluator.slice_by({key: slices[key] for key in keys.values() if slices.get(key)})
-        return {
-            name: Metrics(**{ours: _nan(reply[keys[str(i)]][theirs]) for ours, theirs in METRICS.items()})
-            if ids
-            else Metrics()
-            for i, (name, ids) in enumerate(strata.items())
-        }
+        whole = len(self._images)
+        slices = {str(i): (part + 1).tolist() for i, part in enumerate(members) if 0 < len(part) < whole}
+        reply = self._evaluator.slice_by(slices)
+        empty = dict.fromkeys(METRICS.values(), -1)
+        found = [
+            reply['_overall' if len(part) == whole else str(i)] if len(part) else empty
+            for i, part in enumerate(members)
+        ]
+        return [
+            Metrics(**{ours: NAN if each[theirs] == -1 else each[theirs] for ours, theirs in METRICS.items()})
+            for each in found
+        ]
 
     @garbage_collector_paused()
     def matches(self) -> Matches:
         """The matches over all areas.
 
-        hotcoco hands matches out as Python lists, which takes longer than the matching. So a second evaluation, of
-        one area range, gets only the detections that can take an instance; the others take none in any case.
+        hotcoco hands them out as Python lists, which takes longer than the matching. So a second evaluation, of one
+        area range, gets only the detections that can take an instance; the others take none in any case.
         """
         check_hotcoco()
         index = self._index
@@ -113,7 +107,7 @@ class HotcocoMatched:
             for t in range(len(dt_gt)):
                 dt_gt[t, taken] = np.array([i for each in found for i in each['dtMatches'][t]], dtype=np.int32) - 1
                 dt_ignored[t, taken] = [flag for each in found for flag in each['dtIgnore'][t]]
-        return Matches.of_index(index, self._iou_type, dt_gt, dt_ignored)
+        return Matches(**vars(index), iou_type=self._iou_type, dt_gt=dt_gt, dt_ignored=dt_ignored)
 
     def _set(self, params: hotcoco.Params) -> None:
         params.iou_thrs = list(self._index.settings.iou_thrs)
@@ -186,32 +180,23 @@ class HotcocoMatched:
 
     def _candidates(self, gt_rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """``(b,)`` bool: which columns of a batch may take one of its instances at the lowest threshold."""
-        gt_rows, count, start = self._instances_in_cell(gt_rows, columns)
+        index = self._index
+        num_images = len(index.image_ids)
+        gt_cell = index.gt_category[gt_rows].astype(np.int64) * num_images + index.gt_image[gt_rows]
+        dt_cell = index.dt_category[columns].astype(np.int64) * num_images + index.dt_image[columns]
+        order = np.argsort(gt_cell)
+        start, end = (np.searchsorted(gt_cell, dt_cell, side, sorter=order) for side in ('left', 'right'))
+        count = end - start
         # Every pair of a detection and an instance of its image and class.
         pair_dt = np.repeat(np.arange(len(columns)), count)
-        pair_gt = gt_rows[np.arange(count.sum()) + np.repeat(start - np.cumsum(count) + count, count)]
-        rows = self._index.dt_index[columns]
+        pair_gt = gt_rows[order[np.arange(count.sum()) + np.repeat(end - np.cumsum(count), count)]]
+        rows = index.dt_index[columns]
         if self._iou_type == 'bbox':
             reach = _iou(self._dt.boxes[rows[pair_dt]], self._gt.boxes[pair_gt], self._gt.is_region[pair_gt])
         else:
             masks = self._dt.masks
             reach = _most_iou(masks.spans(rows)[pair_dt], masks.areas[rows[pair_dt]], self._gt.extents[pair_gt])
-        return np.bincount(pair_dt[reach >= self._index.iou_thrs[0] - IOU_MARGIN], minlength=len(columns)) > 0
-
-    def _instances_in_cell(self, gt_rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The instances of each detection's image and class.
-
-        Returns:
-            ``gt_rows`` so ordered that these are side by side; of each of ``columns`` how many, and from where on.
-        """
-        index = self._index
-        num_images = len(index.image_ids)
-        gt_cell = index.gt_category[gt_rows].astype(np.int64) * num_images + index.gt_image[gt_rows]
-        order = np.argsort(gt_cell)
-        gt_cell = gt_cell[order]
-        dt_cell = index.dt_category[columns].astype(np.int64) * num_images + index.dt_image[columns]
-        start = np.searchsorted(gt_cell, dt_cell, side='left')
-        return gt_rows[order], np.searchsorted(gt_cell, dt_cell, side='right') - start, start
+        return np.bincount(pair_dt[reach >= index.iou_thrs[0] - IOU_MARGIN], minlength=len(columns)) > 0
 
 
 def _iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
@@ -226,17 +211,8 @@ def _iou(boxes: np.ndarray, others: np.ndarray, is_crowd: np.ndarray) -> np.ndar
 def _most_iou(spans: np.ndarray, areas: np.ndarray, extents: np.ndarray) -> np.ndarray:
     """What the IoU of ``(p,)`` pairs of masks cannot exceed, crowd regions included.
 
-    The union is no smaller than the detection; the overlap lies in the columns that both reach, and in the instance's
-    rows.
-
-    Args:
-        spans: ``(p, 2)`` of the detections, see :meth:`Masks.spans`.
-        areas: ``(p,)`` of the detections in pixels.
-        extents: ``(p, 4)`` of the instances, see :class:`~mmhybrid.occlusion.read.ground_truth.GroundTruth`.
+    The union is no smaller than the detection; the overlap lies in the columns that both reach (``spans`` ``(p, 2)`` of
+    detections), and in the instance's rows (of its ``extents`` ``(p, 4)``).
     """
     width = np.minimum(spans[:, 1], extents[:, 2]) - np.maximum(spans[:, 0], extents[:, 0])
     return np.maximum(width, 0) * (extents[:, 3] - extents[:, 1]) / np.maximum(areas, 1)
-
-
-def _nan(value: float) -> float:
-    return NAN if value == -1 else value

@@ -20,9 +20,9 @@ ANY_CATEGORY = -1  # as pycocotools has it
 class Index:
     """Positions instead of ids: I images, K categories, m instances, n detections that are looked at.
 
-    Only detections that COCO evaluation looks at are here: of each image and category the 100 (``settings.max_dets``)
-    with the highest scores. They are ordered by category, in each category by descending score, equal scores by
-    ascending image id, in an image in the order of the results file: the order in which pycocotools accumulates.
+    These are of each image and category the 100 (``settings.max_dets``) with the highest scores. They are ordered as
+    pycocotools accumulates: by category, in each category by descending score, equal scores by ascending image id, in
+    an image in the order of the results file.
 
     Attributes:
         settings: Which categories, how many detections, at which thresholds.
@@ -54,15 +54,19 @@ class Index:
         """``(T,)`` float64, ascending."""
         return np.array(self.settings.iou_thrs)
 
-    def counted_in(self, positions: np.ndarray) -> np.ndarray:
-        """``(m,)`` bool, the instances that count and are on the images at these positions."""
+    def inside(self, positions: np.ndarray) -> np.ndarray:
+        """``(I,)`` bool, the images at these positions."""
         inside = np.zeros(len(self.image_ids), dtype=bool)
         inside[positions] = True
-        return self.gt_counted & inside[self.gt_image]
+        return inside
 
-    def instances_of(self, positions: np.ndarray) -> np.ndarray:
-        """``(K,)``, how many of these each category has."""
-        return np.bincount(self.gt_category[self.counted_in(positions)], minlength=len(self.category_ids))
+    def cells_in(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Category, image and number ``(c,)`` of instances that count, of each cell with some on these images."""
+        counted = self.gt_counted & self.inside(positions)[self.gt_image]
+        size = len(self.image_ids)
+        cells = self.gt_category[counted].astype(np.int64) * size + self.gt_image[counted]
+        cells, numbers = np.unique(cells, return_counts=True)
+        return cells // size, cells % size, numbers
 
     @classmethod
     def of(cls, gt: GroundTruth, dt: Detections, settings: Settings | None = None) -> Index:
@@ -79,17 +83,22 @@ class Index:
         image_ids, category_ids = np.sort(gt.image_ids), settings.chosen(gt.categories)
         gt_category, dt_category = _positions(category_ids, gt.category_ids), _positions(category_ids, dt.category_ids)
         dt_image = np.searchsorted(image_ids, dt.image_ids).astype(np.int32)
-        order = np.flatnonzero(dt_category >= 0)
+        # The last is the first to sort by. Integers are narrow since NumPy sorts those of up to 16 bits in linear time.
+        of_image = dt_image.astype(np.min_scalar_type(len(image_ids)))
+        of_category = dt_category.astype(np.min_scalar_type(len(category_ids)))
+        order = np.lexsort(
+            (of_category, of_image, -dt.scores) if settings.class_agnostic else (of_image, -dt.scores, of_category)
+        )
+        order = order[dt_category[order] >= 0]
         if settings.class_agnostic:
-            order = _sorted(order, dt_category)
             category_ids = np.array([ANY_CATEGORY])
             gt_category, dt_category = np.minimum(gt_category, 0), np.minimum(dt_category, 0)
-        order = _sorted(order, dt_image)
-        order = order[np.argsort(-dt.scores[order], kind='stable')]
-        order = _sorted(order, dt_category)
         if np.bincount(dt_image).max(initial=0) > settings.max_dets:
             cells = dt_category[order].astype(np.int64) * len(image_ids) + dt_image[order]
-            order = order[_rank_in_cell(cells) < settings.max_dets]
+            by_cell = np.argsort(cells, kind='stable')
+            cells = cells[by_cell]
+            rank = np.arange(len(cells)) - np.searchsorted(cells, cells)
+            order = order[np.sort(by_cell[rank < settings.max_dets])]
         return cls(
             settings=settings,
             image_ids=image_ids,
@@ -118,11 +127,6 @@ class Matches(Index):
     dt_gt: np.ndarray
     dt_ignored: np.ndarray
 
-    @classmethod
-    def of_index(cls, index: Index, iou_type: str, dt_gt: np.ndarray, dt_ignored: np.ndarray) -> Matches:
-        """Matches of the detections of an index, whose arrays they share."""
-        return cls(**vars(index), iou_type=iou_type, dt_gt=dt_gt, dt_ignored=dt_ignored)
-
     @property
     def is_true_positive(self) -> np.ndarray:
         """``(T, n)`` bool: took an instance that counts."""
@@ -138,27 +142,5 @@ class Matches(Index):
 
 def _positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """``(n,)`` int32, the position of each of ``values`` in ``known`` (ascending, not empty); -1 if it is not there."""
-    found = np.searchsorted(known, values).astype(np.int32)
-    np.minimum(found, len(known) - 1, out=found)
-    found[known[found] != values] = -1
-    return found
-
-
-def _sorted(order: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """``order`` sorted stably by the ``keys`` ``(n,)`` at it; quick for keys that are sorted, or below 65,536."""
-    values = keys[order]
-    if (values[1:] >= values[:-1]).all():
-        return order
-    if values.max() < 2**16:
-        values = values.astype(np.uint16)  # for these NumPy has a sort in linear time
-    return order[np.argsort(values, kind='stable')]
-
-
-def _rank_in_cell(cells: np.ndarray) -> np.ndarray:
-    """How many earlier entries of ``cells`` ``(n,)`` are equal to each."""
-    order = np.argsort(cells, kind='stable')
-    ordered = cells[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(cells) else order
-    rank = np.empty(len(cells), dtype=np.int64)
-    rank[order] = np.arange(len(cells)) - np.repeat(starts, np.diff(np.append(starts, len(cells))))
-    return rank
+    found = np.searchsorted(known[:-1], values).astype(np.int32)
+    return np.where(known[found] == values, found, np.int32(-1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,16 +30,10 @@ class PycocotoolsMatched:
 
     def __init__(self, gt: GroundTruth, dt: Detections, iou_type: str, index: Index) -> None:
         self._index = index
-        self._position = {image_id: i for i, image_id in enumerate(index.image_ids.tolist())}
         with contextlib.redirect_stdout(io.StringIO()):
-            # pycocotools writes into what it is given, so both sides are copies. It also overwrites `ignore` by
-            # `iscrowd`, which hence stands for both.
+            # pycocotools writes into what it is given, so both sides are copies.
             coco_gt = COCO()
             coco_gt.dataset = gt.to_coco(iou_type)
-            # Matches hold ids as float64, which rounds large ones; the row, from 1, is exact. Ids decide nothing else.
-            rows = zip(coco_gt.dataset['annotations'], gt.is_region.tolist(), strict=True)
-            for row, (annotation, is_region) in enumerate(rows, 1):
-                annotation |= {'id': row, 'iscrowd': int(is_region)}
             coco_gt.createIndex()
             if len(dt):
                 coco_dt = coco_gt.loadRes(dt.to_coco(iou_type))
@@ -53,22 +47,12 @@ class PycocotoolsMatched:
             params.useCats, params.catIds = int(not settings.class_agnostic), settings.chosen(gt.categories).tolist()
             self._evaluator.evaluate()
 
-    def metrics(self, strata: Mapping[str, Sequence[int]]) -> dict[str, Metrics]:
-        """Metrics on each stratum, bit for bit those of pycocotools run on its images alone.
-
-        Args:
-            strata: name -> image ids, in any order, none twice.
-
-        Raises:
-            KeyError: An image id that the ground truth does not have.
-        """
+    def metrics(self, members: Sequence[np.ndarray]) -> list[Metrics]:
+        """Metrics on each stratum, bit for bit those of pycocotools run on its images alone."""
         # pycocotools takes images by ascending id, which decides between equal scores.
-        members = {name: tuple(sorted(self._position[i] for i in ids)) for name, ids in strata.items()}
-        done: dict[tuple[int, ...], Metrics] = {(): Metrics()}
-        for positions in members.values():
-            if positions not in done:
-                done[positions] = self._accumulate(positions)
-        return {name: done[positions] for name, positions in members.items()}
+        strata = [tuple(np.sort(positions).tolist()) for positions in members]
+        done = {positions: self._accumulate(positions) if positions else Metrics() for positions in set(strata)}
+        return [done[positions] for positions in strata]
 
     def _accumulate(self, positions: tuple[int, ...]) -> Metrics:
         """Metrics on the images at these positions.
@@ -76,25 +60,20 @@ class PycocotoolsMatched:
         ``COCOeval.accumulate`` finds an image's matches by its position in ``params.imgIds``, so a subset of ids
         would silently read other images' matches. The view built here holds the subset's matches and nothing else.
         """
-        matched = self._evaluator
-        params = copy.copy(matched.params)
+        params = copy.copy(self._evaluator.params)
         params.imgIds = [params.imgIds[position] for position in positions]
         with contextlib.redirect_stdout(io.StringIO()):
             view = COCOeval(iouType=params.iouType)
             view.params = view._paramsEval = params
-            if len(positions) == len(self._position):
-                view.evalImgs = matched.evalImgs
-            else:
-                view.evalImgs = [part[position] for part in self._parts() for position in positions]
+            view.evalImgs = [part[position] for part in self._parts() for position in positions]
             view.accumulate()
         return _summarize(view)
 
-    def _parts(self, area: int | None = None) -> Iterator[list[dict[str, Any] | None]]:
+    def _parts(self, first: int = 0, step: int = 1) -> Iterator[list[dict[str, Any] | None]]:
         """``evalImgs`` is flat, ordered [category][area range][image]: its parts of one category and area range."""
-        images, found = len(self._position), self._evaluator.evalImgs
-        start, step = (0, 1) if area is None else (area, len(self._evaluator.params.areaRng))
-        for part in range(start, len(found) // images, step):
-            yield found[part * images : (part + 1) * images]
+        images, found = len(self._index.image_ids), self._evaluator.evalImgs
+        for start in range(first * images, len(found), step * images):
+            yield found[start : start + images]
 
     def matches(self) -> Matches:
         """The matches over all areas."""
@@ -103,13 +82,13 @@ class PycocotoolsMatched:
         column[index.dt_index] = np.arange(len(index.dt_index))
         shape = len(index.iou_thrs), len(index.dt_index)
         dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
-        for part in self._parts(ALL):
+        for part in self._parts(ALL, len(self._evaluator.params.areaRng)):
             found = [each for each in part if each is not None and each['dtIds']]
             if found:
                 columns = column[np.concatenate([each['dtIds'] for each in found]) - 1]
                 dt_gt[:, columns] = np.concatenate([each['dtMatches'] for each in found], axis=1) - 1
                 dt_ignored[:, columns] = np.concatenate([each['dtIgnore'] for each in found], axis=1)
-        return Matches.of_index(index, self._evaluator.params.iouType, dt_gt, dt_ignored)
+        return Matches(**vars(index), iou_type=self._evaluator.params.iouType, dt_gt=dt_gt, dt_ignored=dt_ignored)
 
 
 def _summarize(evaluator: COCOeval) -> Metrics:

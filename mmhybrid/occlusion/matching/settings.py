@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -63,27 +63,24 @@ class Settings:
     categories: Sequence[int | str] | None = None
 
     def __post_init__(self) -> None:
-        thresholds = [self.iou_thrs] if isinstance(self.iou_thrs, Real) else self.iou_thrs
-        try:
-            thresholds = tuple(sorted({float(each) for each in thresholds}))
-        except (TypeError, ValueError):
-            thresholds = ()
+        thresholds = _listed(self.iou_thrs, Real, float)
         if not thresholds or not all(0 < each <= 1 for each in thresholds):
             raise InputError(f'the IoU thresholds are {show(self.iou_thrs)}; give numbers above 0 and up to 1.')
         if not isinstance(self.max_dets, Integral) or self.max_dets < 1:
             raise InputError(f'the limit of detections is {show(self.max_dets)}; give a positive integer.')
-        categories = self.categories
-        if categories is not None:
-            try:
-                categories = (categories,) if isinstance(categories, str) else tuple(dict.fromkeys(categories))
-            except TypeError:
-                categories = ()
-            if not categories:
-                raise InputError(
-                    f'the categories are {show(self.categories)}; give a list of ids or names, or None for all.'
-                )
-        object.__setattr__(self, 'iou_thrs', thresholds)
+        categories = None if self.categories is None else _listed(self.categories, str, _id_or_name)
+        if categories == ():
+            raise InputError(
+                f'the categories are {show(self.categories)}; give a list of ids or names, or None for all.'
+            )
+        object.__setattr__(self, 'iou_thrs', tuple(sorted(thresholds)))
+        object.__setattr__(self, 'max_dets', int(self.max_dets))
         object.__setattr__(self, 'categories', categories)
+
+    def at(self, iou_thr: float) -> int | None:
+        """The position of a threshold among those that are matched at; None if it is none of them."""
+        at = np.flatnonzero(np.isclose(self.iou_thrs, iou_thr, rtol=0, atol=1e-9))
+        return int(at[0]) if len(at) else None
 
     def chosen(self, categories: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Ids ``(K,)`` int64, ascending, of the records of ``categories`` that are evaluated.
@@ -95,9 +92,21 @@ class Settings:
         if self.categories is not None:
             by_name: dict[str, list[int]] = {}
             for category in categories:
-                by_name.setdefault(str(category.get('name', category['id'])), []).append(category['id'])
+                by_name.setdefault(category['name'], []).append(category['id'])
             ids = [_category_id(each, by_name, set(ids)) for each in self.categories]
         return np.unique(np.array(ids, dtype=np.int64))
+
+
+def _listed(given: Any, alone: type, kind: Callable[[Any], Any]) -> tuple:
+    """The values of a list, or the one given ``alone``, each once; empty if they cannot be used."""
+    try:
+        return tuple(dict.fromkeys(map(kind, [given] if isinstance(given, alone) else given)))
+    except (TypeError, ValueError):
+        return ()
+
+
+def _id_or_name(given: Any) -> Any:
+    return int(given) if isinstance(given, Integral) else given
 
 
 def _category_id(wanted: int | str, by_name: Mapping[str, list[int]], ids: set[int]) -> int:
@@ -110,8 +119,8 @@ def _category_id(wanted: int | str, by_name: Mapping[str, list[int]], ids: set[i
         # A command line has text only.
         digits = wanted.strip()
         wanted = int(digits) if digits.removeprefix('-').isdecimal() and len(digits) < 20 else wanted
-    if isinstance(wanted, Integral) and wanted in ids:
-        return int(wanted)
+    if wanted in ids:
+        return wanted
     names = list(by_name)
     known = ', '.join(map(show, names[:10])) + (f' and {len(names) - 10} others' if len(names) > 10 else '')
     raise InputError(f'no category has the name or id {show(wanted)}; choose from {known}.')

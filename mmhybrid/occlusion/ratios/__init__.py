@@ -32,28 +32,17 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
+from ..read.columns import positions
 from ..read.ground_truth import GEOMETRIES
 from ..read.polygons import rasterise
 from . import boxes
 from . import masks as rle
-from .boxes import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
+from .boxes import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio  # noqa: F401 offered here
 
 if TYPE_CHECKING:
     from ..read.ground_truth import GroundTruth
 
 DEFINITIONS = ('covered', 'multi', 'pairwise', 'invisible', 'max-iou')
-
-__all__ = [
-    'DEFINITIONS',
-    'GEOMETRIES',
-    'Occlusion',
-    'covered_fractions',
-    'covered_ratio',
-    'max_iou',
-    'measure',
-    'multi_ratio',
-    'pairwise_ratio',
-]
 
 
 @dataclass(frozen=True)
@@ -90,10 +79,16 @@ def measure(gt: GroundTruth, definition: str = 'covered', geometry: str = 'bbox'
     Raises:
         InputError: An unknown name, two names that do not go together, or masks that the ground truth does not have.
     """
-    _check(definition, geometry)
-    counted = np.flatnonzero(~(gt.is_crowd | gt.is_ignored))
-    by_id = np.argsort(gt.image_ids)
-    image = by_id[np.searchsorted(gt.image_ids, gt.annotation_image_ids[counted], sorter=by_id)]
+    for what, name, known in ('definition', definition, DEFINITIONS), ('geometry', geometry, GEOMETRIES):
+        if name not in known:
+            raise InputError(f'unknown {what} {name!r} of the occlusion ratio; choose from {", ".join(known)}.')
+    if definition == 'invisible' and geometry != 'amodal':
+        raise InputError(
+            f"the definition 'invisible' compares amodal with visible masks, which the geometry {geometry!r} does not "
+            "have; choose the geometry 'amodal' or another definition."
+        )
+    counted = np.flatnonzero(~gt.is_region)
+    image = positions(gt.image_ids, gt.annotation_image_ids[counted])
     order = np.argsort(image, kind='stable')
     rows, image = counted[order], image[order]
     counts = np.bincount(image, minlength=len(gt.image_ids))
@@ -108,17 +103,6 @@ def measure(gt: GroundTruth, definition: str = 'covered', geometry: str = 'bbox'
     fractions = np.full(len(gt.annotation_ids), np.nan)
     fractions[rows] = own
     return Occlusion(definition, geometry, dict(zip(gt.image_ids.tolist(), ratios.tolist(), strict=True)), fractions)
-
-
-def _check(definition: str, geometry: str) -> None:
-    for what, name, known in ('definition', definition, DEFINITIONS), ('geometry', geometry, GEOMETRIES):
-        if name not in known:
-            raise InputError(f'unknown {what} {name!r} of the occlusion ratio; choose from {", ".join(known)}.')
-    if definition == 'invisible' and geometry != 'amodal':
-        raise InputError(
-            f"the definition 'invisible' compares amodal with visible masks, which the geometry {geometry!r} does not "
-            "have; choose the geometry 'amodal' or another definition."
-        )
 
 
 def _masks(gt: GroundTruth, kind: str, rows: np.ndarray, image: np.ndarray) -> tuple[list, np.ndarray]:

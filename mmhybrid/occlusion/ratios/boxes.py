@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -31,23 +31,18 @@ def covered_fractions(boxes: np.ndarray) -> np.ndarray:
 
 
 def covered_ratio(boxes: np.ndarray) -> float:
-    """Occlusion ratio ``covered`` of one image: the area-weighted mean of :func:`covered_fractions`.
+    """Occlusion ratio ``covered`` of one image, in ``[0, 1]``: the area-weighted mean of :func:`covered_fractions`.
 
-    Boxes without area contribute nothing. Arguments and errors are those of :func:`covered_fractions`.
-
-    Returns:
-        r in ``[0, 1]``; 0 for an image with one instance or none.
+    Boxes without area contribute nothing; 0 for an image with one instance or none. Arguments and errors are those of
+    :func:`covered_fractions`.
     """
     return RATIOS['covered'](_Overlaps(_checked(boxes)))
 
 
 def multi_ratio(boxes: np.ndarray) -> float:
-    """Occlusion ratio ``multi`` of one image: of the area under any box, the share under two or more.
+    """Occlusion ratio ``multi`` of one image, in ``[0, 1]``: of the area under any box, the share under two or more.
 
     Arguments and errors are those of :func:`covered_fractions`.
-
-    Returns:
-        r in ``[0, 1]``; 0 for an image with one instance or none.
     """
     return RATIOS['multi'](_Overlaps(_checked(boxes)))
 
@@ -55,36 +50,22 @@ def multi_ratio(boxes: np.ndarray) -> float:
 def pairwise_ratio(boxes: np.ndarray) -> float:
     """Occlusion ratio ``pairwise`` of one image: intersection area summed over pairs, over the sum of areas.
 
-    Arguments and errors are those of :func:`covered_fractions`.
-
-    Returns:
-        r in ``[0, (n - 1) / 2]``, hence above 1 in some heaps; 0 for an image with one instance or none.
+    In ``[0, (n - 1) / 2]``, hence above 1 in some heaps. Arguments and errors are those of :func:`covered_fractions`.
     """
     return RATIOS['pairwise'](_Overlaps(_checked(boxes)))
 
 
 def max_iou(boxes: np.ndarray) -> float:
-    """Largest IoU of any two boxes of one image.
+    """Largest IoU of any two boxes of one image, in ``[0, 1]``; 0 with one instance or none.
 
     Arguments and errors are those of :func:`covered_fractions`.
-
-    Returns:
-        IoU in ``[0, 1]``; 0 for an image with one instance or none.
     """
     return RATIOS['max-iou'](_Overlaps(_checked(boxes)))
 
 
 def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.ndarray, np.ndarray]:
-    """Occlusion of every image and box of a data set.
-
-    Args:
-        boxes: ``(n, 4)`` checked boxes, those of an image side by side.
-        counts: ``(I,)`` number of boxes of each image, in the same order; the sum is n.
-        definition: A key of ``RATIOS``.
-
-    Returns:
-        ``(I,)`` ratios, ``(n,)`` covered fractions.
-    """
+    """``(I,)`` ratios of images and ``(n,)`` covered fractions of ``(n, 4)`` checked boxes, those of an image side by
+    side, ``counts`` ``(I,)`` of each; ``definition`` is a key of ``RATIOS``."""
     ratios, fractions = np.zeros(len(counts)), np.zeros(len(boxes))
     stops = np.cumsum(counts)
     one_by_one = counts > (CROWDED if definition == 'covered' else 1)
@@ -93,32 +74,19 @@ def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.
         overlaps = _Overlaps(boxes[part])
         ratios[i] = RATIOS[definition](overlaps)
         fractions[part] = overlaps.fractions
-    for images in _alike(np.where(one_by_one, 0, counts)):
-        rows = (stops - counts)[images, None] + np.arange(counts[images[0]])
-        areas, covered = _areas_and_covered(boxes[rows])
-        total = areas.sum(axis=1)
-        ratios[images] = np.minimum(_divide(covered.sum(axis=1), total), 1)
-        fractions[rows] = _divide(covered, areas)
+    for count in np.unique(counts[~one_by_one & (counts > 1)]).tolist():
+        alike = np.flatnonzero(counts == count)
+        step = max(CELLS // (2 * count) ** 2, 1)
+        for images in np.split(alike, range(step, len(alike), step)):
+            rows = (stops - counts)[images, None] + np.arange(count)
+            areas, covered = _areas_and_covered(boxes[rows])
+            ratios[images] = np.minimum(_divide(covered.sum(axis=1), areas.sum(axis=1)), 1)
+            fractions[rows] = _divide(covered, areas)
     return ratios, fractions
 
 
-def _alike(counts: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of images that have the same number of boxes, two or more; some of them at a time."""
-    for count in np.unique(counts[counts > 1]).tolist():
-        images = np.flatnonzero(counts == count)
-        step = max(CELLS // (2 * count) ** 2, 1)
-        yield from (images[start : start + step] for start in range(0, len(images), step))
-
-
 def _areas_and_covered(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Area of each box, and the part that other boxes of its image cover, as :class:`_Overlaps` has them.
-
-    Args:
-        boxes: ``(I, k, 4)`` checked boxes of images that have k each.
-
-    Returns:
-        Two ``(I, k)``.
-    """
+    """``(I, k)`` area of each box ``(I, k, 4)``, and the part that other boxes of its image cover."""
     low = boxes[..., :2]
     high = low + boxes[..., 2:]
     areas = (high - low).prod(axis=-1)
@@ -136,13 +104,7 @@ def _areas_and_covered(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Overlaps:
-    """Overlap areas of ``(n, 4)`` checked boxes of one image, each computed when first asked for.
-
-    Memory grows with the square of n.
-
-    Attributes:
-        areas: ``(n,)``.
-    """
+    """Overlap areas of ``(n, 4)`` checked boxes of one image, in memory that grows with the square of n."""
 
     def __init__(self, boxes: np.ndarray) -> None:
         # Far edges first, area from them: a width that vanishes beside a large x has no cell, so it must have no area.
@@ -194,9 +156,8 @@ class _Overlaps:
     def _cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Coordinate compression of k boxes: in a cell between the boxes' own edges the number of boxes is constant.
 
-        Returns:
-            Width of the columns, height of the rows, boxes over each cell (columns, rows), and each box's
-            left, top, right, bottom as indices of columns and rows ``(4, k)``.
+        Width of the columns, height of the rows, boxes over each cell, and each box's left, top, right, bottom as
+        indices of columns and rows ``(4, k)``.
         """
         x1, y1, x2, y2 = self._corners
         xs, left, right = _compress(x1, x2)

@@ -8,7 +8,7 @@ to an image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +20,8 @@ CHUNK = 512
 
 
 class Overlaps(NamedTuple):
-    """Pixel counts, all int64: n masks in I images.
-
-    Attributes:
-        areas: ``(n,)``.
-        covered: ``(n,)``, of each mask: also in another mask of its image.
-        shared: ``(I,)``, in two or more masks.
-        union: ``(I,)``, in any mask.
-        pairs: ``(I,)``, intersections summed over pairs of masks.
-    """
+    """Pixels, int64, of n masks in I images: of each mask ``(n,)``, and of these what another mask of its image covers;
+    of each image ``(I,)`` what is in two or more masks, in any, and intersections summed over pairs of masks."""
 
     areas: np.ndarray
     covered: np.ndarray
@@ -40,17 +33,8 @@ class Overlaps(NamedTuple):
 def measure(
     masks: list[dict[str, Any]], sizes: np.ndarray, counts: np.ndarray, definition: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Occlusion of every image and mask of a data set.
-
-    Args:
-        masks: n compressed run-length encodings, those of an image side by side.
-        sizes: ``(n, 2)`` height and width of each.
-        counts: ``(I,)`` number of masks of each image, in the same order; the sum is n.
-        definition: ``'covered'``, ``'multi'``, ``'pairwise'`` or ``'max-iou'``.
-
-    Returns:
-        ``(I,)`` ratios, ``(n,)`` covered fractions.
-    """
+    """``(I,)`` ratios of images and ``(n,)`` covered fractions of compressed run lengths of ``(n, 2)`` sizes, those of
+    an image side by side, ``counts`` ``(I,)`` of each; by any definition but ``'invisible'``."""
     found = overlaps(masks, sizes, counts)
     if definition == 'max-iou':
         stops = np.cumsum(counts).tolist()
@@ -67,17 +51,7 @@ def measure(
 def invisible(
     amodal: list[dict[str, Any]], visible: list[dict[str, Any]], sizes: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the amodal masks that is not visible.
-
-    Args:
-        amodal: n compressed run-length encodings, those of an image side by side.
-        visible: The n visible masks of the same instances; what lies outside the amodal mask is not looked at.
-        sizes: ``(n, 2)`` height and width of each.
-        counts: ``(I,)`` number of instances of each image, in the same order; the sum is n.
-
-    Returns:
-        ``(I,)`` ratios, ``(n,)`` fractions of the instances; 0 for an amodal mask without area.
-    """
+    """Share of the amodal masks that is not visible, as :func:`measure`; what is visible outside does not count."""
     # An instance takes the part of an image here: it holds two masks.
     both = [mask for pair in zip(amodal, visible, strict=True) for mask in pair]
     found = overlaps(both, np.repeat(sizes, 2, axis=0), np.full(len(amodal), 2))
@@ -97,17 +71,15 @@ def max_iou(masks: list[dict[str, Any]]) -> float:
 
 
 def overlaps(masks: Sequence[dict[str, Any]], sizes: np.ndarray, counts: np.ndarray) -> Overlaps:
-    """Pixel counts of overlap.
-
-    Args:
-        masks: n compressed run-length encodings, those of an image side by side.
-        sizes: ``(n, 2)`` height and width of each, the same within an image.
-        counts: ``(I,)`` number of masks of each image, in the same order; the sum is n.
-    """
-    texts = [mask['counts'] for mask in masks]
-    pixels = sizes.prod(axis=1)
-    chunks = list(_chunks(counts)) or [(0, 0, slice(0))]
-    parts = [_sweep(texts[first:last], pixels[first:last], counts[images]) for first, last, images in chunks]
+    """Pixel counts of overlap; arguments are those of :func:`measure`."""
+    texts, pixels = [mask['counts'] for mask in masks], sizes.prod(axis=1)
+    stops = np.append(0, np.cumsum(counts))
+    parts, begin = [_sweep([], pixels[:0], counts[:0])], 0
+    while begin < len(counts):  # whole images, about CHUNK masks
+        end = max(int(np.searchsorted(stops, stops[begin] + CHUNK, side='right')) - 1, begin + 1)
+        part = slice(stops[begin], stops[end])
+        parts.append(_sweep(texts[part], pixels[part], counts[begin:end]))
+        begin = end
     return Overlaps(*map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -146,17 +118,6 @@ def _sweep(texts: Sequence[bytes], pixels: np.ndarray, counts: np.ndarray) -> Ov
         union=np.diff(before(depth > 0)[at]),
         pairs=np.diff(before(depth * (depth - 1) // 2)[at]),
     )
-
-
-def _chunks(counts: np.ndarray) -> Iterator[tuple[int, int, slice]]:
-    """First and last mask and the images of each chunk: whole images, about ``CHUNK`` masks."""
-    stops = np.cumsum(counts)
-    begin = 0
-    while begin < len(counts):
-        first = int(stops[begin] - counts[begin])
-        end = max(int(np.searchsorted(stops, first + CHUNK, side='right')), begin + 1)
-        yield first, int(stops[end - 1]), slice(begin, end)
-        begin = end
 
 
 def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

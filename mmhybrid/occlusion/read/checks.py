@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -51,8 +52,7 @@ class Records:
         name = f'{self.label}[{self.offset + index}]'
         if self.has_id and isinstance(self.rows[index], dict) and 'id' in self.rows[index]:
             name += f' (id {show(self.rows[index]["id"])})'
-        counted = f'{count} records, the first is ' if count > 1 else ''
-        counted = f'at least {counted}' if counted and self.is_part else counted
+        counted = f'{"at least " if self.is_part else ""}{count} records, the first is ' if count > 1 else ''
         raise InputError(f'{self.source}: {counted}{name}: {problem}; {remedy}.')
 
     def fail_where(self, bad: Iterable[Any], problem: Callable[[int], str], remedy: str) -> None:
@@ -83,22 +83,13 @@ class Records:
         """The field as ``(n,)`` int64, however :func:`whole_numbers` are written."""
         values = self.column(field, remedy)
         numbers, is_whole = whole_numbers(values)
-        self.fail_where(~is_whole, lambda i: f"field '{field}' is {_not_whole(values[i])}", remedy)
+
+        def problem(i: int) -> str:
+            reason = 'not an integer' if _whole(values[i]) is None else 'which does not fit 64 bits'
+            return f"field '{field}' is {show(values[i])}, {reason}"
+
+        self.fail_where(~is_whole, problem, remedy)
         return numbers
-
-    def unique_integers(self, field: str, remedy: str) -> np.ndarray:
-        """The field as ``(n,)`` int64, no value twice."""
-        values = self.integers(field, remedy)
-        self.fail_where(repeats(values), lambda i: f"field '{field}' repeats the value {values[i]}", remedy)
-        return values
-
-    def references(self, field: str, known: np.ndarray, what: str, remedy: str) -> np.ndarray:
-        """The field as ``(n,)`` int64, every value one of ``known``."""
-        values = self.integers(field, remedy)
-        self.fail_where(
-            ~np.isin(values, known), lambda i: f"field '{field}' is {values[i]}, which is no {what}", remedy
-        )
-        return values
 
     def numbers(self, field: str, remedy: str, may_miss: bool = False) -> np.ndarray:
         """The field as ``(n,)`` float64, every value finite; if it ``may_miss``, NaN where it is missing or null."""
@@ -106,8 +97,7 @@ class Records:
         missing = [i for i, value in enumerate(values) if value is None] if may_miss else []
         for i in missing:
             values[i] = 0.0
-        bad_kinds = _other_kinds(values, Real)
-        if bad_kinds:
+        if bad_kinds := _other_kinds(values, Real):
             self.fail_where(
                 (type(value) in bad_kinds for value in values),
                 lambda i: f"field '{field}' is {show(values[i])}, not a number",
@@ -140,14 +130,19 @@ class Records:
         if not set(map(type, values)) <= {list} or not set(map(len, values)) <= {4}:
             fail_where((not _is_sequence(value) or len(value) != 4 for value in values), 'not four numbers')
         flat = list(chain.from_iterable(values))
-        bad_kinds = _other_kinds(flat, Real)
-        if bad_kinds:
+        if bad_kinds := _other_kinds(flat, Real):
             fail_where((not bad_kinds.isdisjoint(map(type, value)) for value in values), 'not four numbers')
         array = to_float(flat).reshape(-1, 4)
-        fail_where(~np.isfinite(array).all(axis=1), 'with a value that is not finite')
-        fail_where((array[:, 2:] < 0).any(axis=1), 'with a negative width or height')
-        fail_where((abs(array) > MAX_VALUE).any(axis=1), 'with a value beyond 1e9')
+        for bad, problem in box_faults(array):
+            fail_where(bad.any(axis=1), f'with {problem}')
         return array
+
+
+def box_faults(boxes: np.ndarray, smallest: np.ndarray | float = 0.0) -> Iterator[tuple[np.ndarray, str]]:
+    """What may be wrong with boxes ``(n, 4)``: where, and what it is; ``smallest`` is what the last two may be."""
+    yield ~np.isfinite(boxes), 'a value that is not finite'
+    yield boxes[:, 2:] < smallest, 'a negative width or height'
+    yield abs(boxes) > MAX_VALUE, 'a value beyond 1e9'
 
 
 def whole_numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +172,7 @@ def to_float(values: Sequence[Any]) -> np.ndarray:
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:
-        return np.array([_float(value) for value in values])
+        return np.array([float(value) if abs(value) <= sys.float_info.max else math.inf for value in values])
 
 
 def _whole(value: Any) -> int | None:
@@ -190,10 +185,6 @@ def _whole(value: Any) -> int | None:
     return None
 
 
-def _not_whole(value: Any) -> str:
-    return f'{show(value)}, {"not an integer" if _whole(value) is None else "which does not fit 64 bits"}'
-
-
 def _flag(value: Any) -> bool | None:
     if isinstance(value, str):
         return FLAGS.get(value.strip().lower())
@@ -202,13 +193,6 @@ def _flag(value: Any) -> bool | None:
 
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
 
 
 def _other_kinds(values: Iterable[Any], kind: type) -> set[type]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from . import files, mmdet_pickle, segmentations, stream
 from .checks import Records
-from .columns import Block, Columns, to_rows
+from .columns import Columns, to_rows
+from .formats import refuse_foreign
 from .ground_truth import GroundTruth, any_sizes
 from .ids import ImageIds
 from .notes import box_notes
@@ -51,26 +52,21 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def rows(self, iou_type: str, start: int, stop: int) -> list[dict[str, Any]]:
-        """Fresh COCO results of the detections from ``start`` up to ``stop``, with what matching by ``iou_type`` reads.
+    def to_coco(self, iou_type: str) -> list[dict[str, Any]]:
+        """Fresh COCO results, with what matching by ``iou_type`` reads.
 
         For ``segm`` there is no ``bbox``: pycocotools would take a detection's area from it instead of the mask.
         """
-        part = slice(start, stop)
         columns = {
-            'image_id': self.image_ids[part].tolist(),
-            'category_id': self.category_ids[part].tolist(),
-            'score': self.scores[part].tolist(),
+            'image_id': self.image_ids.tolist(),
+            'category_id': self.category_ids.tolist(),
+            'score': self.scores.tolist(),
         }
         if iou_type == 'segm':
-            columns['segmentation'] = self.masks.rles(start, stop)
+            columns['segmentation'] = self.masks.take(np.arange(len(self)))
         else:
-            columns['bbox'] = self.boxes[part].tolist()
+            columns['bbox'] = self.boxes.tolist()
         return to_rows(columns)
-
-    def to_coco(self, iou_type: str) -> list[dict[str, Any]]:
-        """:meth:`rows` of all detections."""
-        return self.rows(iou_type, 0, len(self))
 
 
 def load_detections(
@@ -96,14 +92,13 @@ def load_detections(
     known = _known(gt, iou_types)
     with files.garbage_collector_paused():
         if isinstance(dt, str | PathLike):
-            return _detections(str(dt), [_read(dt, known, iou_types, block_size)], known, iou_types)
+            return _detections(str(dt), [_read(dt, known, iou_types, block_size)], known)
         if isinstance(dt, list | tuple) and dt and all(isinstance(each, str | PathLike) for each in dt):
             name = f'{dt[0]} and {len(dt) - 1} more' if len(dt) > 1 else str(dt[0])
-            shards = (_read(path, known, iou_types, block_size) for path in dt)
-            return _detections(name, shards, known, iou_types)
+            return _detections(name, (_read(path, known, iou_types, block_size) for path in dt), known)
         unwrapper = Unwrapper(Results('results', known, iou_types))
         unwrapper.content(dt)
-        return _detections('results', [unwrapper], known, iou_types)
+        return _detections('results', [unwrapper], known)
 
 
 def _read(path: str | PathLike[str], known: Known, iou_types: Sequence[str], block_size: int) -> Unwrapper:
@@ -114,51 +109,38 @@ def _read(path: str | PathLike[str], known: Known, iou_types: Sequence[str], blo
         head = file.peek(300)
         if mmdet_pickle.is_pickle(source, head):
             return mmdet_pickle.read(file, source, known, iou_types)
-        files.refuse_foreign(head, path)
+        refuse_foreign(head, path)
         unwrapper = Unwrapper(Results(source, known, iou_types))
         unwrapper.text(stream.utf8(file, block_size))
         return unwrapper
 
 
-def _detections(source: str, shards: Iterable[Unwrapper], known: Known, iou_types: Sequence[str]) -> Detections:
+def _detections(source: str, shards: Iterable[Unwrapper], known: Known) -> Detections:
     blocks, notes = [], []
     for shard in shards:
-        block = shard.finish()
+        blocks.append(shard.finish())
         notes += shard.results.notes
-        if block:
-            blocks.append(block)
+    block = blocks[0]
     if len(blocks) > 1:
-        images = [np.unique(block['image_ids']) for block in blocks]
+        images = [np.unique(each['image_ids']) for each in blocks]
         if repeated := sum(map(len, images)) - len(np.unique(np.concatenate(images))):
             notes.append(
                 f'{source}: {repeated} images have detections in more than one of the files, all of which count; give '
                 "each image's once"
             )
-    columns = Columns()
-    for block in blocks if len(blocks) != 1 else ():
-        columns.add(block)
-    block = columns.joined() if columns.count else blocks[0] if blocks else _nothing(iou_types)
+        columns = Columns()
+        for each in blocks:
+            columns.add(each)
+        block = columns.joined()
     if 'boxes' in block:
         notes += box_notes(block['boxes'], known.sizes_of(block['image_ids']), f'{source}: results')
     return Detections(source=source, **block, notes=tuple(dict.fromkeys(notes)))
-
-
-def _nothing(iou_types: Sequence[str]) -> Block:
-    """Columns without rows, which are a result too: of a model that found nothing."""
-    block: Block = {'image_ids': np.zeros(0, np.int64), 'category_ids': np.zeros(0, np.int64), 'scores': np.zeros(0)}
-    if 'bbox' in iou_types:
-        block['boxes'] = np.zeros((0, 4))
-    if 'segm' in iou_types:
-        sizes, margins = np.zeros((0, 2), np.int32), np.zeros((0, 2), np.uint32)
-        block['masks'] = Masks(sizes, b'', np.zeros(1, np.int64), np.zeros(0, np.int64), margins)
-    return block
 
 
 def _known(gt: GroundTruth, iou_types: Sequence[str]) -> Known:
     sizes = gt.sizes
     if sizes is None and 'segm' in iou_types:
         sizes = segmentations.image_sizes(Records(gt.source, 'images', gt.images, has_id=True))
-    if sizes is None:
-        sizes = any_sizes(gt.images)
     category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
-    return Known(gt.source, gt.ids or ImageIds(gt.images, gt.source), gt.image_ids, category_ids, sizes)
+    images = gt.ids or ImageIds(gt.images, gt.source)
+    return Known(images, category_ids, any_sizes(gt.images) if sizes is None else sizes)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import bz2
 import errno
 import gc
-import gzip
 import io
 import json
 import lzma
 import os
+import re
 import select
 import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from os import PathLike
@@ -24,7 +25,7 @@ from typing import IO, Any
 from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
-from .formats import ZIP, foreign
+from .formats import ZIP, refuse_foreign
 
 # Seconds to wait for what is to be written into a named pipe.
 WAIT = 60.0
@@ -75,13 +76,12 @@ def unpacked(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
         InputError: A zip file without JSON, or with several, or zstd where no module reads it.
     """
     head = file.peek(8)  # without reading: a pipe cannot be rewound
-    packed = _Counted(file, path)
     if head.startswith(ZIP):
         return _only_member(file, path)
     unpacker = next((make for magic, make in _UNPACKERS.items() if head.startswith(magic)), None)
     if unpacker is None:
         return file
-    content = io.BufferedReader(_Unpacked(unpacker(packed), packed))
+    content = io.BufferedReader(_Unpacked(_frames(file, unpacker(path)), path))
     if content.peek(8).startswith((*_UNPACKERS, *ZIP)):
         raise InputError(f'{path}: is packed twice; unpack it once.')
     return content
@@ -105,8 +105,7 @@ def read_json(path: str | PathLike[str], what: str) -> Any:
         try:
             return loads(raw)
         except json.JSONDecodeError as error:
-            lines = raw[:10_000].split(b'\n')
-            if error.msg == 'Extra data' and len(lines) > 1 and isinstance(_object_or_none(lines[0]), dict):
+            if error.msg == 'Extra data' and error.colno == 1 and raw.lstrip().startswith(b'{'):
                 raise InputError(
                     f'{path}: holds a JSON object on each line, as JSON lines (.jsonl, .odgt) do; give the {what} as '
                     'one COCO JSON.'
@@ -122,12 +121,6 @@ def loads(raw: bytes) -> Any:
     with suppress(msgspec.MsgspecError, ValueError, RecursionError):
         return msgspec.json.decode(raw)
     return json.loads(raw)
-
-
-def refuse_foreign(head: bytes, path: str | PathLike[str]) -> None:
-    """Raise an ``InputError`` if a file that begins with ``head`` is no JSON but something that can be named."""
-    if name := foreign(head):
-        raise InputError(f'{path}: is {name}.')
 
 
 @contextmanager
@@ -151,8 +144,7 @@ def explained(path: str | PathLike[str], what: str) -> Iterator[None]:
 
 @contextmanager
 def garbage_collector_paused() -> Iterator[None]:
-    """Leave out the search for cycles: of millions of new objects from JSON none is part of one, and it takes half the
-    time."""
+    """No search for cycles: of millions of new objects from JSON none is part of one, and it takes half the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -162,83 +154,67 @@ def garbage_collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-class _Counted:
-    """A file and the number of bytes read from it, which a pipe cannot tell."""
-
-    def __init__(self, file: IO[bytes], path: str | PathLike[str]) -> None:
-        self._file, self.path, self.count = file, path, 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.count += len(data)
-        return data
-
-
 class _Unpacked(io.RawIOBase):
-    """An unpacker's output, within bounds."""
+    """A file of what ``pieces`` hold: pairs of packed bytes read and bytes unpacked, which stay within bounds."""
 
-    def __init__(self, unpacker: Any, packed: _Counted) -> None:
-        self._unpacker, self._packed, self._path, self._count = unpacker, packed, packed.path, 0
+    def __init__(self, pieces: Iterator[tuple[int, bytes]], path: str | PathLike[str], packed: int = 0) -> None:
+        self._pieces, self._path, self._packed, self._count = pieces, path, packed, 0
+        self._ready = memoryview(b'')
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._unpacker.read(len(buffer))
-        except InputError:
-            raise
-        except Exception as error:
-            if not isinstance(error, _BROKEN) and type(error).__name__ != 'ZstdError':
-                raise
-            raise InputError(
-                f'{self._path}: cannot be read ({error}); the packed file is broken or cut short, so make or fetch it '
-                'again.'
-            ) from None
-        self._count += len(data)
-        if self._count > max(FREE, RATIO * self._packed.count):
-            raise InputError(
-                f'{self._path}: unpacks to more than {FREE >> 20} MiB and {RATIO} times its size, which annotations do '
-                'not; if you trust it, unpack it with gunzip or the like and give the unpacked file.'
-            )
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _zstd(packed: _Counted) -> Any:
-    if find_spec('compression') and find_spec('compression.zstd'):  # Python 3.14
-        return import_module('compression.zstd').ZstdFile(packed)
-    if find_spec('zstandard'):
-        return _Frames(packed, import_module('zstandard').ZstdDecompressor().decompressobj)
-    raise InputError(f'{packed.path}: is packed by zstd; unpack it with `zstd -d`, or pip install zstandard.')
-
-
-class _Frames:
-    """What frames of zstd hold. zstandard's own reader takes a file that is cut short for a whole one."""
-
-    def __init__(self, packed: _Counted, begin: Callable[[], Any]) -> None:
-        self._packed, self._begin = packed, begin
-        self._frame: Any = None
-        self._waiting, self._ready = b'', memoryview(b'')
-
-    def read(self, size: int) -> bytes:
         while not self._ready:
-            self._waiting = self._waiting or self._packed.read(2**10)  # which unpacks to 32 MiB at most
-            if not self._waiting:
-                if self._frame:
-                    raise EOFError('its end is missing')
-                return b''
-            self._frame = self._frame or self._begin()
-            self._ready = memoryview(self._frame.decompress(self._waiting))
-            self._waiting, self._frame = (self._frame.unused_data, None) if self._frame.eof else (b'', self._frame)
-        data, self._ready = bytes(self._ready[:size]), self._ready[size:]
-        return data
+            try:
+                packed, data = next(self._pieces, (0, None))
+            except Exception as error:
+                if not isinstance(error, _BROKEN) and type(error).__name__ != 'ZstdError':
+                    raise
+                raise InputError(
+                    f'{self._path}: cannot be read ({error}); the packed file is broken or cut short, so make or fetch '
+                    'it again.'
+                ) from None
+            if data is None:
+                return 0
+            self._packed += packed
+            self._count += len(data)
+            if self._count > max(FREE, RATIO * self._packed):
+                raise InputError(
+                    f'{self._path}: unpacks to more than {FREE >> 20} MiB and {RATIO} times its size, which '
+                    'annotations do not; if you trust it, unpack it with gunzip or the like and give the unpacked file.'
+                )
+            self._ready = memoryview(data)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
-_UNPACKERS: dict[bytes, Callable[[Any], Any]] = {
-    b'\x1f\x8b': lambda file: gzip.GzipFile(fileobj=file),
-    b'BZh': bz2.BZ2File,
-    b'\xfd7zXZ\0': lzma.LZMAFile,
+def _frames(file: IO[bytes], begin: Callable[[], Any]) -> Iterator[tuple[int, bytes]]:
+    """Packed and unpacked bytes of a file of frames, each of which ``begin`` unpacks."""
+    frame = None
+    while block := file.read(2**10):  # which unpacks to 32 MiB at most
+        yield len(block), b''
+        while block := block if frame else block.lstrip(b'\0'):  # some pad with zeros
+            frame = frame or begin()
+            yield 0, frame.decompress(block)
+            block, frame = (frame.unused_data, None) if frame.eof else (b'', frame)
+    if frame:
+        raise EOFError('its end is missing')
+
+
+def _zstd(path: str | PathLike[str]) -> Callable[[], Any]:
+    if find_spec('compression') and find_spec('compression.zstd'):  # Python 3.14
+        return import_module('compression.zstd').ZstdDecompressor
+    if find_spec('zstandard'):
+        return import_module('zstandard').ZstdDecompressor().decompressobj
+    raise InputError(f'{path}: is packed by zstd; unpack it with `zstd -d`, or pip install zstandard.')
+
+
+_UNPACKERS: dict[bytes, Callable[[Any], Callable[[], Any]]] = {
+    b'\x1f\x8b': lambda _: partial(zlib.decompressobj, 31),
+    b'BZh': lambda _: bz2.BZ2Decompressor,
+    b'\xfd7zXZ\0': lambda _: lzma.LZMADecompressor,
     b'(\xb5/\xfd': _zstd,
 }
 
@@ -249,7 +225,11 @@ def _only_member(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
         file = io.BytesIO(file.read())
     try:
         archive = zipfile.ZipFile(file)
-        members = [each for each in archive.infolist() if not each.is_dir() and _is_content(each.filename)]
+        members = [
+            each
+            for each in archive.infolist()
+            if not each.is_dir() and not re.search(r'^__MACOSX/|(^|/)\.[^/]*$', each.filename)  # as macOS adds
+        ]
         if any(each.filename.endswith('/data.pkl') for each in members):
             file.seek(0)
             return file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)
@@ -258,24 +238,13 @@ def _only_member(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
             names = ', '.join(clean(each.filename) for each in (found or members)[:3]) or 'nothing'
             problem = f'holds {len(found)} JSON files' if found else 'holds no JSON file'
             raise InputError(f'{path}: is a zip file that {problem} ({names}); give one with a single JSON file.')
-        packed = _Counted(file, path)
-        packed.count = min(found[0].compress_size, file.seek(0, os.SEEK_END))  # the first is only what the file says
-        return io.BufferedReader(_Unpacked(archive.open(found[0]), packed))
+        packed = min(found[0].compress_size, file.seek(0, os.SEEK_END))  # the first is only what the file says
+        member = archive.open(found[0])
+        return io.BufferedReader(_Unpacked(((0, data) for data in iter(lambda: member.read(2**20), b'')), path, packed))
     except _BROKEN as error:
         raise InputError(
             f'{path}: cannot be read as a zip file, which PyTorch writes too ({error}); make or fetch it again.'
         ) from None
-
-
-def _is_content(name: str) -> bool:
-    """Not what macOS adds."""
-    return not name.startswith('__MACOSX/') and not name.rpartition('/')[2].startswith('.')
-
-
-def _object_or_none(line: bytes) -> Any:
-    with suppress(ValueError, RecursionError):
-        return json.loads(line)
-    return None
 
 
 def _await_writer(descriptor: int, path: str | PathLike[str]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from os import PathLike
+
+from mmhybrid.errors import InputError
+
 ZIP = (b'PK\x03\x04', b'PK\x05\x06')
 # Of protocols 2 to 5.
 PICKLES = (b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')
@@ -34,13 +38,13 @@ _BINARIES = {
 }
 
 
-def foreign(head: bytes) -> str:
-    """What a file is that begins with ``head`` (of 300 bytes or more), and what to do; '' if it may be JSON."""
+def refuse_foreign(head: bytes, path: str | PathLike[str]) -> None:
+    """Raise an ``InputError`` if a file that begins with ``head`` (of 300 bytes or more) is no JSON but something that
+    can be named: what it is, and what to do."""
     text = head.removeprefix(b'\xef\xbb\xbf').lstrip().lower()
-    for table, begin in ((_TEXTS, text), (_BINARIES, head)):
-        for magic, name in table.items():
-            if begin.startswith(magic):
-                return name
+    names = [name for magic, name in _TEXTS.items() if text.startswith(magic)]
+    names += [name for magic, name in _BINARIES.items() if head.startswith(magic)]
     if head[257:262] == b'ustar':
-        return 'a tar archive; unpack it and give the JSON file in it'
-    return ''
+        names.append('a tar archive; unpack it and give the JSON file in it')
+    if names:
+        raise InputError(f'{path}: is {names[0]}.')

@@ -92,14 +92,18 @@ class GroundTruth:
         return self.is_crowd | self.is_ignored
 
     def to_coco(self, iou_type: str) -> dict[str, list[dict[str, Any]]]:
-        """A fresh COCO data set with what matching by ``iou_type`` reads; annotations are numbered from 1 on."""
+        """A fresh COCO data set with what matching by ``iou_type`` reads.
+
+        Annotations are numbered from 1 on: pycocotools keeps ids as float64, which rounds large ones. ``iscrowd``
+        stands for ``ignore`` too, which it overwrites.
+        """
         columns = {
             'id': range(1, len(self.annotation_ids) + 1),
             'image_id': self.annotation_image_ids.tolist(),
             'category_id': self.category_ids.tolist(),
             'bbox': self.boxes.tolist(),
             'area': self.areas.tolist(),
-            'iscrowd': self.is_crowd.astype(int).tolist(),
+            'iscrowd': self.is_region.astype(int).tolist(),
         }
         if iou_type == 'segm':
             columns['segmentation'] = self.segmentations
@@ -139,7 +143,6 @@ def load_ground_truth(
     ):
         if value not in known:
             raise InputError(f'unknown {what} {value!r}; choose from {", ".join(known)}.')
-    # Searching millions of new records for cycles, of which there are none, takes as long as making them.
     with garbage_collector_paused():
         source = 'ground truth'
         if isinstance(gt, str | PathLike):
@@ -158,18 +161,23 @@ def _checked(
     layouts.refuse_regions(content.get('annotations'), source)
     categories = _section(content, 'categories', source)
     annotations = _section(content, 'annotations', source, may_be_empty=True)
-    category_ids = categories.unique_integers('id', 'give every category its own integer id')
+    remedy = 'give every category its own integer id'
+    category_ids = categories.integers('id', remedy)
+    categories.fail_where(repeats(category_ids), lambda i: f"field 'id' repeats the value {category_ids[i]}", remedy)
     ids = ImageIds(images.rows, source)
     notes = [] if annotations.rows else [f'{source}: there are no annotations']
 
-    image_remedy = "list the image under 'images' or remove the annotation"
-    of_image, told = ids.resolve(
-        annotations.column('image_id', image_remedy), source, 'annotations', remedy=image_remedy
-    )
+    remedy = "list the image under 'images' or remove the annotation"
+    of_image, told = ids.resolve(annotations.column('image_id', remedy), source, 'annotations', remedy=remedy)
     notes += told
     at = positions(ids.numbers, of_image)
-    category_remedy = "list the category under 'categories' or remove the annotation"
-    of_category = annotations.references('category_id', category_ids, "category of 'categories'", category_remedy)
+    remedy = "list the category under 'categories' or remove the annotation"
+    of_category = annotations.integers('category_id', remedy)
+    annotations.fail_where(
+        ~np.isin(of_category, category_ids),
+        lambda i: f"field 'category_id' is {of_category[i]}, which is no category of 'categories'",
+        remedy,
+    )
     is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
     if ignore == 'as-instances':
         is_ignored[:] = False
@@ -192,11 +200,12 @@ def _checked(
     else:
         boxes = _boxes(annotations, shapes.get('segmentations'), sizes_of)
     if iou_types:
-        masks = shapes['segmentations'] if 'segm' in iou_types else None
-        areas, told = _areas(annotations, boxes, masks, sizes_of)
-        notes += told + [f'{source}: {note}' for note in federated_note(images.rows)]
+        areas, told = _areas(annotations, boxes, shapes['segmentations'] if 'segm' in iou_types else None, sizes_of)
+        notes += told + federated_note(images.rows, source)
     else:
         areas = boxes[:, 2:].prod(axis=1)
+    numbers, is_whole = whole_numbers([row.get('id') for row in annotations.rows])
+    has_ids = is_whole.all() and not repeats(numbers).any()
     return GroundTruth(
         source=source,
         images=_images(images.rows, ids, sizes),
@@ -205,7 +214,7 @@ def _checked(
             for row, number in zip(categories.rows, category_ids.tolist(), strict=True)
         ],
         image_ids=ids.numbers,
-        annotation_ids=_annotation_ids(annotations),
+        annotation_ids=numbers if has_ids else np.arange(1, len(numbers) + 1),
         annotation_image_ids=of_image,
         category_ids=of_category,
         boxes=boxes,
@@ -229,15 +238,20 @@ def _section(content: dict[str, Any], name: str, source: str, may_be_empty: bool
     return records
 
 
+def _measured(masks: list[Any], sizes: np.ndarray, measure: str) -> np.ndarray:
+    """``area`` or ``toBbox`` of masks."""
+    from pycocotools import mask
+
+    return getattr(mask, measure)(rasterise(masks, sizes))
+
+
 def _boxes(annotations: Records, masks: list[Any] | None, sizes: np.ndarray | None) -> np.ndarray:
     """Boxes that nothing was asked of: the field, or around the masks, or none."""
     with suppress(InputError):
         return annotations.boxes(BOX_REMEDY)
     if masks is None:
         return np.zeros((len(annotations.rows), 4))
-    from pycocotools import mask
-
-    return mask.toBbox(rasterise(masks, sizes)).reshape(-1, 4)
+    return _measured(masks, sizes, 'toBbox').reshape(-1, 4)
 
 
 def _areas(
@@ -250,12 +264,10 @@ def _areas(
     if not len(missing):
         return areas, []
     if masks is None:
-        areas[missing] = boxes[missing, 2:].prod(axis=1)
+        areas[missing], used = boxes[missing, 2:].prod(axis=1), 'width times height of the box was'
     else:
-        from pycocotools import mask
-
-        areas[missing] = mask.area(rasterise([masks[i] for i in missing.tolist()], sizes[missing]))
-    used = 'width times height of the box was' if masks is None else "the mask's pixels were"
+        areas[missing] = _measured([masks[i] for i in missing.tolist()], sizes[missing], 'area')
+        used = "the mask's pixels were"
     return areas, [
         f"{annotations.source}: {len(missing)} of {len(areas)} annotations have no 'area'; {used} used for "
         'APs, APm and APl'
@@ -265,9 +277,7 @@ def _areas(
 def any_sizes(images: Sequence[dict[str, Any]]) -> np.ndarray:
     """``(I, 2)`` float64 height and width of the images; NaN where they are not known."""
     sizes = [[image.get(field) for field in ('height', 'width')] for image in images]
-    return np.array(
-        [size if set(map(type, size)) <= {int, float} else [np.nan] * 2 for size in sizes], dtype=np.float64
-    )
+    return np.array([size if set(map(type, size)) <= {int, float} else [np.nan] * 2 for size in sizes], dtype=float)
 
 
 def _images(rows: Sequence[dict[str, Any]], ids: ImageIds, sizes: np.ndarray | None) -> list[dict[str, Any]]:
@@ -279,9 +289,3 @@ def _images(rows: Sequence[dict[str, Any]], ids: ImageIds, sizes: np.ndarray | N
         if isinstance(image.get('file_name'), str):
             image['file_name'] = writable(image['file_name'])
     return images
-
-
-def _annotation_ids(annotations: Records) -> np.ndarray:
-    """The field ``id``, or numbers from 1 on where it does not tell annotations apart: nothing depends on it."""
-    numbers, is_whole = whole_numbers([row.get('id') for row in annotations.rows])
-    return numbers if is_whole.all() and not repeats(numbers).any() else np.arange(1, len(numbers) + 1)

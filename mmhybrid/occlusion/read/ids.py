@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,13 +19,8 @@ WITHOUT_FOLDERS = f'{BY_NAME} without folders'
 
 
 class Found(NamedTuple):
-    """Images that values name.
-
-    Attributes:
-        ids: ``(n,)`` int64, the number of each one's image; 0 where there is none.
-        is_known: ``(n,)`` bool, whether there is one.
-        note: By what they were matched, if not by the ground truth's own ids; else empty.
-    """
+    """Images that n values name: numbers ``(n,)`` int64, 0 where there is none; ``(n,)`` bool, whether there is one;
+    and by what they were matched, if not by the ground truth's own ids."""
 
     ids: np.ndarray
     is_known: np.ndarray
@@ -40,6 +36,8 @@ class ImageIds:
     Attributes:
         numbers: ``(I,)`` int64, one an image, in the file's order.
         names: I ids as the file has them: ``str`` where they are text, else ``int``.
+        has_numbers: Whether all of them are whole numbers.
+        source: The file's name.
     """
 
     def __init__(self, images: Sequence[Mapping[str, Any]], source: str = 'ground truth') -> None:
@@ -55,15 +53,15 @@ class ImageIds:
         records.fail_where(
             ~is_whole & ~is_text, lambda i: f"field 'id' is {show(values[i])}, neither a whole number nor text", remedy
         )
-        self._source, self._images, self._has_numbers = source, images, bool(is_whole.all())
+        self.source, self._images, self.has_numbers = source, images, bool(is_whole.all())
         self.names: list[int | str] = [
             value if isinstance(value, str) else number for value, number in zip(values, numbers.tolist(), strict=True)
         ]
-        if self._has_numbers and is_text.any() and repeats(numbers).any():
-            self._has_numbers = False  # '7' and '07' are two
-        keys = numbers if self._has_numbers else list(map(str, self.names))
+        if self.has_numbers and is_text.any() and repeats(numbers).any():
+            self.has_numbers = False  # '7' and '07' are two
+        keys = numbers if self.has_numbers else list(map(str, self.names))
         records.fail_where(repeats(keys), lambda i: f"field 'id' repeats the value {show(values[i])}", remedy)
-        self.numbers = numbers if self._has_numbers else np.arange(len(values))
+        self.numbers = numbers if self.has_numbers else np.arange(len(values))
 
     def resolve(
         self,
@@ -82,19 +80,15 @@ class ImageIds:
 
         Args:
             values: n ids: integers, integral floats or text; an array of integers is quickest.
-            source: The file's name for messages.
+            source: The file's name; with the next two, for messages.
             label: What its list of records is called.
             file_names: What the n records have as ``file_name`` beside their ids, None for a record without it. They
                 decide where the ids are unknown, and must not contradict them silently.
             begin: Index in the file of the first record.
-            remedy: What to do about records that name no image.
+            remedy: What to do about records that name no image, which are an ``InputError``.
 
         Returns:
-            ``(n,)`` int64, out of ``numbers``; and notes: by what images were matched, if not by their ids, and how
-            many records have a ``file_name`` that is another image's.
-
-        Raises:
-            InputError: Records name no image: how many, and the first.
+            ``(n,)`` int64, out of ``numbers``; and notes.
         """
         found = self.find(values)
         named = None if file_names is None else self.find(file_names)
@@ -105,12 +99,11 @@ class ImageIds:
         records = Records(source, label, values, offset=begin)
         records.fail_where(
             ~found.is_known,
-            lambda i: f"field 'image_id' is {show(_plain(values[i]))}, which is no image of {self._source}",
+            lambda i: f"field 'image_id' is {show(_plain(values[i]))}, which is no image of {self.source}",
             remedy,
         )
         notes = [f'{source}: {found.note}'] if found.note else []
-        other = np.empty(0) if named is None else np.flatnonzero(named.is_known & (named.ids != found.ids))
-        if len(other):
+        if named is not None and len(other := np.flatnonzero(named.is_known & (named.ids != found.ids))):
             notes.append(
                 f"{source}: {len(other)} of {len(values)} records have the 'file_name' of another image than their "
                 f"'image_id', the first is {label}[{begin + other[0]}]; ids were used, so see which are right"
@@ -131,7 +124,10 @@ class ImageIds:
                 place = np.minimum(np.searchsorted(keys, numbers, sorter=order), len(keys) - 1)
                 image, is_known = at[order[place]], is_whole & (keys[order[place]] == numbers)
             else:
-                texts = texts or [_text(*each) for each in zip(values, numbers, is_whole, strict=True)]
+                texts = texts or [
+                    value if isinstance(value, str) else str(number) if is_number else None
+                    for value, number, is_number in zip(values, numbers, is_whole, strict=True)
+                ]
                 names = map(_base, texts) if note == WITHOUT_FOLDERS else texts
                 image = np.array([table.get(name, -1) for name in names], dtype=np.int64)
                 is_known = image >= 0
@@ -143,7 +139,7 @@ class ImageIds:
 
     def _rules(self) -> Iterator[tuple[dict[Any, int], str]]:
         """Position of an image by what it may be called, and what to note if it is called so."""
-        yield _unique(self.numbers.tolist() if self._has_numbers else map(str, self.names)), ''
+        yield _unique(self.numbers.tolist() if self.has_numbers else map(str, self.names)), ''
         fields = ([image.get(field) for field in NAME_FIELDS] for image in self._images)
         names = [next((name for name in given if isinstance(name, str)), None) for given in fields]
         yield _unique(names), BY_NAME
@@ -158,20 +154,12 @@ class ImageIds:
 
 def _unique(keys: Iterable[Any]) -> dict[Any, int]:
     """Position of each key but None; without those that are there twice."""
-    found: dict[Any, int] = {}
-    twice = set()
-    for position, key in enumerate(keys):
-        if key is not None and found.setdefault(key, position) != position:
-            twice.add(key)
-    return {key: position for key, position in found.items() if key not in twice}
+    counts = Counter(keys := list(keys))
+    return {key: position for position, key in enumerate(keys) if key is not None and counts[key] == 1}
 
 
 def _base(name: str | None) -> str | None:
     return name and name.replace('\\', '/').rpartition('/')[2]
-
-
-def _text(value: Any, number: np.int64, is_whole: np.bool_) -> str | None:
-    return value if isinstance(value, str) else str(number) if is_whole else None
 
 
 def _plain(value: Any) -> Any:

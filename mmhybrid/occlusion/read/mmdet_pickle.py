@@ -43,19 +43,10 @@ def is_pickle(name: str, head: bytes) -> bool:
 
 
 def read(file: IO[bytes], source: str, known: Known, iou_types: Sequence[str]) -> Unwrapper:
-    """Add a file's detections, in its order.
+    """Read a pickle's detections, in its order. Nothing that it names is run.
 
     Boxes are those that MMDetection's ``CocoMetric`` writes: corners as float64, then width and height as differences.
     Where the model scores masks apart (``mask_scores``), these are the scores of ``segm``.
-
-    Args:
-        file: The pickle. Nothing that it names is run, see :mod:`mmhybrid.occlusion.read.unpickling`.
-        source: Its name, for messages.
-        known: The ground truth that images and labels must be of.
-        iou_types: Which of ``bbox`` and ``segm`` are needed.
-
-    Raises:
-        InputError: The file or a prediction cannot be used.
     """
     content, size, is_zip = _load(file, source)
     results = Results(source, known, iou_types, limit=max(size, FREE))
@@ -95,13 +86,13 @@ def _mmdet3(content: list[Any], results: Results) -> None:
 
 def _mmdet2(content: list[Any], results: Results) -> None:
     predictions, known = Records(results.source, 'predictions', content), results.known
-    if len(content) != len(known.image_ids):
+    if len(content) != len(known.sizes):
         raise InputError(
             f'{results.source}: holds predictions of {len(content)} images without ids, as MMDetection 2 writes them, '
-            f'and {known.source} has {len(known.image_ids)} images; give the ground truth that the model was tested on.'
+            f'and {known.source} has {len(known.sizes)} images; give the ground truth that the model was tested on.'
         )
     _known_order(results)
-    for index, (image, row) in enumerate(zip(known.image_ids.tolist(), content, strict=True)):
+    for index, (image, row) in enumerate(zip(known.images.numbers.tolist(), content, strict=True)):
         boxes, masks = row if isinstance(row, tuple) and len(row) == 2 else (row, None)
         masks, mask_scores = masks if isinstance(masks, tuple) and len(masks) == 2 else (masks, None)
         if not isinstance(boxes, list) or len(boxes) != len(known.category_ids):
@@ -140,8 +131,7 @@ def _plain(row: Any) -> Any:
     """A record with the arrays that stand-ins hold."""
     if not isinstance(row, Mapping):
         return row
-    arrays = {key: unpickling.array(value) for key, value in row.items()}
-    return {key: value if arrays[key] is None else arrays[key] for key, value in row.items()}
+    return {key: value if (held := unpickling.array(value)) is None else held for key, value in row.items()}
 
 
 def _load(file: IO[bytes], source: str) -> tuple[list[Any], int, bool]:

@@ -19,19 +19,14 @@ FEW = 0.05
 CHUNK = 2**14
 
 
-def box_notes(boxes: np.ndarray, sizes: np.ndarray | None, what: str) -> list[str]:
-    """A note where boxes look as if they were not ``x, y, width, height`` in pixels.
-
-    Args:
-        boxes: ``(n, 4)`` ``x, y, width, height``, as they were read.
-        sizes: ``(n, 2)`` height and width of each one's image, NaN or 0 where it is unknown; None if all are.
-        what: Whose they are, e.g. ``'gt.json: annotations'``.
-    """
+def box_notes(boxes: np.ndarray, sizes: np.ndarray, what: str) -> list[str]:
+    """A note where boxes ``(n, 4)`` look as if they were not ``x, y, width, height`` in pixels, in images of ``sizes``
+    ``(n, 2)``, NaN or 0 where unknown; ``what`` says whose they are, e.g. ``'gt.json: annotations'``."""
     if not len(boxes):
         return []
     total = len(boxes)
     starts = range(0, total, CHUNK)
-    parts = (_counts(boxes[i : i + CHUNK], None if sizes is None else sizes[i : i + CHUNK]) for i in starts)
+    parts = (_counts(boxes[i : i + CHUNK], sizes[i : i + CHUNK]) for i in starts)
     shares, beyond, fits = map(sum, zip(*parts, strict=True))
     if shares == total > 1 and boxes.any():
         return [f'{what}: all numbers of boxes lie within 0 and 1; if they are shares of the image, give pixels']
@@ -45,12 +40,9 @@ def box_notes(boxes: np.ndarray, sizes: np.ndarray | None, what: str) -> list[st
     return []
 
 
-def _counts(boxes: np.ndarray, sizes: np.ndarray | None) -> tuple[int, int, int]:
+def _counts(boxes: np.ndarray, sizes: np.ndarray) -> tuple[int, int, int]:
     """How many boxes have numbers within 0 and 1, where the image is larger; leave their images; fit as corners."""
-    is_share = ((boxes <= 1.01) & (boxes >= -0.01)).all(axis=1)
-    if sizes is None:
-        return int(is_share.sum()), 0, 0
-    is_share &= ~(sizes.max(axis=1) <= 2)
+    is_share = ((boxes <= 1.01) & (boxes >= -0.01)).all(axis=1) & ~(sizes.max(axis=1) <= 2)
     limits = np.where(sizes > 0, sizes, np.nan)[:, ::-1]
     allowed = np.maximum(TOLERANCE[0], TOLERANCE[1] * limits)
     beyond = ((boxes[:, :2] + boxes[:, 2:] - limits > allowed) | (-boxes[:, :2] > allowed)).any(axis=1)
@@ -58,13 +50,12 @@ def _counts(boxes: np.ndarray, sizes: np.ndarray | None) -> tuple[int, int, int]
     return int(is_share.sum()), int(beyond.sum()), int(fits.sum())
 
 
-def federated_note(images: Sequence[Mapping[str, Any]]) -> list[str]:
+def federated_note(images: Sequence[Mapping[str, Any]], source: str) -> list[str]:
     """A note where image records have the fields by which LVIS leaves categories out of an image's evaluation."""
     fields = 'neg_category_ids', 'not_exhaustive_category_ids'
     count = sum(any(field in image for field in fields) for image in images)
-    if not count:
-        return []
-    return [
-        f"{count} of {len(images)} images have LVIS's '{fields[0]}' or '{fields[1]}', which are not applied; every "
-        'category counts in every image, so that AP is not that of LVIS'
-    ]
+    note = (
+        f"{source}: {count} of {len(images)} images have LVIS's '{fields[0]}' or '{fields[1]}', which are not applied; "
+        'every category counts in every image, so that AP is not that of LVIS'
+    )
+    return [note] if count else []

@@ -18,7 +18,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
 from . import unpickling
-from .checks import MAX_VALUE, Records, whole_numbers
+from .checks import Records, box_faults, whole_numbers
 from .columns import Block
 from .records import Results
 
@@ -32,14 +32,7 @@ BOX_REMEDY = "call the field of boxes 'boxes_xywh' or 'boxes_xyxy'"
 
 @dataclass(frozen=True)
 class Instances:
-    """The detections of one image.
-
-    Attributes:
-        records: The list that the image is in, to name it in messages.
-        index: Its place there.
-        fields: What it holds.
-        remedy: What to do if something is wrong.
-    """
+    """The detections of one image: entry ``index`` of ``records``, what it holds, and what to do if that is wrong."""
 
     records: Records
     index: int
@@ -47,15 +40,9 @@ class Instances:
     remedy: str
 
     def add_to(self, results: Results, image: int, *, corners: bool) -> str:
-        """Check the detections and add them.
+        """Check the detections and add them: the name of the field of boxes, '' without detections.
 
-        Args:
-            results: What they are added to.
-            image: Number of the image.
-            corners: Whether boxes are made ``x, y, width, height``, as MMDetection does; else they are left.
-
-        Returns:
-            The name of the field of boxes; '' without detections.
+        With ``corners``, boxes are made ``x, y, width, height``, as MMDetection does; else they are left.
         """
         scores = self._numbers(self._name(SCORES))
         if not len(scores):
@@ -69,8 +56,13 @@ class Instances:
         if 'bbox' in results.iou_types:
             block['boxes'] = self._boxes(len(scores), corners)
         if 'segm' in results.iou_types:
+            name = self._name(MASKS)
+            masks = self.fields.get(name)
+            if not isinstance(masks, list) or len(masks) != len(scores):
+                remedy = 'evaluating segm needs the predictions of a model with masks'
+                self._fail(f"field '{name}' is {show(masks)}, not one run-length encoding a score", remedy)
             label = f'{self.records.label}[{self.records.offset + self.index}].masks'
-            rles = Records(self.records.source, label, self._masks(len(scores)))
+            rles = Records(self.records.source, label, [{'segmentation': mask} for mask in masks])
             block['masks'] = results.masks(rles, block['image_ids'])
             if 'mask_scores' in self.fields:
                 if 'bbox' in results.iou_types:
@@ -93,23 +85,11 @@ class Instances:
         if boxes.shape != (count, 4) or boxes.dtype.kind not in 'iuf':
             self._fail(f"field '{name}' of shape {boxes.shape} and type {boxes.dtype} is not four numbers a score")
         boxes = boxes.astype(np.float64)
-        for bad, problem in (
-            (~np.isfinite(boxes), 'a value that is not finite'),
-            (abs(boxes) > MAX_VALUE, 'a value beyond 1e9'),
-            (corners & (boxes[:, 2:] < boxes[:, :2]), 'a negative width or height'),
-        ):
+        for bad, problem in box_faults(boxes, boxes[:, :2] if corners else -np.inf):
             if bad.any():
                 box = boxes[int(np.argmax(bad.any(axis=1)))]
                 self._fail(f"field '{name}' has {show(box.tolist())}, with {problem}")
         return to_sides(boxes) if corners else boxes
-
-    def _masks(self, count: int) -> list[dict[str, Any]]:
-        name = self._name(MASKS)
-        values = self.fields.get(name)
-        if not isinstance(values, list) or len(values) != count:
-            remedy = 'evaluating segm needs the predictions of a model with masks'
-            self._fail(f"field '{name}' is {show(values)}, not one run-length encoding a score", remedy)
-        return [{'segmentation': value} for value in values]
 
     def _numbers(self, name: str) -> np.ndarray:
         values = self._array(name)
@@ -139,17 +119,8 @@ def is_per_image(row: Mapping[str, Any]) -> bool:
 
 
 def has_corners(names: set[str], boxes: np.ndarray, sizes: np.ndarray, source: str) -> bool:
-    """Whether the boxes of a file are corners.
-
-    Args:
-        names: Of the fields they were in.
-        boxes: ``(n, 4)`` float64.
-        sizes: ``(n, 2)`` height and width of their images; NaN where they are unknown.
-        source: The file, for messages.
-
-    Raises:
-        InputError: They may be either.
-    """
+    """Whether the boxes of a file ``(n, 4)`` are corners, by the names of their fields, or their images' ``(n, 2)``
+    heights and widths, NaN where unknown. An ``InputError`` if they may be either."""
     if len(names) > 1:
         raise InputError(f'{source}: has boxes in the fields {" and ".join(sorted(names))}; {BOX_REMEDY} everywhere.')
     (name,) = names

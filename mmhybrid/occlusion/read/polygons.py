@@ -22,14 +22,10 @@ MAX_OUTLINE = 1e6
 
 
 def rasterise(segmentations: Sequence[Any], sizes: np.ndarray) -> list[dict[str, Any]]:
-    """Segmentations as pycocotools rasterises them.
+    """Run-length encodings ``{'size': [height, width], 'counts': bytes}`` of n checked segmentations.
 
-    Args:
-        segmentations: n of checked polygons or run-length encodings; the latter are given back.
-        sizes: ``(n, 2)`` height and width of each one's image.
-
-    Returns:
-        Run-length encodings ``{'size': [height, width], 'counts': bytes}``; the polygons of one instance are united.
+    Polygons are drawn by pycocotools, those of one instance united, in images of ``sizes`` ``(n, 2)`` height and width;
+    encodings are given back.
     """
     from pycocotools import mask
 
@@ -56,15 +52,13 @@ def check(
     extents = _sound_extents([values[i] for i in drawn])
     reach = sizes[drawn].max(axis=1, keepdims=True)
     if extents is None or not ((extents[:, :2] >= -reach) & (extents[:, 2:] <= 2 * reach)).all():  # not so for NaN
-        values = list(values)
         outcomes = {i: _drawable(values[i], sizes[i]) for i in drawn}
         records.fail_where(
             (isinstance(outcomes.get(i), str) for i in range(len(values))),
             lambda i: f"field '{field}' {outcomes[i]}",
             REMEDY,
         )
-        for i, (value, _, _) in outcomes.items():
-            values[i] = value
+        values = [outcomes[i][0] if i in outcomes else value for i, value in enumerate(values)]
         if stray := sum(is_stray for _, is_stray, _ in outcomes.values()):
             notes.append(
                 f'{stray} of {len(values)} {records.label} have polygons with too few points or an odd '
@@ -83,19 +77,17 @@ def check(
 
 def _sound_extents(values: list[Any]) -> np.ndarray | None:
     """``(n, 4)`` smallest x and y and largest x and y of each one's points; None if not all are polygons."""
+    if not values:
+        return np.empty((0, 4))
     if not set(map(type, values)) <= {list} or not all(values):
         return None
     polygons = list(chain.from_iterable(values))
     if not set(map(type, polygons)) <= {list}:
         return None
-    lengths = np.array(list(map(len, polygons)), dtype=np.int64)
-    if (lengths < 6).any() or (lengths % 2).any():
-        return None
+    lengths = np.array(list(map(len, polygons)))
     numbers = list(chain.from_iterable(polygons))
-    if not set(map(type, numbers)) <= {int, float}:
+    if (lengths < 6).any() or (lengths % 2).any() or not set(map(type, numbers)) <= {int, float}:
         return None
-    if not values:
-        return np.empty((0, 4))
     begin = np.append(0, np.cumsum(lengths))  # of each polygon
     first = np.cumsum([0, *map(len, values[:-1])])  # of each of the values: its first polygon
     points, starts = to_float(numbers).reshape(-1, 2), begin[first] // 2
@@ -103,14 +95,11 @@ def _sound_extents(values: list[Any]) -> np.ndarray | None:
 
 
 def _drawable(value: Any, size: np.ndarray) -> tuple[Any, bool, bool] | str:
-    """What pycocotools makes of polygons, in a form that it takes as it is.
+    """What pycocotools makes of polygons: polygons, run lengths, or None without a mask; whether beside polygons there
+    were points, lines or odd numbers; and whether all was far outside of the image. Or what is wrong.
 
     Points and lines have no pixel, and the last of an odd number of coordinates is not read. What leads far out of the
     image is drawn here, since only here it is known to fit into memory.
-
-    Returns:
-        Polygons, run lengths, or None without a mask; whether beside polygons there were points, lines or odd numbers;
-        and whether all was far outside of the image. Or what is wrong.
     """
     if value is None:
         return None, False, False

@@ -53,39 +53,32 @@ def read_property(
         column: Which column of a CSV file holds the value, needed if there are several; otherwise what to call the
             property, by default the file's name.
 
-    Returns:
-        The property.
-
     Raises:
         InputError: A file that cannot be read, or without any known image, an image that is twice there or without a
             value, values of which only some are numbers, or more than 50 labels.
     """
     if isinstance(values, Mapping):
-        source, name, pairs = 'values', column or 'value', values.items()
+        return Property(column or 'value', *_by_image(gt, values.items(), 'values'))
+    path, source = Path(values), str(Path(values))
+    try:
+        with open_input(path) as file:
+            text = io.TextIOWrapper(file, encoding='utf-8-sig').read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: cannot be read ({error}); {FORMS}.') from None
+    if path.suffix.lower() == '.csv':
+        name, pairs = _read_csv(text, source, column)
     else:
-        path = Path(values)
-        source = str(path)
-        try:
-            with open_input(path) as file:
-                text = io.TextIOWrapper(file, encoding='utf-8-sig').read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f'{path}: cannot be read ({error}); {FORMS}.') from None
-        if path.suffix.lower() == '.csv':
-            name, pairs = _read_csv(text, source, column)
-        else:
-            name, pairs = column or path.stem, _read_json(text, source)
+        name, pairs = column or path.stem, _read_json(text, source)
     return Property(name, *_by_image(gt, pairs, source))
 
 
 def _read_json(text: str, source: str) -> Iterable[tuple[str, Any]]:
-    def unique(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        return pairs  # a dictionary would keep the last of two entries for one image, silently
-
     try:
-        content = json.loads(text, object_pairs_hook=unique)
+        # As tuples of pairs: a dictionary would keep the last of two entries for one image, silently.
+        content = json.loads(text, object_pairs_hook=tuple)
     except (ValueError, RecursionError) as error:
         raise InputError(f'{source}: not valid JSON ({error}); {FORMS}.') from None
-    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
+    if not isinstance(content, tuple):
         raise InputError(f'{source}: no JSON object; {FORMS}.')
     return content
 
@@ -110,11 +103,10 @@ def _read_csv(text: str, source: str, column: str | None) -> tuple[str, list[tup
     at, value_at = heading.index(key), heading.index(column)
     pairs = []
     for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        if len(row) != len(heading):
+        if row and len(row) != len(heading):
             raise InputError(f'{source}: line {number} has {len(row)} cells, the heading {len(heading)}; repair it.')
-        pairs.append((row[at].strip(), _number_or_text(row[value_at].strip())))
+        if row:
+            pairs.append((row[at].strip(), _number_or_text(row[value_at].strip())))
     return column, pairs
 
 
@@ -147,20 +139,18 @@ def _by_image(
         )
     by_id = {i: _checked(values[at], keys[at], source) for i, at in zip(ids.tolist(), known.tolist(), strict=True)}
     names = dict(zip(gt.image_ids.tolist(), gt.image_names, strict=True))
-    missing = [name for i, name in names.items() if i not in by_id]
-    if missing:
+    if missing := [name for i, name in names.items() if i not in by_id]:
         raise InputError(
             f'{source}: {len(missing)} of {len(names)} images have no value, the first is image {show(missing[0])}; '
             'give every image of the ground truth one.'
         )
-    kinds = set(map(type, by_id.values()))
-    if len(kinds) > 1:
-        odd = next(i for i in names if isinstance(by_id[i], str))
+    labels = {value for value in by_id.values() if isinstance(value, str)}
+    odd = next((i for i in names if isinstance(by_id[i], str)), None)
+    if odd is not None and len(set(map(type, by_id.values()))) > 1:
         raise InputError(
             f'{source}: some values are numbers, but image {show(names[odd])} has {show(by_id[odd])}; give numbers or '
             'labels.'
         )
-    labels = set(by_id.values()) if kinds == {str} else ()
     if len(labels) > MAX_LABELS:
         raise InputError(f'{source}: {len(labels)} different labels; give at most {MAX_LABELS}, or numbers.')
     return {i: by_id[i] for i in names}, tuple(notes)
@@ -171,8 +161,8 @@ def _checked(value: Any, key: Any, source: str) -> float | str:
         return str(value).lower()
     if isinstance(value, int | float) and math.isfinite(number := float(to_float([value])[0])):
         return number
-    if isinstance(value, str) and value and value != 'all':
-        return value
     if value == 'all':
         raise InputError(f"{source}: image {show(key)} has the label 'all', which names all images; use another.")
+    if isinstance(value, str) and value:
+        return value
     raise InputError(f'{source}: image {show(key)} has the value {show(value)}; give a finite number or a label.')

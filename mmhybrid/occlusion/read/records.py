@@ -11,46 +11,35 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
 
 from . import segmentations
-from .checks import MAX_VALUE, Records, whole_numbers
+from .checks import Records, box_faults
 from .columns import Block, Columns, positions
 from .ids import ImageIds
-from .runlengths import MAX_SIDE, Masks, measure
+from .runlengths import MAX_SIDE, Masks
 
 
 @dataclass(frozen=True)
 class Known:
-    """What results may refer to.
+    """What results may refer to: images, ``(K,)`` int64 category ids in the file's order, and ``(I, 2)`` heights and
+    widths, NaN where they are unknown, which they are not for masks."""
 
-    Attributes:
-        source: The ground truth's name, for messages.
-        images: Its images.
-        image_ids: ``(I,)`` int64 numbers of the images.
-        category_ids: ``(K,)`` int64, in the file's order.
-        sizes: ``(I, 2)`` height and width of the images; NaN where they are unknown, which they are not for masks.
-    """
-
-    source: str
     images: ImageIds
-    image_ids: np.ndarray
     category_ids: np.ndarray
     sizes: np.ndarray
 
+    @property
+    def source(self) -> str:
+        """The ground truth's name, for messages."""
+        return self.images.source
+
     def sizes_of(self, image_ids: np.ndarray) -> np.ndarray:
         """``(n, 2)`` height and width of images."""
-        return self.sizes[positions(self.image_ids, image_ids)]
+        return self.sizes[positions(self.images.numbers, image_ids)]
 
 
 class Results:
-    """Detections of one file, put together block by block.
-
-    Args:
-        source: The file's name, for messages.
-        known: What they may refer to.
-        iou_types: Which of ``bbox`` and ``segm`` are needed.
-        limit: More detections than this are refused.
+    """Detections of one file, put together block by block; more than ``limit`` are refused.
 
     Attributes:
         notes: On how the file was read.
@@ -64,9 +53,11 @@ class Results:
         self.notes: list[str] = []
         self.label, self.is_resolved = 'results', False
         self.classes: np.ndarray | None = None
+        self._category_remedy = f'give the category ids of {known.source}, not class indices'
         self._columns = Columns()
         self._interned: dict[Any, Any] = {}
         self._file_names: list[str | None] = []
+        self.add(_checked([], self.iou_types))  # no detection is a result too
 
     def __len__(self) -> int:
         return self._columns.count
@@ -84,16 +75,13 @@ class Results:
             return
         records = Records(self.source, self.label, rows, offset=len(self), is_part=is_part)
         records.check_objects()
-        remedy = f'give every detection the id of its image in {self.known.source}'
-        block: Block = {'image_ids': records.column('image_id', remedy)}
         names = [row.get('file_name') for row in rows]
-        block['file_names'] = [name if isinstance(name, str) else None for name in names]
-        categories = records.column('category_id', self._category_remedy)
-        block['category_ids'], is_whole = whole_numbers(categories)
-        records.fail_where(
-            ~is_whole, lambda i: f"field 'category_id' is {show(categories[i])}, no whole number", self._category_remedy
-        )
-        block['scores'] = records.numbers('score', 'give every detection a finite score')
+        block: Block = {
+            'image_ids': records.column('image_id', f'give every detection the id of its image in {self.known.source}'),
+            'file_names': [name if isinstance(name, str) else None for name in names],
+            'category_ids': records.integers('category_id', self._category_remedy),
+            'scores': records.numbers('score', 'give every detection a finite score'),
+        }
         if 'bbox' in self.iou_types:
             block['boxes'] = records.boxes('give [x, y, width, height] in pixels')
         if 'segm' in self.iou_types:
@@ -127,26 +115,23 @@ class Results:
         self._columns.add(block)
 
     def finish(self) -> Block:
-        """All columns, checked against the ground truth; none without detections.
+        """All columns, checked against the ground truth.
 
         Raises:
             InputError: Images or categories that it does not have, or masks of another size than their image.
         """
-        if not len(self):
-            return {}
         block = self._columns.joined()
         records = Records(self.source, self.label, ())
-        ids, known = block['image_ids'], self.known
+        ids, images = block['image_ids'], self.known.images
         names = self._file_names + [None] * (len(self) - len(self._file_names)) if self._file_names else None
-        is_numbered = not any(isinstance(name, str) for name in known.images.names)
-        is_plain = is_numbered and isinstance(ids, np.ndarray) and np.isin(ids, known.image_ids).all()
+        is_plain = images.has_numbers and isinstance(ids, np.ndarray) and np.isin(ids, images.numbers).all()
         if not self.is_resolved and (names or not is_plain):
-            ids, notes = known.images.resolve(ids, self.source, self.label, names)
+            ids, notes = images.resolve(ids, self.source, self.label, names)
             self.notes += notes
         block['image_ids'] = ids
         block['category_ids'] = self._categories(records, block['category_ids'])
         if 'masks' in block:
-            given, sizes = block['masks'].sizes, known.sizes_of(ids)
+            given, sizes = block['masks'].sizes, self.known.sizes_of(ids)
             records.fail_where(
                 (given != sizes).any(axis=1),
                 lambda i: (
@@ -173,14 +158,6 @@ class Results:
         )
         return given
 
-    @property
-    def _category_remedy(self) -> str:
-        return f'give the category ids of {self.known.source}, not class indices'
-
-
-class _Unusual(Exception):
-    """A record is not of the usual form, though it may be right."""
-
 
 def _typed(text: bytes, iou_types: tuple[str, ...]) -> Block | None:
     """Columns of a JSON list of records that are usual in every way; None where one is not, or it is no JSON.
@@ -192,10 +169,8 @@ def _typed(text: bytes, iou_types: tuple[str, ...]) -> Block | None:
 
     try:
         has_names = b'"file_name"' in text
-        rows = _decoder(iou_types, has_names)(text)
-        _expect(rows)
-        return _checked(rows, iou_types, has_names)
-    except (_Unusual, msgspec.MsgspecError, ValueError, RecursionError):
+        return _checked(_decoder(iou_types, has_names)(text), iou_types, has_names)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
@@ -218,43 +193,38 @@ def _decoder(iou_types: tuple[str, ...], has_names: bool) -> Callable[[bytes], l
     return msgspec.json.Decoder(list[msgspec.defstruct('Result', fields, **plain)]).decode
 
 
-def _expect(condition: Any) -> None:
-    if not condition:
-        raise _Unusual
-
-
-def _checked(rows: list[Any], iou_types: tuple[str, ...], has_names: bool) -> Block:
+def _checked(rows: list[Any], iou_types: tuple[str, ...], has_names: bool = False) -> Block:
+    """Columns of typed records; a ``ValueError`` where one is unusual, though it may be right."""
     ids = [row.image_id for row in rows]
     block: Block = {
-        'image_ids': _integers(ids) if set(map(type, ids)) == {int} else ids,
+        'image_ids': _integers(ids) if set(map(type, ids)) <= {int} else ids,
         'file_names': [row.file_name for row in rows] if has_names else (),
         'category_ids': _integers([row.category_id for row in rows]),
-        'scores': np.array([row.score for row in rows]),
+        'scores': np.array([row.score for row in rows], dtype=np.float64),
     }
     _expect(np.isfinite(block['scores']).all())
     if 'bbox' in iou_types:
         numbers = chain.from_iterable([row.bbox for row in rows])
-        boxes = block['boxes'] = np.fromiter(numbers, np.float64, 4 * len(rows)).reshape(-1, 4)
-        _expect((abs(boxes) <= MAX_VALUE).all() and (boxes[:, 2:] >= 0).all())
+        block['boxes'] = np.fromiter(numbers, np.float64, 4 * len(rows)).reshape(-1, 4)
+        _expect(not any(bad.any() for bad, _ in box_faults(block['boxes'])))
     if 'segm' in iou_types:
-        block['masks'] = _masks([row.segmentation for row in rows])
+        rles = [row.segmentation for row in rows]
+        sizes = _integers(list(chain.from_iterable([rle.size for rle in rles]))).reshape(-1, 2)
+        _expect(((sizes >= 1) & (sizes <= MAX_SIDE)).all())
+        counts = [rle.counts for rle in rles]
+        text = ''.join(counts)
+        _expect(text.isascii() and all(counts))
+        block['masks'] = Masks.measured(text.encode('ascii'), list(map(len, counts)), sizes)
+        _expect((block['masks'].areas >= 0).all())
     return block
 
 
 def _integers(values: Iterable[int]) -> np.ndarray:
-    array = np.array(values)
+    array = np.array(values if values else np.zeros(0, np.int64))
     _expect(array.dtype.kind == 'i')  # numbers beyond 64 bits have another kind
     return array.astype(np.int64, copy=False)
 
 
-def _masks(rles: list[Any]) -> Masks:
-    sizes = _integers(list(chain.from_iterable([rle.size for rle in rles]))).reshape(-1, 2)
-    _expect(((sizes >= 1) & (sizes <= MAX_SIDE)).all())
-    counts = [rle.counts for rle in rles]
-    text = ''.join(counts)
-    _expect(text.isascii() and all(counts))
-    text = text.encode('ascii')
-    offsets = np.cumsum([0, *map(len, counts)])
-    areas, margins = measure(text, offsets, sizes.prod(axis=1))
-    _expect((areas >= 0).all())
-    return Masks(sizes.astype(np.int32), text, offsets, areas, margins)
+def _expect(condition: Any) -> None:
+    if not condition:
+        raise ValueError('unusual')

@@ -41,6 +41,12 @@ class Masks:
     areas: np.ndarray
     margins: np.ndarray
 
+    @classmethod
+    def measured(cls, text: bytes, lengths: Sequence[int], sizes: np.ndarray) -> Masks:
+        """Of compressed counts, the length of each mask's, and ``(n, 2)`` sizes; areas as by :func:`measure`."""
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
+        return cls(sizes.astype(np.int32), text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
+
     def __len__(self) -> int:
         return len(self.sizes)
 
@@ -51,11 +57,11 @@ class Masks:
         return np.stack([before, widths - after], axis=1)
 
     def rles(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """Masks from ``start`` up to ``stop``, each ``{'size': [height, width], 'counts': bytes}``."""
+        """:meth:`take` of masks from ``start`` up to ``stop``."""
         return self.take(np.arange(start, stop))
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        """Masks at ``rows`` ``(b,)``, as :meth:`rles` gives them."""
+        """Masks at ``rows`` ``(b,)``, each ``{'size': [height, width], 'counts': bytes}``."""
         text = memoryview(self.text)
         edges = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
         return [
@@ -89,14 +95,8 @@ def measure(text: bytes, offsets: np.ndarray, sizes: np.ndarray) -> tuple[np.nda
 
 
 def intervals(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Runs inside of masks.
-
-    Args:
-        texts: Sound compressed counts, one text a mask.
-
-    Returns:
-        Start, stop (first pixel behind) and mask's index of each run, ``(R,)`` int64; runs without pixels left out.
-    """
+    """Runs inside of masks with these sound compressed counts: start, stop (first pixel behind) and mask's index of
+    each, ``(R,)`` int64; runs without pixels left out."""
     edges = np.cumsum([0, *map(len, texts)])
     codes = np.frombuffer(b''.join(texts), dtype=np.uint8) - np.uint8(48)
     outside, inside, first = (each.view(np.int64) for each in _decode(codes, edges, 2**32)[:3])
@@ -187,14 +187,8 @@ def _before(sums: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def _longer(values: np.ndarray, codes: np.ndarray, first: np.ndarray, digits: np.ndarray) -> np.ndarray:
-    """Numbers of more than one character.
-
-    Args:
-        values: ``(k,)`` most significant digits, with the sign.
-        codes: The characters before these, number after number, the least significant first.
-        first: ``(k,)`` where each number begins in ``codes``.
-        digits: ``(k,)`` how many each has there.
-    """
+    """Numbers of more than one character: ``(k,)`` most significant digits, and the characters before these, number
+    after number, the least significant first, of which each number has so many ``digits`` from ``first`` on."""
     values = values << (5 * digits).astype(values.dtype)
     numbers = np.arange(len(values))
     for place in range(int(digits.max(initial=0))):

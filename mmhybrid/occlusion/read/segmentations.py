@@ -18,7 +18,7 @@ from mmhybrid.text import show
 
 from . import polygons
 from .checks import Records, whole_numbers
-from .runlengths import MAX_SIDE, Masks, measure
+from .runlengths import MAX_SIDE, Masks
 
 RLE_REMEDY = "give run-length encoding {'size': [height, width], 'counts': ...} as pycocotools.mask.encode makes it"
 SEGM_REMEDY = 'evaluating segm needs masks: give polygons or run-length encoding'
@@ -32,8 +32,6 @@ AMODAL_FIELDS = (
     ('segmentation', 'visible_mask'),  # D2SA and COCOA with COCO's categories
     ('amodal_segm', 'visible_segm'),  # AIStron's form of all of these
 )
-# Of a chunk of encodings, both of its characters and of the objects that hold them.
-CHUNK = 16384
 # Pixels that a drawn polygon stays within around its points: pycocotools draws at five times the resolution, and a
 # pixel belongs to the mask that reaches half of it.
 DRAWING_MARGIN = np.array([-1, -1, 1, 1])
@@ -51,31 +49,24 @@ def image_sizes(images: Records) -> np.ndarray:
 def load(
     annotations: Records, sizes: np.ndarray, needed: Container[str], counted: np.ndarray
 ) -> tuple[dict[str, Any], list[str]]:
-    """Masks of ground truth.
+    """Masks of ground truth in images of ``sizes`` ``(n, 2)``: the fields of ``GroundTruth`` that hold them, and notes.
 
-    Args:
-        annotations: The records.
-        sizes: ``(n, 2)`` height and width of each record's image.
-        needed: ``'segm'`` for the field ``segmentation``, ``'amodal'`` for whole and visible masks.
-        counted: ``(n,)`` bool, which of the annotations need amodal masks.
-
-    Returns:
-        The fields of ``GroundTruth`` that hold masks; and notes.
+    ``needed`` are ``'segm'`` for the field ``segmentation`` and ``'amodal'`` for whole and visible masks, which the
+    annotations in ``counted`` ``(n,)`` bool must have.
     """
     fields: dict[str, Any] = {}
     notes: list[str] = []
     if 'segm' in needed:
         values, extents, is_missing, notes = check_ground_truth(annotations, sizes)
-        count = int(is_missing.sum())
-        if count == len(values) > 0:
-            annotations.fail(0, "field 'segmentation' is missing or empty", SEGM_REMEDY, count)
         fields |= {'segmentations': values, 'extents': extents}
-        if count:
+        if count := int(is_missing.sum()):
+            if count == len(values):
+                annotations.fail(0, "field 'segmentation' is missing or empty", SEGM_REMEDY, count)
             notes.append(
                 f"{count} of {len(values)} annotations have no 'segmentation'; as masks, nothing can match them"
             )
     if 'amodal' in needed:
-        names = amodal_fields(annotations, counted)
+        names = _amodal_fields(annotations, counted)
         whole, visible = (check_ground_truth(annotations, sizes, name) for name in names)
         annotations.fail_where(whole[2] & counted, lambda i: f"field '{names[0]}' is missing", AMODAL_REMEDY)
         parts = zip(annotations.rows, whole[0], visible[0], strict=True)
@@ -85,13 +76,8 @@ def load(
     return fields, [f'{annotations.source}: {note}' for note in dict.fromkeys(notes)]
 
 
-def amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]:
-    """Which of :data:`AMODAL_FIELDS` the file has: the first of which any annotation that counts has both.
-
-    Args:
-        annotations: The records.
-        counted: ``(n,)`` bool, whether each counts.
-    """
+def _amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]:
+    """Which of :data:`AMODAL_FIELDS` the file has: the first of which any annotation that counts has both."""
     rows = [annotations.rows[i] for i in np.flatnonzero(counted).tolist()]
     for pair in AMODAL_FIELDS:
         if not rows or any(all(field in row for field in pair) for row in rows):
@@ -104,21 +90,15 @@ def amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]:
 def check_ground_truth(
     annotations: Records, sizes: np.ndarray, field: str = 'segmentation'
 ) -> tuple[list[Any], np.ndarray, np.ndarray, list[str]]:
-    """Segmentations of ground truth: polygons or run-length encoding.
-
-    Args:
-        annotations: The records.
-        sizes: ``(n, 2)`` height and width of each record's image.
-        field: The records' field that holds the segmentation.
+    """Segmentations of ground truth, polygons or run-length encoding in a field of n records.
 
     Returns:
-        The segmentations: polygons of three points or more, and run lengths as ``{'size': [height, width], 'counts':
-        bytes}``; ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels that each stays within when it is drawn; ``(n,)``
-        bool, where there is no mask, but a field that is missing, null, or holds points and lines alone; and notes.
+        Polygons of three points or more, and run lengths as ``{'size': [height, width], 'counts': bytes}``; ``(n, 4)``
+        float64 ``x1, y1, x2, y2`` in pixels that each stays within when it is drawn; ``(n,)`` bool, where there is no
+        mask, but a field that is missing, null, or holds points and lines alone; and notes.
     """
-    values, drawn, points, notes = polygons.check(
-        annotations, field, [row.get(field) for row in annotations.rows], sizes
-    )
+    given = [row.get(field) for row in annotations.rows]
+    values, drawn, points, notes = polygons.check(annotations, field, given, sizes)
     is_missing = np.array([value is None for value in values], dtype=bool)
     for i in np.flatnonzero(is_missing).tolist():
         values[i] = _empty(sizes[i])
@@ -128,21 +108,14 @@ def check_ground_truth(
     packed = _pack(annotations, field, encoded, [values[i] for i in encoded], sizes[encoded], polygons.REMEDY)
     extents[encoded, ::2] = packed.spans(np.arange(len(packed)))
     extents[encoded, 1::2] = np.stack([np.zeros(len(packed)), packed.sizes[:, 0]], axis=1)
-    for start in range(0, len(encoded), CHUNK):
-        part = encoded[start : start + CHUNK]
-        for index, rle in zip(part, packed.rles(start, start + len(part)), strict=True):
-            values[index] = rle
+    for index, rle in zip(encoded, packed.take(np.arange(len(packed))), strict=True):
+        values[index] = rle
     return values, extents, is_missing, notes
 
 
 def check_detections(results: Records, sizes: np.ndarray, notes: list[str] | None = None) -> Masks:
-    """Segmentations of detections: run-length encoding, as in COCO's results format, or polygons.
-
-    Args:
-        results: The records, with the field ``segmentation``; an empty list is a mask without pixels.
-        sizes: ``(n, 2)`` height and width of each record's image.
-        notes: Is given what there is to tell.
-    """
+    """Field ``segmentation`` of n detections in images of ``sizes`` ``(n, 2)``: run lengths, as in COCO's format of
+    results, or polygons, of which an empty list is a mask without pixels. ``notes`` is given what there is to tell."""
     remedy = 'evaluating segm needs masks: give the results file with masks, in mmdet *.segm.json'
     values = results.column('segmentation', remedy)
     if not set(map(type, values)) <= {dict}:
@@ -167,28 +140,16 @@ def _empty(size: np.ndarray) -> dict[str, Any]:
 def _pack(
     records: Records, field: str, indices: Sequence[int], rles: Sequence[dict[str, Any]], sizes: np.ndarray, remedy: str
 ) -> Masks:
-    """Check encodings and put them into one buffer.
-
-    Args:
-        records: Where they come from.
-        field: In which field.
-        indices: Of n records.
-        rles: Their n encodings.
-        sizes: ``(n, 2)`` height and width of their images.
-        remedy: What to tell if one is wrong.
-    """
-
+    """One buffer of the encodings in ``field`` of the records at ``indices``, checked."""
     texts = [_compressed(rle, size) for rle, size in zip(rles, sizes.tolist(), strict=True)]
     broken = {index: text for index, text in zip(indices, texts, strict=True) if isinstance(text, str)}
     if not broken:
-        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-        text = b''.join(texts)
-        areas, margins = measure(text, offsets, sizes.prod(axis=1))
-        broken = {indices[i]: 'counts that do not fill its size' for i in np.flatnonzero(areas < 0).tolist()}
+        packed = Masks.measured(b''.join(texts), list(map(len, texts)), sizes)
+        broken = {indices[i]: 'counts that do not fill its size' for i in np.flatnonzero(packed.areas < 0).tolist()}
     if broken:
         first = min(broken)
         records.fail(first, f"field '{field}' has {broken[first]}", remedy, len(broken))
-    return Masks(sizes.astype(np.int32), text, offsets, areas, margins)
+    return packed
 
 
 def _compressed(rle: dict[str, Any], size: list[int]) -> bytes | str:

@@ -8,11 +8,13 @@ a CPU tensor is pickled as its storage, in the format ``torch.save`` had before 
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -58,12 +60,7 @@ def load(file: Any) -> Any:
 
 
 def load_zip(file: Any) -> Any:
-    """:func:`load` of a file that ``torch.save`` wrote since PyTorch 1.6: a zip file with a pickle and the storages.
-
-    Raises:
-        RefusedError: The pickle names anything else.
-        Exception: Of any kind, if the file is broken.
-    """
+    """:func:`load` of a file that ``torch.save`` wrote since PyTorch 1.6: a zip file with a pickle and the storages."""
     archive = zipfile.ZipFile(file)
     pickles = [name for name in archive.namelist() if name.endswith('/data.pkl')]
     if len(pickles) != 1:
@@ -75,7 +72,7 @@ def load_zip(file: Any) -> Any:
     def storage(dtype: str, key: str, length: int) -> np.ndarray:
         return _elements(_member(archive, f'{folder}data/{key}'), dtype, length)
 
-    return _StorageUnpickler(io.BytesIO(_member(archive, pickles[0])), _GLOBALS | _STORAGE_GLOBALS, storage).load()
+    return _Unpickler(io.BytesIO(_member(archive, pickles[0])), _GLOBALS | _STORAGE_GLOBALS, storage).load()
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -104,12 +101,12 @@ def array(value: Any) -> np.ndarray | None:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds only what a table holds."""
+    """Finds only what a table holds; ``find`` gives a storage, whose bytes are elsewhere, by its description."""
 
-    def __init__(self, file: Any, table: dict[tuple[str, str], Any]) -> None:
+    def __init__(self, file: Any, table: dict[tuple[str, str], Any], find: Callable | None = None) -> None:
         _check_memo(file)
         super().__init__(file)
-        self._table = table
+        self._table, self._find = table, find
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -117,17 +114,10 @@ class _Unpickler(pickle.Unpickler):
         except KeyError:
             raise RefusedError(f'{module}.{name}') from None
 
-
-class _StorageUnpickler(_Unpickler):
-    """Of a pickle that refers to storages, whose bytes are elsewhere; ``find`` gives a storage by its description."""
-
-    def __init__(self, file: Any, table: dict[tuple[str, str], Any], find: Callable[[Any, Any, Any], Any]) -> None:
-        super().__init__(file, table)
-        self._find = find
-
     def persistent_load(self, pid: Any) -> Any:
         kind, dtype, key, _, length = pid[:5]
-        if kind != 'storage' or dtype not in STORAGES.values() or (len(pid) > 5 and pid[5] is not None):
+        is_known = kind == 'storage' and dtype in STORAGES.values() and (len(pid) <= 5 or pid[5] is None)
+        if self._find is None or not is_known:
             raise pickle.UnpicklingError('a storage of an unknown kind')
         if type(length) is not int or length < 0:
             raise pickle.UnpicklingError('a storage of negative length')
@@ -155,7 +145,7 @@ class _Dtype:
         self.name, self.order = name, '<'
 
     def __setstate__(self, state: Any) -> None:
-        self.order = {'>': '>'}.get(state[1], '<')
+        self.order = '>' if state[1] == '>' else '<'
 
 
 def _from_bytes(raw: Any, dtype: Any, shape: Any, order: str = 'C') -> np.ndarray:
@@ -171,7 +161,7 @@ def _storage(raw: bytes) -> np.ndarray:
         raise pickle.UnpicklingError('a tensor in an unknown format')
     if not _Unpickler(file, {}).load()['little_endian']:
         raise pickle.UnpicklingError('a tensor from a big-endian machine')
-    dtype, key, length = _StorageUnpickler(file, _STORAGE_GLOBALS, lambda *description: description).load()
+    dtype, key, length = _Unpickler(file, _STORAGE_GLOBALS, lambda *description: description).load()
     if _Unpickler(file, {}).load() != [key] or int.from_bytes(file.read(8), 'little') != length:
         raise pickle.UnpicklingError('a storage of another length than it says')
     return _elements(file.read(), dtype, length)
@@ -179,21 +169,15 @@ def _storage(raw: bytes) -> np.ndarray:
 
 def _elements(raw: bytes, dtype: str, length: int) -> np.ndarray:
     """The first elements of a storage."""
-    if not length:
-        return np.zeros(0, dtype='<f4' if dtype == 'bfloat16' else dtype)
-    if dtype == 'bfloat16':
-        upper = np.frombuffer(raw, dtype='<u2', count=length)
-        return (upper.astype('<u4') << 16).view('<f4')
-    return np.frombuffer(raw, dtype=dtype, count=length)
+    values = np.frombuffer(raw if length else b'', dtype='<u2' if dtype == 'bfloat16' else dtype, count=length)
+    return (values.astype('<u4') << 16).view('<f4') if dtype == 'bfloat16' else values
 
 
 def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
     """What ``torch._utils._rebuild_tensor_v2`` does, with bounds checked."""
     if not isinstance(storage, np.ndarray) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
         raise pickle.UnpicklingError('a tensor with a negative size')
-    count = 1
-    for length in size:
-        count *= length
+    count = math.prod(size)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if count and last >= len(storage):
         raise pickle.UnpicklingError('a tensor beyond its storage')
@@ -230,18 +214,16 @@ def _sealed(function: Callable) -> Callable:
     return Holder()
 
 
-_BYTES = _sealed(_bytes)
-_ENTRIES = {
+_GLOBALS = {
     ('collections', 'OrderedDict'): _sealed(OrderedDict),
     ('torch._utils', '_rebuild_tensor_v2'): _sealed(_tensor),
     ('torch.storage', '_load_from_bytes'): _sealed(_storage),
     ('torch', 'Size'): _sealed(tuple),
     ('_codecs', 'encode'): _sealed(_encode),
-    **{(module, name): _BYTES for module in ('__builtin__', 'builtins') for name in ('bytes', 'bytearray')},
+    **dict.fromkeys(product(('__builtin__', 'builtins'), ('bytes', 'bytearray')), _sealed(_bytes)),
     ('numpy', 'ndarray'): None,
     ('numpy', 'dtype'): _sealed(lambda name, *_: _Dtype(name)),
-}
-_GLOBALS = _ENTRIES | {
+} | {
     (f'{core}.{module}', name): function
     for core in ('numpy.core', 'numpy._core')
     for module, name, function in (

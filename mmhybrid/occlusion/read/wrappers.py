@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -26,11 +25,7 @@ _SPACE = b' \t\n\r'
 
 
 class Unwrapper:
-    """Reads results of any of the known forms into columns.
-
-    Args:
-        results: What is added to.
-    """
+    """Reads results of any of the known forms into the columns of ``results``."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
@@ -50,7 +45,7 @@ class Unwrapper:
         if not begin:
             raise ValueError('it is empty')
         if begin == b'[':
-            return _exhaust(stream.of_list(chain([head], chunks), self._take))
+            return stream.of_list(chain([head], chunks), self._take)
         if begin == b'{':
             pieces = [head]
             while b'\n' not in pieces[-1].lstrip(_SPACE) and (chunk := next(chunks, b'')):
@@ -61,7 +56,7 @@ class Unwrapper:
             with suppress(ValueError, RecursionError):
                 row = json.loads(line)
             if isinstance(row, dict) and (more or _is_row(row)):
-                return _exhaust(stream.of_lines(chain([head], chunks), self._take))
+                return stream.of_lines(chain([head], chunks), self._take)
         return self._whole(b''.join([head, *chunks]))
 
     def content(self, content: Any) -> None:
@@ -78,7 +73,7 @@ class Unwrapper:
         """The columns; errors are those of :meth:`Results.finish`."""
         results = self.results
         block = results.finish()
-        if self._form in ('', 'records') or not block:
+        if self._form in ('', 'records') or not len(results):
             return block
         note = f'{results.source}: one record an image was read'
         if self._form == 'per image':
@@ -98,7 +93,7 @@ class Unwrapper:
         return block
 
     def _take(self, text: bytes, is_part: bool) -> None:
-        if self.results.take_typed(text):
+        if self._form in ('', 'records') and self.results.take_typed(text):
             self._form = 'records'
         else:
             self._rows(json.loads(text), is_part)
@@ -115,7 +110,7 @@ class Unwrapper:
                 if view[:1] == b'[':
                     self._note(f'under {key!r}')
                     chunks = (bytes(view[at : at + stream.BLOCK]) for at in range(0, len(view), stream.BLOCK))
-                    return _exhaust(stream.of_list(chunks, self._take))
+                    return stream.of_list(chunks, self._take)
         return self.content(json.loads(text))
 
     def _mapping(self, content: Mapping[Any, Any]) -> None:
@@ -143,11 +138,11 @@ class Unwrapper:
         if not rows:
             return
         self._form = self._form or _form(rows[0])
-        if self._form == 'records':
-            return self.results.take_rows(rows, is_part)
-        records = Records(self.results.source, 'results', rows, offset=self._num_images)
-        records.check_objects()
         results = self.results
+        if self._form == 'records':
+            return results.take_rows(rows, is_part)
+        records = Records(results.source, 'results', rows, offset=self._num_images)
+        records.check_objects()
         ids = [next((row[name] for name in per_image.IMAGES if name in row), None) for row in rows]
         images, notes = results.known.images.resolve(ids, results.source, 'results', begin=self._num_images)
         results.notes += notes
@@ -186,7 +181,3 @@ def _form(row: Any) -> str:
 def _is_row(content: Mapping[Any, Any]) -> bool:
     """Whether an object is one record: of a detection or of an image."""
     return any(name in content for name in per_image.IMAGES[:2])
-
-
-def _exhaust(steps: Iterator[Any]) -> None:
-    deque(steps, maxlen=0)

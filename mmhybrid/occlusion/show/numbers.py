@@ -39,12 +39,7 @@ def points(value: float) -> str:
 
 
 def interval(value: Interval | None, form: Callable[[float], str] = percent) -> str:
-    """``'[40.3, 44.0]'``; empty without one, and where a bound is no number.
-
-    Args:
-        value: The interval.
-        form: Writes each bound: :func:`percent`, or :func:`points` for a difference.
-    """
+    """``'[40.3, 44.0]'``, or of differences, with ``points``; empty without one, and where a bound is no number."""
     return f'[{form(value.low)}, {form(value.high)}]' if is_interval(value) else ''
 
 

@@ -12,12 +12,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mmhybrid.text import escaped
 
 from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult
-from ..strata import Measure, Stratum
 from .distribution import instances_per_image
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 RECALLS = ('recall50', 'recall75', 'recall')
+# Column -> field.
+_MEASURE = {'measure': 'measure.name', 'definition': 'measure.definition', 'geometry': 'measure.geometry'}
+_ORIGIN = (
+    {'model': 'name', 'iou_type': 'iou_type'}
+    | _MEASURE
+    | {'engine': 'engine', 'ground_truth': 'ground_truth', 'detections': 'detections'}
+)
+_STRATUM = {'stratum': 'stratum.name', 'kind': 'stratum.kind', 'lower': 'stratum.lower', 'upper': 'stratum.upper'}
 # A spreadsheet takes a cell that starts with one of these, in either width, for a formula and runs it.
 FORMULA = tuple('=+-@＝＋－＠')
 
@@ -35,13 +43,13 @@ FORMULA = tuple('=+-@＝＋－＠')
 def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
     """One record a stratum: where it comes from, its bounds, sizes, metrics, intervals (``ap_low``) and errors."""
     return [
-        _origin(result)
-        | _stratum(row.stratum)
+        _values(result, **_ORIGIN)
+        | _values(row, **_STRATUM)
         | _values(row, 'num_images', 'num_instances', 'num_categories', 'instances_per_image', *METRICS, 'ap_common')
         | {'num_common_categories': NAN if result.num_common_categories is None else result.num_common_categories}
         | _bounds(row.intervals, SAMPLED)
-        | _bootstrap(result.bootstrap)
-        | {f'errors_{each.name}': getattr(row.errors, each.name, NAN) for each in fields(Errors)}
+        | _fields(Bootstrap, result.bootstrap)
+        | {f'errors_{name}': value for name, value in _fields(Errors, row.errors).items()}
         for result in results
         for row in result.strata
     ]
@@ -50,8 +58,8 @@ def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
 def category_records(results: Iterable[OcclusionResult]) -> list[Record]:
     """One record a stratum and category with instances in it."""
     return [
-        _origin(result)
-        | _stratum(row.stratum)
+        _values(result, **_ORIGIN)
+        | _values(row, **_STRATUM)
         | {'category_id': category.id, 'category': category.name}
         | _values(category, 'num_images', 'num_instances', *SAMPLED)
         for result in results
@@ -63,11 +71,11 @@ def category_records(results: Iterable[OcclusionResult]) -> list[Record]:
 def instance_records(results: Iterable[OcclusionResult]) -> list[Record]:
     """One record a range of the instances' own occlusion."""
     return [
-        _origin(result)
+        _values(result, **_ORIGIN)
         | {'fraction': result.fraction, 'range': row.name}
         | _values(row, 'lower', 'upper', 'num_instances', *RECALLS)
         | _bounds(row.intervals, RECALLS)
-        | _bootstrap(result.bootstrap)
+        | _fields(Bootstrap, result.bootstrap)
         for result in results
         for row in result.instances
     ]
@@ -77,12 +85,11 @@ def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
     """One record a pair of models, stratum and metric; ``difference`` is model minus ``baseline``."""
     return [
         _values(comparison, 'baseline', 'model', 'iou_type')
-        | _stratum(row.stratum)
-        | _values(row, 'num_images', 'metric')
-        | {'baseline_value': row.baseline, 'model_value': row.model, 'difference': row.difference}
+        | _values(row, **_STRATUM)
+        | _values(row, 'num_images', 'metric', baseline_value='baseline', model_value='model', difference='difference')
         | _bounds({'difference': row.interval}, ('difference',))
-        | _values(row, 'p_value')
-        | _bootstrap(comparison.bootstrap)
+        | {'p_value': row.p_value}
+        | _fields(Bootstrap, comparison.bootstrap)
         for comparison in comparisons
         for row in comparison.differences
     ]
@@ -90,12 +97,12 @@ def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
 
 def image_records(gt: GroundTruth, stratification: Stratification) -> list[Record]:
     """One record an image, in the order of ``gt``: ``value`` is its ratio, number or label."""
-    rows = zip(gt.image_ids.tolist(), gt.image_names, gt.images, instances_per_image(gt).tolist(), strict=True)
+    num_instances, measure = instances_per_image(gt), _values(stratification, **_MEASURE)
     return [
-        {'image_id': name, 'file_name': image.get('file_name', ''), 'num_instances': count}
-        | _measure(stratification.measure)
-        | {'value': stratification.values[image_id]}
-        for image_id, name, image, count in rows
+        {'image_id': name, 'file_name': image.get('file_name', ''), 'num_instances': num_instances[number]}
+        | measure
+        | {'value': stratification.values[number]}
+        for number, name, image in zip(gt.image_ids.tolist(), gt.image_names, gt.images, strict=True)
     ]
 
 
@@ -103,28 +110,27 @@ def annotation_records(gt: GroundTruth, stratification: Stratification) -> list[
     """One record an annotation: its ``value`` is its covered or invisible fraction, NaN where it does not count."""
     names = {category['id']: category.get('name', '') for category in gt.categories}
     images = dict(zip(gt.image_ids.tolist(), gt.image_names, strict=True))
-    columns = (
-        gt.annotation_ids, gt.annotation_image_ids, gt.category_ids, gt.is_crowd.astype(int), stratification.fractions,
-    )  # fmt: skip
-    return [
-        {'annotation_id': annotation_id, 'image_id': images[image_id], 'category_id': category_id}
-        | {'category': names[category_id], 'iscrowd': is_crowd, 'fraction': stratification.fraction, 'value': value}
-        for annotation_id, image_id, category_id, is_crowd, value in zip(*(c.tolist() for c in columns), strict=True)
-    ]
+    categories = gt.category_ids.tolist()
+    columns = {
+        'annotation_id': gt.annotation_ids.tolist(),
+        'image_id': [images[number] for number in gt.annotation_image_ids.tolist()],
+        'category_id': categories,
+        'category': [names[number] for number in categories],
+        'iscrowd': gt.is_crowd.astype(int).tolist(),
+        'fraction': [stratification.fraction] * len(categories),
+        'value': stratification.fractions.tolist(),
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records as CSV with a header: RFC 4180 quoting, lines that end in ``\\n``.
+    """Records as CSV with a header: RFC 4180 quoting, lines that end in ``\\n``; no records give ``''``.
 
-    Numbers keep every digit, so reading them back gives the same floats; NaN is an empty cell and an infinite bound
-    ``inf``. Text that a spreadsheet would run as a formula, which starts with ``=``, ``+``, ``-`` or ``@``, after white
-    space or not, and is no number, gets a leading apostrophe; so does text that has one already. To read such a name
-    back, take one leading apostrophe off. What would steer a terminal or break a line (control characters, ends of
-    lines, marks that turn the direction of writing, lone surrogates) is written as a Python escape like ``\\x1b`` or
-    ``\\n``; JSON has such names exactly.
-
-    Args:
-        records: Dictionaries; the columns are all their keys in order of first appearance. Empty gives ``''``.
+    The columns are all their keys. Numbers keep every digit, NaN is an empty cell and an infinite bound ``inf``. Text
+    that a spreadsheet would run as a formula, which starts with ``=``, ``+``, ``-`` or ``@``, after white space or not,
+    and is no number, gets a leading apostrophe; so does text that has one already: to read such a name back, take one
+    off. What would steer a terminal or break a line (control characters, ends of lines, marks that turn the direction
+    of writing, lone surrogates) is written as a Python escape like ``\\x1b``; JSON has such names exactly.
     """
     header = list(dict.fromkeys(key for record in records for key in record))
     if not header:
@@ -164,47 +170,32 @@ def _frame(records: list[Record]) -> DataFrame:
     return pandas.DataFrame.from_records(records)
 
 
-def _origin(result: OcclusionResult) -> Record:
-    return (
-        {'model': result.name, 'iou_type': result.iou_type}
-        | _measure(result.measure)
-        | _values(result, 'engine', 'ground_truth', 'detections')
-    )
+def _values(row: Any, *names: str, **paths: str) -> Record:
+    """Fields of a row, and others under a name of their own."""
+    return {name: attrgetter(path)(row) for name, path in (dict(zip(names, names, strict=True)) | paths).items()}
 
 
-def _measure(measure: Measure) -> Record:
-    return {'measure': measure.name} | _values(measure, 'definition', 'geometry')
-
-
-def _stratum(stratum: Stratum) -> Record:
-    return {'stratum': stratum.name} | _values(stratum, 'kind', 'lower', 'upper')
-
-
-def _values(row: Any, *names: str) -> Record:
-    return {name: getattr(row, name) for name in names}
+def _fields(kind: type, row: Any) -> Record:
+    """All fields of a dataclass, NaN if there is none."""
+    return {each.name: getattr(row, each.name, NAN) for each in fields(kind)}
 
 
 def _bounds(intervals: Mapping[str, Interval], metrics: Sequence[str]) -> Record:
-    return {
-        f'{metric}_{end}': getattr(intervals.get(metric), end, NAN) for metric in metrics for end in ('low', 'high')
-    }
-
-
-def _bootstrap(bootstrap: Bootstrap | None) -> Record:
-    return {each.name: getattr(bootstrap, each.name, NAN) for each in fields(Bootstrap)}
+    pairs = [(metric, end) for metric in metrics for end in ('low', 'high')]
+    return {f'{metric}_{end}': getattr(intervals.get(metric), end, NAN) for metric, end in pairs}
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ''
-    if not isinstance(value, Real):  # a name, which in a user's file may be anything
-        value = escaped(str(value))
-        is_formula = value.lstrip().startswith(FORMULA) and not _is_number(value)
-        return "'" + value if is_formula or value.startswith("'") else value
     if isinstance(value, Integral):
         return str(int(value))
-    # float() first: NumPy's own floats have another repr.
-    return '' if math.isnan(value) else repr(float(value))
+    if isinstance(value, Real):
+        # float() first: NumPy's own floats have another repr.
+        return '' if math.isnan(value) else repr(float(value))
+    value = escaped(str(value))  # a name, which in a user's file may be anything
+    is_formula = value.lstrip().startswith(FORMULA) and not _is_number(value)
+    return "'" + value if is_formula or value.startswith("'") else value
 
 
 def _is_number(text: str) -> bool:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from mmhybrid.text import clean
 
 from ..results import Difference, StratumResult
-from .numbers import MISSING
+from .numbers import MISSING, count, interval
 
 # The order in which strata are shown, and what a section of them is called.
 FAMILIES = {
-    'all': 'All images',
-    'group': 'Groups',
-    'bin': 'Bins: no image is in two',
+    'all': 'All images', 'group': 'Groups', 'bin': 'Bins: no image is in two',
     'cumulative': 'Cumulative: each holds the ones after it',
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Column:
         strong: One flag a row: to be emphasised, by media that can. Empty for none.
         group: Heading above neighbouring columns of the same group.
         is_text: Words, not numbers; the first column always is.
-        drop: Where width is short, columns of the highest number first lose their details or, without any, go; those
-            of 0 never do.
-        alias: A stand-in for a title or group that is too long, explained under the table.
+        drop: Where width is short, columns of the highest number first lose their details or, without any,
+            go; those of 0 never do.
+        alias: A stand-in for a title that is too long, explained under the table.
     """
 
     title: str
@@ -81,8 +81,7 @@ class Sheet:
 
 def by_kind(rows: Iterable) -> list:
     """Rows with a ``stratum``: all images, groups, bins, cumulative."""
-    order = list(FAMILIES)
-    return sorted(rows, key=lambda row: order.index(row.stratum.kind))
+    return sorted(rows, key=lambda row: list(FAMILIES).index(row.stratum.kind))
 
 
 def is_few(row: StratumResult | Difference, min_images: int) -> bool:
@@ -93,32 +92,45 @@ def is_few(row: StratumResult | Difference, min_images: int) -> bool:
 def column(
     title: str,
     rows: Sequence,
-    value: Callable[[Any], str],
-    detail: Callable[[Any], str] | None = None,
+    value: str | Callable[[Any], Any],
+    form: Callable[[Any], str] = count,
     drop: int = 0,
-    is_text: bool = False,
+    details: Iterable[str] | None = None,
+    **others: Any,
 ) -> Column:
-    """A column of one value a row, '-' for a row that is None; details only if there is one."""
-    values = tuple(MISSING if row is None else value(row) for row in rows)
-    details = tuple('' if row is None or detail is None else detail(row) for row in rows)
-    return Column(title, values, details if any(details) else (), is_text=is_text, drop=drop)
+    """A column of one value a row, '-' for a row that is None; beside it by default the field's intervals, if any."""
+    get = attrgetter(value) if isinstance(value, str) else value
+    values = tuple(MISSING if row is None else form(get(row)) for row in rows)
+    if details is None:
+        details = (interval(getattr(row, 'intervals', {}).get(value)) for row in rows)
+    details = tuple(details)
+    return Column(title, values, details if any(details) else (), drop=drop, **others)
 
 
-def of_strata(title: str, rows: Sequence, columns: Iterable[Column], min_images: int, notes: Iterable[str]) -> Sheet:
-    """A sheet whose rows are strata, in the order of :func:`by_kind`; those with few images are marked."""
-    few = tuple(is_few(row, min_images) for row in rows)
-    names = tuple(clean(row.stratum.name) + ' *' * mark for row, mark in zip(rows, few, strict=True))
-    sections = {kind: len(list(same)) for kind, same in groupby(rows, key=lambda row: row.stratum.kind)}
-    return Sheet(
-        title,
-        (Column('stratum', names), *columns),
-        tuple(sections.values()),
-        few,
-        (*few_note(few, min_images), *notes),
-        tuple(FAMILIES[kind] for kind in sections) if len(sections) > 1 else (),
-    )
+def of_rows(
+    title: str,
+    first: Column,
+    columns: Iterable[Column],
+    notes: Iterable[str] = (),
+    sizes: Sequence[int] = (),
+    least: int = 0,
+    unit: str = 'images',
+    sections: Mapping[str, int] = MappingProxyType({}),
+) -> Sheet:
+    """A sheet whose rows of a size below ``least`` are marked; ``sections`` are headings and how many rows each has."""
+    few = tuple(size < least for size in sizes) or (False,) * len(first.values)
+    first = replace(first, values=tuple(value + ' *' * mark for value, mark in zip(first.values, few, strict=True)))
+    if any(few):
+        notes = [f'* fewer than {least} {unit}: too few to conclude from', *notes]
+    sizes = tuple(sections.values()) if sections else (len(few),)
+    return Sheet(title, (first, *columns), sizes, few, tuple(notes), tuple(sections))
 
 
-def few_note(few: Iterable[bool], least: int, unit: str = 'images') -> list[str]:
-    """What the asterisk means, if there is one."""
-    return [f'* fewer than {least} {unit}: too few to conclude from'] if any(few) else []
+def of_strata(
+    title: str, rows: Sequence, columns: Iterable[Column], notes: Iterable[str] = (), min_images: int = 0
+) -> Sheet:
+    """A sheet whose rows are strata, in the order of :func:`by_kind`."""
+    first = column('stratum', rows, 'stratum.name', clean)
+    kinds = Counter(row.stratum.kind for row in rows)
+    sections = {FAMILIES[kind]: size for kind, size in kinds.items()} if len(kinds) > 1 else {}
+    return of_rows(title, first, columns, notes, [row.num_images for row in rows], min_images, sections=sections)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from operator import itemgetter
+
+import numpy as np
 
 from mmhybrid.text import clean
 
 from ..matching.settings import Settings
-from ..results import MIN_IMAGES, Comparison, Difference, Errors, OcclusionResult, StratumResult
+from ..results import MIN_IMAGES, SAMPLED, Bootstrap, Comparison, Difference, Errors, OcclusionResult, StratumResult
 from .notes import settings_of
 from .numbers import METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
-from .sheet import Column, Sheet, by_kind, column, few_note, is_few, of_strata
+from .sheet import Column, Sheet, by_kind, column, is_few, of_rows, of_strata
 
 BRACKETS = '[low, high]'
-# Fields of recall by instance: title, and when it gives way.
-_RECALLS = {'recall50': ('IoU .50', 3), 'recall75': ('IoU .75', 4), 'recall': ('IoU .50:.95', 2)}
+# Fewer resamples make rough bounds.
+ENOUGH = 100
+# Title, field, and when it gives way.
+_RECALLS = (('IoU .50', 'recall50', 3), ('IoU .75', 'recall75', 4), ('IoU .50:.95', 'recall', 2))
+_ERRORS = (
+    ('TP/img', 'true_positive', 3), ('FP/img', 'false_positives', 0), *((kind, kind, 0) for kind in Errors.KINDS),
+    ('missed', 'missed', 1),
+)  # fmt: skip
 
 
 def result_sheets(results: Iterable[OcclusionResult], min_images: int) -> list[Sheet]:
@@ -50,89 +59,74 @@ def comparison_sheets(
 
 def category_sheets(results: Iterable[OcclusionResult], min_images: int, top: int = 20) -> list[Sheet]:
     """:func:`categories_sheet` of the results that have categories."""
-    filled = [result for result in results if any(row.categories for row in result.strata)]
-    return [categories_sheet(result, min_images, top) for result in filled]
+    return [categories_sheet(each, min_images, top) for each in results if any(row.categories for row in each.strata)]
 
 
 def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     """Metrics of one result on every stratum."""
     rows = by_kind(result.strata)
     columns = [
-        _images(rows),
-        column('instances', rows, lambda row: count(row.num_instances), drop=5),
-        column('inst/img', rows, lambda row: number(row.instances_per_image), drop=4),
-        column('categories', rows, lambda row: count(row.num_categories), drop=7),
-        _metric('ap', rows),
+        column('images', rows, 'num_images'),
+        column('instances', rows, 'num_instances', drop=5),
+        column('inst/img', rows, 'instances_per_image', number, 4),
+        column('categories', rows, 'num_categories', drop=7),
+        column('AP', rows, 'ap', percent),
     ]
-    if result.num_common_categories is not None:
-        columns.append(column('common', rows, lambda row: percent(row.ap_common)))
+    notes = _notes([result])
+    if (common := result.num_common_categories) is not None:
+        columns.append(column('common', rows, 'ap_common', percent))
+        which = f'AP over the {plural(common, "category", "categories")} with' if common else 'no category has'
+        notes.insert(0, f'common: {which} instances in every stratum of enough images')
     # Sizes go first: they are the noisiest where strata are small.
     drops = {'ap50': 1, 'ap75': 2, 'aps': 6, 'apm': 6, 'apl': 6, 'ar': 3}
-    columns += [replace(_metric(metric, rows), details=(), drop=drop) for metric, drop in drops.items()]
+    columns += [column(METRIC_LABELS[metric], rows, metric, percent, drop, ()) for metric, drop in drops.items()]
     title = f'{clean(result.name)}: {result.iou_type} AP and AR in %, by {clean(result.measure.label)}'
-    return of_strata(title, rows, columns, min_images, [*_common_note(result), *_notes([result])])
+    return of_strata(title, rows, columns, notes, min_images)
 
 
 def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
     """AP of several models side by side, for one IoU type."""
     rows = by_kind({row.stratum.name: row for result in results for row in result.strata}.values())
-    columns = [_images(rows, drop=1)]
+    columns = [column('images', rows, 'num_images', drop=1)]
     for index, result in enumerate(results, 1):
         own = {row.stratum.name: row for row in result.strata}
-        made = _metric('ap', [own.get(row.stratum.name) for row in rows])
-        columns.append(replace(made, title=clean(result.name), drop=2, alias=f'({index})'))
+        cells = [own.get(row.stratum.name) for row in rows]
+        columns.append(column(clean(result.name), cells, 'ap', percent, drop=2, alias=f'({index})'))
     title = f'{results[0].iou_type} AP in %, by {clean(results[0].measure.label)}'
-    return of_strata(title, rows, columns, min_images, _notes(results))
+    return of_strata(title, rows, columns, _notes(results), min_images)
 
 
 def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> Sheet:
-    """Recall by the instances' own occlusion, of one model or of several on the same instances.
-
-    Args:
-        results: The models', of one IoU type.
-        min_images: Ranges with fewer instances are marked.
-    """
+    """Recall by the instances' own occlusion, of models on the same instances; ranges of few instances are marked."""
     rows = results[0].instances
-    few = tuple(row.num_instances < min_images for row in rows)
-    names = tuple(row.name + ' *' * mark for row, mark in zip(rows, few, strict=True))
-    columns = [
-        Column(clean(results[0].fraction) or 'instances', names, alias='fraction'),
-        column('instances', rows, lambda row: count(row.num_instances), drop=1),
-    ]
+    columns = [column('instances', rows, 'num_instances', drop=1)]
     for result in results:
         group = clean(result.name) if results[1:] else ''
-        for field, (title, drop) in _RECALLS.items():
+        for title, field, drop in _RECALLS:
             if field == 'recall' and result.settings.iou_thrs != Settings.iou_thrs:
                 title = 'mean'
-            columns.append(replace(_metric(field, result.instances), title=title, drop=drop, group=group))
+            columns.append(column(title, result.instances, field, percent, drop, group=group))
     name = '' if results[1:] else f'{clean(results[0].name)}: '
     title = f"{name}{results[0].iou_type} recall in %, by the instance's own occlusion"
-    notes = (*few_note(few, min_images, 'instances'), *_notes(results))
-    return Sheet(title, tuple(columns), (len(rows),), few, notes)
+    first = column(clean(results[0].fraction) or 'instances', rows, 'name', str, alias='fraction')
+    sizes = [row.num_instances for row in rows]
+    return of_rows(title, first, columns, _notes(results), sizes, min_images, 'instances')
 
 
 def errors_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     """Detections by kind, an image and as a share of the false positives; the instances missed."""
     rows = [row for row in by_kind(result.strata) if row.errors is not None]
+    columns = [column('images', rows, 'num_images', drop=2)]
+    for title, kind, drop in _ERRORS:
+        value, shares = partial(per_image, kind=kind), [_share(row.errors, kind) for row in rows]
+        columns.append(column(title, rows, value, partial(number, digits=2), drop, shares))
     first = rows[0].errors
-
-    def an_image(title: str, field: str, part: Callable[[Errors], float] | None = None, drop: int = 0) -> Column:
-        detail = part and (lambda row: share(part(row.errors)))
-        return column(title, rows, lambda row: number(per_image(row, field), 2), detail, drop)
-
-    columns = [
-        _images(rows, drop=2),
-        an_image('TP/img', 'true_positive', drop=3),
-        an_image('FP/img', 'false_positives'),
-        *(an_image(kind, kind, lambda errors, kind=kind: errors.share(kind)) for kind in Errors.KINDS),
-        an_image('missed', 'missed', _missed_share, drop=1),
-    ]
     title = (
-        f'{clean(result.name)}: {result.iou_type} errors an image, detections of score >= {first.min_score:g} '
+        f'{clean(result.name)}: {result.iou_type} errors per image, detections of score >= {first.min_score:g} '
         f'at IoU {first.iou_thr:.2f}'
     )
     notes = ['%: share of the false positives (FP); for missed, of the instances']
-    return of_strata(title, rows, columns, min_images, notes)
+    return of_strata(title, rows, columns, notes, min_images)
 
 
 def categories_sheet(result: OcclusionResult, min_images: int, top: int = 20) -> Sheet:
@@ -141,71 +135,65 @@ def categories_sheet(result: OcclusionResult, min_images: int, top: int = 20) ->
     The strata are five at most of the groups, else the bins, evenly spread over those of enough images.
     """
     family = result.groups or result.bins or result.cumulative
-    chosen = _spread([row for row in family if row.categories and not is_few(row, min_images)], 5)
+    enough = [row for row in family if row.categories and not is_few(row, min_images)]
+    chosen = [enough[i] for i in np.linspace(0, len(enough) - 1, min(len(enough), 5)).round().astype(int)]
     largest = sorted(result.all.categories, key=lambda category: (-category.num_instances, category.id))[:top]
-    columns = [Column('category', tuple(clean(category.name) for category in largest))]
+    columns = []
     for row, drop in zip((result.all, *chosen), (0, *_ends_last(len(chosen))), strict=True):
         own = {category.id: category for category in row.categories}
         cells = [own.get(category.id) for category in largest]
-        texts = tuple(f'{percent(cell.ap)} ({count(cell.num_instances)})' if cell else MISSING for cell in cells)
-        columns.append(Column(clean(row.stratum.name), texts, drop=drop))
+        text = [f'{percent(cell.ap)} ({count(cell.num_instances)})' if cell else MISSING for cell in cells]
+        columns.append(Column(clean(row.stratum.name), tuple(text), drop=drop))
     title = f'{clean(result.name)}: {result.iou_type} AP in % by category'
     rest = len(result.all.categories) - len(largest)
     notes = ['in brackets: instances'] + ([f'{rest} categories with fewer instances are left out'] if rest else [])
-    return Sheet(title, tuple(columns), (len(largest),), (False,) * len(largest), tuple(notes))
+    return of_rows(title, column('category', largest, 'name', clean), columns, notes)
 
 
 def every_category_sheet(results: Sequence[OcclusionResult]) -> Sheet:
-    """Metrics of every category, a section a stratum: thousands of rows, for media in which one can search.
+    """Every category, a section a stratum: thousands of rows, for media in which one can search.
 
-    Args:
-        results: Of one IoU type and the same strata; with several, a column names the model.
+    The results are of one IoU type and the same strata; of several, a column names the model.
     """
     rows, sections = [], {}
     for parts in zip(*(by_kind(result.strata) for result in results), strict=True):
-        models = zip(results, parts, strict=True)
-        own = [(each, clean(result.name)) for result, row in models for each in row.categories]
+        own = [(each, result.name) for result, row in zip(results, parts, strict=True) for each in row.categories]
         if own:
             sections[clean(parts[0].stratum.name)] = len(own)
             rows += sorted(own, key=lambda entry: (entry[0].name.casefold(), entry[0].id))
+    categories = [each for each, _ in rows]
     columns = [
-        column('category', rows, lambda row: clean(row[0].name), is_text=True),
-        column('model', rows, lambda row: row[1], is_text=True),
-        column('images', rows, lambda row: count(row[0].num_images)),
-        column('instances', rows, lambda row: count(row[0].num_instances)),
-        *(_metric(metric, [row[0] for row in rows]) for metric in ('ap', 'ap50', 'ap75', 'ar')),
+        column('model', rows, itemgetter(1), clean, is_text=True),
+        column('images', categories, 'num_images'),
+        column('instances', categories, 'num_instances'),
+        *(column(METRIC_LABELS[metric], categories, metric, percent) for metric in SAMPLED),
     ]
-    if len(results) == 1:
-        del columns[1]
     title = f'{results[0].iou_type} metrics in % by category and stratum'
-    return Sheet(title, tuple(columns), tuple(sections.values()), (False,) * len(rows), (), tuple(sections))
+    first = column('category', categories, 'name', clean)
+    return of_rows(title, first, columns[len(results) == 1 :], sections=sections)
 
 
 def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_images: int) -> Sheet:
-    """Differences on every stratum.
+    """Differences on every stratum, in a metric or, in groups of columns, several.
 
-    Args:
-        comparison: Of two models.
-        metric: One metric or, in groups of columns, several. Both models' values are given for the first one alone,
-            and words (``better``, ``worse``) only if there is one.
-        min_images: Strata with fewer images are marked.
+    Both models' values are given for the first metric alone, words (``better``, ``worse``) only if there is one.
     """
     metrics = [metric] if isinstance(metric, str) else list(metric)
     found = {key: by_kind(row for row in comparison.differences if row.metric == key) for key in metrics}
     first = found[metrics[0]]
-    columns = [_images(first, drop=1)]
+    columns = [column('images', first, 'num_images', drop=1)]
     for key, rows in found.items():
-        made = [
-            column('baseline', rows, lambda row: percent(row.baseline)),
-            column('model', rows, lambda row: percent(row.model)),
-            column('difference', rows, lambda row: points(row.difference), lambda row: interval(row.interval, points)),
-            column('p', rows, lambda row: p_value(row.p_value)),
-        ]
-        made[2] = replace(made[2], strong=tuple(verdict(row, min_images) != '' for row in rows))
         group = METRIC_LABELS[key] if metrics[1:] else ''
-        columns += [replace(each, group=group) for each in (made if rows is first else made[2:])]
+        if rows is first:
+            columns += [column(title, rows, title, percent, group=group) for title in ('baseline', 'model')]
+        spans = [interval(row.interval, points) for row in rows]
+        strong = tuple(verdict(row, min_images) != '' for row in rows)
+        columns += [
+            column('difference', rows, 'difference', points, details=spans, group=group, strong=strong),
+            column('p', rows, 'p_value', p_value, group=group),
+        ]
     if not metrics[1:]:
-        columns.append(column('', first, lambda row: verdict(row, min_images), is_text=True))
+        columns.append(column('', first, partial(verdict, min_images=min_images), str, is_text=True))
     label = ', '.join(METRIC_LABELS[key] for key in metrics)
     title = f'{clean(comparison.model)} minus {clean(comparison.baseline)}: {comparison.iou_type} {label} in %'
     boot = comparison.bootstrap
@@ -220,11 +208,10 @@ def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_im
     if boot.resamples < needed:
         advice += f', which takes more than {count(needed)} resamples (--bootstrap)'
     notes = [
-        f'{BRACKETS}: {boot.confidence * 100:g}% paired bootstrap interval, {count(boot.resamples)} resamples of the '
-        f'images; {"bold" if metrics[1:] else "better, worse"}: it excludes 0',
+        f'{_brackets(boot, "paired ")}; {"bold" if metrics[1:] else "better, worse"}: it excludes 0',
         f'{count(tested)} differences are tested: {number(tested * alpha)} would exclude 0 by chance alone; {advice}',
     ]
-    return of_strata(title, first, columns, min_images, notes)
+    return of_strata(title, first, columns, notes, min_images)
 
 
 def verdict(row: Difference, min_images: int) -> str:
@@ -236,8 +223,7 @@ def verdict(row: Difference, min_images: int) -> str:
 
 def compared_metrics(comparison: Comparison) -> list[str]:
     """Which metrics have differences, in their usual order."""
-    metrics = {row.metric for row in comparison.differences}
-    return [metric for metric in METRIC_LABELS if metric in metrics]
+    return list(dict.fromkeys(row.metric for row in comparison.differences))
 
 
 def side_by_side(results: Iterable[OcclusionResult]) -> list[list[OcclusionResult]]:
@@ -253,45 +239,26 @@ def per_image(row: StratumResult, kind: str) -> float:
     return getattr(row.errors, kind) / row.num_images if row.errors and row.num_images else math.nan
 
 
-def _images(rows: Sequence, drop: int = 0) -> Column:
-    return column('images', rows, lambda row: count(row.num_images), drop=drop)
-
-
-def _metric(metric: str, rows: Sequence) -> Column:
-    """A metric in percent, with its interval where there is one."""
-
-    def span(row: Any) -> str:
-        return interval(getattr(row, 'intervals', {}).get(metric))
-
-    return column(METRIC_LABELS.get(metric, metric), rows, lambda row: percent(getattr(row, metric)), span)
-
-
 def _notes(results: Sequence[OcclusionResult]) -> list[str]:
     """How the results were made."""
     boots = dict.fromkeys(result.bootstrap for result in results if result.bootstrap is not None)
-    notes = [
-        f'{BRACKETS}: {boot.confidence * 100:g}% bootstrap interval, {count(boot.resamples)} resamples of the images'
-        for boot in boots
+    return [_brackets(boot) for boot in boots] + [
+        f'not as COCO: {made}' for made in dict.fromkeys(map(settings_of, results)) if made
     ]
-    return notes + [f'not as COCO: {made}' for made in dict.fromkeys(map(settings_of, results)) if made]
 
 
-def _common_note(result: OcclusionResult) -> list[str]:
-    number = result.num_common_categories
-    if number is None:
-        return []
-    which = f'AP over the {plural(number, "category", "categories")} with' if number else 'no category has'
-    return [f'common: {which} instances in every stratum of enough images']
+def _brackets(boot: Bootstrap, paired: str = '') -> str:
+    rough = f', too few to rely on (give {ENOUGH} or more)' if boot.resamples < ENOUGH else ''
+    kind = f'{boot.confidence * 100:g}% {paired}bootstrap interval'
+    return f'{BRACKETS}: {kind}, {count(boot.resamples)} resamples of the images{rough}'
 
 
-def _missed_share(errors: Errors) -> float:
-    instances = errors.true_positive + errors.missed
-    return errors.missed / instances if instances else math.nan
-
-
-def _spread(rows: list[StratumResult], most: int) -> list[StratumResult]:
-    """Some of the rows, evenly, both ends among them."""
-    return rows if len(rows) <= most else [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
+def _share(errors: Errors, kind: str) -> str:
+    """A kind's part of the false positives; of the instances, for missed ones."""
+    if kind == 'missed':
+        instances = errors.true_positive + errors.missed
+        return share(errors.missed / instances) if instances else ''
+    return share(errors.share(kind)) if kind in Errors.KINDS else ''
 
 
 def _ends_last(count: int) -> list[int]:

@@ -30,12 +30,11 @@ def print_table(
 ) -> None:
     """Print the strata of each result and, where it has them, recall by instance and errors; then models side by side.
 
-    AP, AR and recall are in percent. Strata under ``min_images`` images are marked ``*`` and dimmed. Columns that the
-    width has no room for are left out and named under the table.
+    AP, AR and recall are in percent. Columns that the width has no room for are left out and named under the table.
 
     Args:
         results: Of one model or several, of one IoU type or both.
-        min_images: Below this many images a stratum is marked.
+        min_images: Strata with fewer images are marked ``*`` and dimmed.
         file: Where to; by default stdout. Colour only on a terminal.
         width: Characters a line, at least 80; by default the terminal's.
     """
@@ -58,14 +57,12 @@ def print_comparison(
 ) -> None:
     """Print, for each comparison and metric, the paired difference on every stratum.
 
-    ``better`` and ``worse`` mark differences whose interval excludes 0.
+    ``better`` and ``worse`` mark differences whose interval excludes 0. Other arguments are those of
+    :func:`print_table`.
 
     Args:
         comparisons: Each of a model with the baseline.
-        min_images: Below this many images a stratum is marked.
-        file: As in :func:`print_table`.
         metrics: Of ``'ap'``, ``'ap50'``, ``'ap75'``, ``'ar'``; those that were not compared are passed over.
-        width: As in :func:`print_table`.
     """
     print_sheets(comparison_sheets(comparisons, min_images, metrics), file, width)
 
@@ -84,9 +81,9 @@ def print_sheets(sheets: Iterable[Sheet], file: TextIO | None = None, width: int
     # A narrow window wraps the lines; a narrow table would lose digits.
     console.width = max(console.width, MIN_WIDTH)
     for sheet in sheets:
-        fitted = fit(sheet, console.width)
+        sheet = fit(sheet, console.width)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
-        for index, column in enumerate(fitted.columns):
+        for index, column in enumerate(sheet.columns):
             table.add_column(
                 _text(column.heading, console),
                 justify='right' if index and not column.is_text else 'left',
@@ -94,14 +91,14 @@ def print_sheets(sheets: Iterable[Sheet], file: TextIO | None = None, width: int
                 no_wrap=index > 0,
                 max_width=_width(column, console.width, index == 0),
             )
-        rows = zip(*(column.texts for column in fitted.columns), strict=True)
-        ends = set(accumulate(fitted.sections))
-        for number, (cells, few) in enumerate(zip(rows, fitted.few, strict=True), 1):
+        ends = set(accumulate(sheet.sections))
+        rows = zip(sheet.few, *(column.texts for column in sheet.columns), strict=True)
+        for number, (few, *cells) in enumerate(rows, 1):
             cells = [_text(cell, console) for cell in cells]
             table.add_row(*cells, style='dim' if few else None, end_section=number in ends)
-        console.print(_text(fitted.title, console, 'bold'), end='\n\n')
+        console.print(_text(sheet.title, console, 'bold'), end='\n\n')
         console.print(table)
-        for note in fitted.notes:
+        for note in sheet.notes:
             console.print(_text(note, console, 'dim'))
         console.print()
 
@@ -119,21 +116,25 @@ def fit(sheet: Sheet, width: int) -> Sheet:
     for level in sorted({column.drop for column in columns if column.drop}, reverse=True):
         if _total(columns, width) <= width:
             break
-        shortened += [column.heading for column in columns if column.drop == level and column.details]
-        dropped += [column.heading for column in columns if column.drop == level and not column.details]
+        for column in (column for column in columns if column.drop == level):
+            (shortened if column.details else dropped).append(column.heading)
         columns = [
             replace(column, details=()) if column.drop == level else column
             for column in columns
             if column.drop != level or column.details
         ]
     if shortened:
-        if not any('[' in detail for column in columns for detail in column.details):
+        if not _has_intervals(columns):
             notes = [note for note in notes if not note.startswith(BRACKETS)]
-        what = 'intervals' if any('[' in text for column in sheet.columns for text in column.details) else 'shares'
+        what = 'intervals' if _has_intervals(sheet.columns) else 'shares'
         notes.append(f'no room at this width for the {what} of {", ".join(shortened)}')
     if dropped:
         notes.append(f'no room at this width for {", ".join(dropped)}')
     return replace(sheet, columns=tuple(columns), notes=tuple(notes))
+
+
+def _has_intervals(columns: Iterable[Column]) -> bool:
+    return any('[' in text for column in columns for text in column.details)
 
 
 def _total(columns: Sequence[Column], width: int) -> int:

@@ -145,11 +145,3 @@ def test_undefined_without_instances_zero_without_detections():
     assert np.isnan(accumulate.by_category(nothing, everywhere)['ap']).all()
     row = np.zeros((1, len(matches.image_ids)), dtype=int)
     assert np.isnan(values(accumulate.metrics(matches, everywhere, row), 0, 0)).all()
-
-
-def test_wrong_weights():
-    matches = pycoco_matches(*dataset(5))
-    size = len(matches.image_ids)
-    for weights in (np.ones(size, dtype=int), np.ones((2, size + 1), dtype=int), np.ones((2, size))):
-        with pytest.raises(ValueError, match='not integers'):
-            accumulate.metrics(matches, [np.arange(size)], weights)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis import accumulate, bootstrap
 
 from ..matching.pycoco_matches import pycoco_matches
@@ -31,12 +30,6 @@ def test_draw_is_seeded_and_more_go_on_from_fewer():
     np.testing.assert_array_equal(weights[:5], bootstrap.draw(20, 5, seed=1))
     assert (weights != bootstrap.draw(20, 8, seed=2)).any()
     assert len(np.unique(weights, axis=0)) == 8
-
-
-@pytest.mark.parametrize('arguments', [(0, 10, 0), (10, 0, 0), (10, 10, -1)])
-def test_draw_refuses(arguments):
-    with pytest.raises(InputError, match='cannot draw'):
-        bootstrap.draw(*arguments)
 
 
 @settings(max_examples=50, deadline=None)
@@ -67,9 +60,6 @@ def test_intervals_at_the_border():
     np.testing.assert_array_equal(bootstrap.intervals(np.array([[np.nan, 1.0], [2.0, 3.0]]), [2.0, 2.0])[0, 0], np.nan)
     assert np.isnan(bootstrap.intervals(np.full((5, 2), np.nan), [0.1, np.nan])).all()
     np.testing.assert_array_equal(bootstrap.intervals(np.full((5, 2), 0.3), [0.3, 0.2]), [[0.3, 0.2]] * 2)
-    for confidence in (0, 1, 95):
-        with pytest.raises(InputError, match='between 0 and 1'):
-            bootstrap.intervals(np.zeros((3, 1)), [0.0], confidence)
 
 
 def instances_one_an_image(found):
@@ -136,8 +126,6 @@ def test_paired_p_value_counts():
     # Shifted: around an estimate of 0.1, four of nine lie below 0.
     assert bootstrap.paired(zeros, np.arange(9.0), 0.1)[2] == 2 * (1 + 4) / 10
     assert np.isnan(bootstrap.paired(zeros, np.where(np.arange(9) == 3, 1.0, np.nan), 1.0)).all()
-    with pytest.raises(InputError, match='shapes'):
-        bootstrap.paired(zeros, zeros[:3], 0.0)
 
 
 def test_p_values_are_uniform_without_a_difference():

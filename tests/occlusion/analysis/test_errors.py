@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask
 
-from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis.errors import KINDS, NOT_COUNTED, classify, count
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
@@ -275,17 +274,3 @@ def test_a_stratum_without_images():
     matches = pycoco_matches(gt, dt)
     kinds = classify(matches, *load(gt, dt))
     assert count(kinds, matches, np.array([], dtype=int)) == Errors(0.5, 0.3, 0, 0, 0, 0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    'arguments, message',
-    [
-        ({'iou_thr': 0.3}, r'not matched at IoU 0.3; choose from 0.5, 0.55, .*, 0.95\.'),
-        ({'iou_thr': 50}, 'not matched at IoU 50'),
-        ({'min_score': float('nan')}, 'the least score is NaN'),
-    ],
-)
-def test_unusable_arguments(arguments, message):
-    gt, dt = mixed(8)
-    with pytest.raises(InputError, match=message):
-        classify(pycoco_matches(gt, dt), *load(gt, dt), **arguments)

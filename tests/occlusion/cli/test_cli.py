@@ -52,7 +52,7 @@ def test_eval_with_all_details(files, capsys):
     formats = ['--format', 'json', 'csv', 'md', 'svg']
     assert main(['eval', *files, '--full', *QUICK, *formats, '--out-dir', 'out']) == 0
     out = capsys.readouterr().out
-    for words in ('recall', 'errors an image', 'AP in % by category', '95% bootstrap interval, 10 resamples'):
+    for words in ('recall', 'errors per image', 'AP in % by category', '95% bootstrap interval, 10 resamples'):
         assert words in ' '.join(out.split())
     parts = ['', '_categories', '_instances']
     figures = ['', '_recall', '_errors']

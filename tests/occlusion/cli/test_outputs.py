@@ -15,6 +15,7 @@ from mmhybrid.occlusion.cli.outputs import is_ours
 
 from ..synthetic import dataset
 
+WRITER = outputs.Writer([], False, is_ours)
 pytestmark = pytest.mark.skipif(os.name == 'nt', reason='links and pipes of POSIX')
 
 
@@ -85,10 +86,10 @@ def test_a_partial_file_cannot_be_foreseen_nor_stays(ratio, monkeypatch, tmp_pat
         raise OSError('the disk is full')
 
     monkeypatch.setattr(outputs.os, 'fdopen', write)
-    output = outputs.Output(tmp_path / 'r.csv', lambda: b'x')
+    path = tmp_path / 'r.csv'
     for _ in range(2):
         with pytest.raises(InputError, match=r'cannot be written .the disk is full'):
-            outputs.write([output], [], False, is_ours)
+            WRITER.write({path: lambda: b'x'})
     assert names[0] != names[1] and not any(name.exists() for name in names)
     # A name that is taken after all, by a link: what it leads to stays.
     victim = tmp_path / 'victim'
@@ -96,8 +97,8 @@ def test_a_partial_file_cannot_be_foreseen_nor_stays(ratio, monkeypatch, tmp_pat
     monkeypatch.setattr(outputs.secrets, 'token_hex', lambda size: 'taken')
     (tmp_path / '.taken.part').symlink_to(victim)
     with pytest.raises(InputError, match='cannot be written'):
-        outputs.write([output], [], False, is_ours)
-    assert victim.read_text() == 'mine' and not output.path.exists()
+        WRITER.write({path: lambda: b'x'})
+    assert victim.read_text() == 'mine' and not path.exists()
 
 
 def test_permissions_are_those_of_any_new_file(ratio):
@@ -111,11 +112,10 @@ def test_permissions_are_those_of_any_new_file(ratio):
 
 def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
     path = tmp_path / 'r.csv'
-
-    outputs.check_targets([path], [], False, is_ours)
+    WRITER.check([path])
     path.write_text('mine')
     with pytest.raises(InputError, match='was not written by this command'):
-        outputs.write([outputs.Output(path, lambda: 'ours')], [], False, is_ours)
+        WRITER.write({path: lambda: 'ours'})
     assert path.read_text() == 'mine'
 
 

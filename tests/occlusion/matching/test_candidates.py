@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask
 
-from mmhybrid.occlusion.matching.index import _sorted
 from mmhybrid.occlusion.read.checks import Records
 from mmhybrid.occlusion.read.runlengths import Masks, measure
 from mmhybrid.occlusion.read.segmentations import check_ground_truth
@@ -77,12 +76,3 @@ def test_the_bound_tells_masks_apart():
     extents = extents_of([[[10, 10, 20, 10, 20, 20, 10, 20]]])
     spans, areas = np.array([[30, 40], [10, 20], [8, 22]]), np.array([100, 100, 1000])
     assert fast._most_iou(spans, areas, extents).tolist() == [0, 1.2, 0.144]
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 5), max_size=30), st.sampled_from([1, 20_000]), st.booleans(), st.randoms())
-def test_sorting_by_keys_is_stable(keys, scale, ascending, random):
-    keys = np.array(sorted(keys) if ascending else keys, dtype=np.int32) * scale
-    order = np.arange(len(keys))
-    random.shuffle(order)
-    assert _sorted(order, keys).tolist() == sorted(order.tolist(), key=lambda i: keys[i])

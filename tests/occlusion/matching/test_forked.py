@@ -19,6 +19,8 @@ pytestmark = [
 PROGRAM = """
 import multiprocessing
 
+import numpy as np
+
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import evaluate, matching
 from mmhybrid.occlusion.read.detections import load_detections
@@ -38,7 +40,7 @@ def work(engine):
 
 def again(_):
     try:
-        return matched.metrics({'all': [GT['images'][0]['id']]})
+        return matched.metrics([np.array([0])])
     except InputError as error:
         return str(error)
 

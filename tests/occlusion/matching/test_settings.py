@@ -21,6 +21,7 @@ from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 from ..synthetic import CATEGORIES, dataset, hard_dataset
+from .test_matching import metrics_of
 
 ENGINES = [name for name in matching.ENGINES if name == 'pycocotools' or find_spec('hotcoco')]
 NAMES = ('ap', 'ap50', 'ap75', 'aps', 'apm', 'apl', 'ar')
@@ -92,7 +93,7 @@ def test_equals_a_fresh_run_with_such_params(engine, iou_type, seed, chosen, har
     matched = matching.match(checked, found, iou_type, Index.of(checked, found, Settings(**chosen)), engine)
     ids = [image['id'] for image in gt['images']]
     strata = {'all': ids, 'some': ids[::2], 'one': ids[1:2]}
-    metrics = matched.metrics(strata)
+    metrics = metrics_of(matched, gt, strata)
     for name, members in strata.items():
         expected = fresh(gt, dt, iou_type, members, **chosen)
         np.testing.assert_allclose(dataclasses.astuple(metrics[name]), expected, rtol=0, atol=1e-12, err_msg=name)
@@ -128,6 +129,36 @@ def test_where_class_makes_no_difference_ties_go_by_category_then_by_the_file():
     for engine in ENGINES:
         # The later of two equal instances is taken first.
         assert matching.match(checked, found, 'bbox', index, engine).matches().dt_gt[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize('class_agnostic', [False, True])
+@pytest.mark.parametrize('size', [3, 300, 70_000])
+def test_the_order_of_the_index(size, class_agnostic):
+    rng = np.random.default_rng(size)
+    ids = rng.permutation(size).tolist()
+    gt = {
+        'images': [{'id': i} for i in ids], 'categories': [{'id': i, 'name': str(i)} for i in ids], 'annotations': [],
+    }  # fmt: skip
+    columns = rng.integers(0, size, (2, 2000)).tolist()
+    columns = [column[:1000] * 2 for column in columns]
+    dt = [
+        {'image_id': image, 'category_id': category, 'bbox': [0, 0, 1, 1], 'score': float(rng.integers(4))}
+        for image, category in zip(*columns, strict=True)
+    ]
+    checked = load_ground_truth(gt)
+    index = Index.of(checked, load_detections(dt, checked), Settings(max_dets=2000, class_agnostic=class_agnostic))
+    expected = sorted(range(2000), key=lambda i: dt[i]['category_id'] if class_agnostic else 0)
+    expected.sort(key=lambda i: (-dt[i]['score'], dt[i]['image_id']))
+    if not class_agnostic:
+        expected.sort(key=lambda i: dt[i]['category_id'])
+    assert index.dt_index.tolist() == expected
+    limited = Index.of(checked, load_detections(dt, checked), Settings(max_dets=1, class_agnostic=class_agnostic))
+    seen, kept = set(), []
+    for i in expected:
+        cell = dt[i]['image_id'], 0 if class_agnostic else dt[i]['category_id']
+        kept += [i] * (cell not in seen)
+        seen.add(cell)
+    assert limited.dt_index.tolist() == kept and len(kept) < 2000
 
 
 def test_ignore_is_a_region_or_an_instance():

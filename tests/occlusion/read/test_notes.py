@@ -25,7 +25,7 @@ def corners(boxes):
 @given(st.integers(0, 10**6), st.integers(1, 80))
 def test_usual_boxes_get_none(seed, count):
     boxes, sizes = scene(seed, count)
-    assert box_notes(boxes, sizes, 'x') == box_notes(boxes, None, 'x') == box_notes(boxes.round(), sizes, 'x') == []
+    assert box_notes(boxes, sizes, 'x') == box_notes(boxes.round(), sizes, 'x') == []
     boxes[:, 2:] += 1.5  # of COCO, some end beyond the border by a pixel
     boxes[:, :2] -= 0.5
     assert box_notes(boxes, sizes, 'x') == []
@@ -45,7 +45,7 @@ def test_corners_and_shares(seed, count):
     assert count / 4 < leave <= count and 'x1, y1, x2, y2' in note
     for form in boxes, corners(boxes):
         shares = form / np.tile(sizes[:, ::-1], 2)
-        for given_sizes in (sizes, None, np.full_like(sizes, np.nan)):
+        for given_sizes in (sizes, np.full_like(sizes, np.nan)):
             (note,) = box_notes(shares, given_sizes, 'x')
             assert 'within 0 and 1' in note
 
@@ -67,6 +67,6 @@ def test_an_image_of_one_pixel_is_no_share():
 
 def test_federated_fields():
     images = [{'id': 1, 'neg_category_ids': []}, {'id': 2, 'not_exhaustive_category_ids': [3]}, {'id': 3}]
-    (note,) = federated_note(images)
-    assert note.startswith('2 of 3 images') and 'not applied' in note
-    assert federated_note(images[2:]) == []
+    (note,) = federated_note(images, 'x')
+    assert note.startswith('x: 2 of 3 images') and 'not applied' in note
+    assert federated_note(images[2:], 'x') == []

@@ -116,7 +116,7 @@ def test_one_unusual_row_costs_its_block_alone(both):
 
 REFUSED = {
     'broken image id': ('"image_id": ', r'-?\d+', r'\g<0>.5', 'which is no image'),
-    'broken category id': ('"category_id": ', r'\d+', r'\g<0>.5', 'no whole number'),
+    'broken category id': ('"category_id": ', r'\d+', r'\g<0>.5', 'not an integer'),
     'huge image id': ('"image_id": ', r'-?\d+', '9' * 25, 'which is no image'),
     'no such image': ('"image_id": ', r'-?\d+', '123456', 'which is no image'),
     'true for a score': ('"score": ', r'[\d.e-]+', 'true', 'not a number'),

@@ -162,6 +162,16 @@ def test_other_forms_are_named(tmp_path, content, sentence):
         assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('block_size', [100, 2**20])
+def test_a_row_of_another_form_hides_none_behind_it(tmp_path, block_size):
+    rows = copy.deepcopy(DT)
+    rows[0]['score'] = []
+    path = tmp_path / 'dt.json'
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=r"results\[1\]: there is no list or tensor 'score'"):
+        load_detections(path, load_ground_truth(GT), block_size=block_size)
+
+
 def test_boxes_that_may_be_either_are_refused(tmp_path):
     row = {'image_id': GT['images'][0]['id'], 'boxes': [[1, 2, 30, 40]] * 30, 'labels': [3] * 30, 'scores': [0.5] * 30}
     for content in forms(tmp_path, [row]):

@@ -13,7 +13,8 @@ from matplotlib.transforms import Affine2D
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.results import Measure
 from mmhybrid.occlusion.show.figures import ap_families, plot_ap, plot_errors, plot_recall
-from mmhybrid.occlusion.show.figures.style import THEMES, compact, model_series, wrap
+from mmhybrid.occlusion.show.figures.panels import compact
+from mmhybrid.occlusion.show.figures.style import THEMES, model_series, wrap
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 
 from ..sample import result

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from mmhybrid.occlusion.results import plain
-from mmhybrid.occlusion.selection import Stratification
+from mmhybrid.occlusion.selection import Selection, Stratification
 from mmhybrid.occlusion.show.markdown import to_markdown
 from mmhybrid.occlusion.show.records import (
     annotation_records,
@@ -100,6 +100,20 @@ def test_records_of_a_data_set():
     names = {category['id']: category['name'] for category in gt.categories}
     assert all(names[record['category_id']] == record['category'] for record in annotations)
     assert read(to_csv(annotations))[-1]['value'] == '1.0'
+
+
+@pytest.mark.parametrize('form', ['{:04d}', 'day/{}.png'])
+def test_images_keep_the_ids_of_their_file(form):
+    data = dataset(3)[0]
+    plain_gt = load_ground_truth(data)
+    made = Selection().apply(plain_gt)
+    for row, key in [(row, 'id') for row in data['images']] + [(row, 'image_id') for row in data['annotations']]:
+        row[key] = form.format(row[key])
+    gt = load_ground_truth(data)
+    for make in (image_records, annotation_records):
+        records = read(to_csv(make(gt, Selection().apply(gt))))
+        expected = read(to_csv(make(plain_gt, made)))
+        assert records == [row | {'image_id': form.format(int(row['image_id']))} for row in expected]
 
 
 def test_plain_has_no_nan():

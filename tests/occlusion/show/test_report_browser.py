@@ -1,12 +1,13 @@
 """The report in a real browser. Needs a Chromium."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmhybrid.occlusion.show.report import GalleryGroup, GalleryImage, write_report
+from mmhybrid.occlusion.show.report import GalleryGroup, GalleryImage, render_report
 
 from ..sample import comparison, result
 from . import browser
@@ -30,9 +31,10 @@ def pages(tmp_path_factory):
     jpeg = io.BytesIO()
     Image.new('RGB', (640, 400), 'navy').save(jpeg, 'JPEG')
     images = [GalleryImage(1, 'x' * 80 + '.jpg', 0.01, jpeg.getvalue(), {'missed': 2}), GalleryImage(2, 'b', 0.0)]
-    write_report(results[:1], folder / 'one.html')
-    others = {'comparisons': [comparison(*results[:2])], 'gallery': [GalleryGroup('r = 0', images)], 'notes': [LONG]}
-    write_report(results, folder / 'several.html', **others)
+    (folder / 'one.html').write_text(render_report(results[:1]))
+    results[0] = replace(results[0], notes=(LONG,))
+    page = render_report(results, [comparison(*results[:2])], [GalleryGroup('r = 0', images)])
+    (folder / 'several.html').write_text(page)
     return {'one': folder / 'one.html', 'several': folder / 'several.html'}
 
 

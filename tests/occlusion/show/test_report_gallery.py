@@ -1,5 +1,4 @@
 import io
-import math
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from pycocotools import mask as mask_api
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis.errors import KINDS
-from mmhybrid.occlusion.show.report import draw_gallery_image
+from mmhybrid.occlusion.show.report import Shown, draw_gallery_image
 from mmhybrid.occlusion.show.report.pictures import COLOURS, DT_KINDS, QUALITY
 
 GREY = (90, 90, 90)
@@ -23,14 +22,12 @@ def photo(tmp_path_factory):
     return path
 
 
-def draw(path, gt=(), dt=(), missed=None, kinds=None, labels='', **arguments):
+def draw(path, gt=(), dt=(), missed=None, kinds=None, labels='', masks=None):
     missed = [False] * len(gt) if missed is None else missed
     kinds = ['true_positive'] * len(dt) if kinds is None else kinds
-    gt_boxes, dt_boxes = np.array(gt, float).reshape(-1, 4), np.array(dt, float).reshape(-1, 4)
-    data = draw_gallery_image(
-        path, gt_boxes, [labels] * len(gt), dt_boxes, [labels] * len(dt), [0.5] * len(dt), kinds, missed, **arguments
-    )
-    image = Image.open(io.BytesIO(data))
+    shown = [Shown(box, labels, 'missed' if flag else 'found') for box, flag in zip(gt, missed, strict=True)]
+    shown += map(Shown, dt, [labels] * len(dt), kinds, [0.5] * len(dt), masks or [None] * len(dt))
+    image = Image.open(io.BytesIO(draw_gallery_image(path, shown)))
     assert image.format == 'JPEG'
     return np.asarray(image).astype(int)
 
@@ -72,9 +69,9 @@ def test_detections_are_in_the_colour_of_their_kind(photo, kind):
 
 def test_boxes_scale_with_the_picture(photo, tmp_path):
     assert draw(photo).shape == (480, 640, 3)
-    assert draw(photo, width=320).shape == (240, 320, 3)
-    image = draw(photo, [(100, 200, 200, 200)], width=320)
-    assert share(edges(image, 50, 100, 100, 100), COLOURS['found']) > 0.95
+    Image.new('RGB', (1280, 960), GREY).save(tmp_path / 'large.png')
+    image = draw(tmp_path / 'large.png', [(200, 400, 400, 400)])
+    assert image.shape == (480, 640, 3) and share(edges(image, 100, 200, 200, 200), COLOURS['found']) > 0.95
     for size, expected in (((100, 50), (100, 200)), ((100, 1000), (960, 96)), ((3000, 10), (2, 640))):
         Image.new('L', size).save(tmp_path / 'small.png')
         assert draw(tmp_path / 'small.png').shape[:2] == expected  # enlarged by 2 at most, no higher than 960
@@ -106,9 +103,8 @@ def test_size_of_a_busy_picture(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((1280, 960), Image.Resampling.BICUBIC).save(tmp_path / 'noise.png')
     boxes = np.random.default_rng(1).uniform(0, 900, (60, 4))
-    data = draw_gallery_image(
-        tmp_path / 'noise.png', boxes, ['x'] * 60, boxes, ['y'] * 60, [0.1] * 60, ['partial'] * 60, [True] * 60
-    )
+    shown = [Shown(box, 'x', 'missed') for box in boxes] + [Shown(box, 'y', 'partial', 0.1) for box in boxes]
+    data = draw_gallery_image(tmp_path / 'noise.png', shown)
     assert QUALITY == 70 and len(data) < 250_000
 
 
@@ -119,19 +115,9 @@ def test_any_box_and_label(photo, boxes, label):
     assert draw(photo, boxes, boxes, [True] * len(boxes), labels=label).shape == (480, 640, 3)
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        ({'gt': [(0, 0, math.nan, 1)]}, 'gt_boxes has the shape'),
-        ({'gt': [(0, 0, 1, 1)], 'missed': []}, 'gt_missed has 0 entries for 1 boxes'),
-        ({'dt': [(0, 0, 1, 1)], 'kinds': ['wrong']}, "dt_kinds holds 'wrong'"),
-        ({'dt': [(0, 0, 1, 1)], 'masks': []}, 'masks has 0 entries for 1 boxes'),
-        ({'dt': [(0, 0, 1, 1)], 'masks': [{'size': [4, 4], 'counts': b''}]}, r'a mask has the shape \(4, 4\)'),
-    ],
-)
-def test_what_does_not_fit(photo, arguments, message):
-    with pytest.raises(InputError, match=message):
-        draw(photo, **arguments)
+def test_a_mask_of_another_size(photo):
+    with pytest.raises(InputError, match=r'a mask has the shape \(4, 4\)'):
+        draw(photo, dt=[(0, 0, 1, 1)], masks=[{'size': [4, 4], 'counts': b''}])
 
 
 def test_files_that_are_no_images(tmp_path, photo):

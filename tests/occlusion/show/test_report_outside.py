@@ -4,19 +4,16 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as mask_api
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.cli import main
-from mmhybrid.occlusion.show.report import draw_gallery_image
+from mmhybrid.occlusion.show.report import Shown, draw_gallery_image
 from mmhybrid.occlusion.show.report.gallery import _find
 
 from ..synthetic import SIZE, dataset
-
-NONE = np.zeros((0, 4)), [], np.zeros((0, 4)), [], [], [], []
 
 
 @pytest.fixture
@@ -91,18 +88,17 @@ def test_programs_and_pictures_without_bounds_are_not_drawn(tmp_path, monkeypatc
     path = tmp_path / 'x.png'
     path.write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n')
     with pytest.raises(InputError, match='cannot be read as an image'):
-        draw_gallery_image(path, *NONE)
+        draw_gallery_image(path, [])
     Image.new('L', (40, 40)).save(path)
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     with pytest.raises(InputError, match=r'cannot be read as an image .*1600 pixels'):
-        draw_gallery_image(path, *NONE)
+        draw_gallery_image(path, [])
 
 
 def test_a_mask_is_not_decoded_that_is_larger_than_the_picture(tmp_path, monkeypatch):
     path = tmp_path / 'x.png'
     Image.new('L', (40, 40)).save(path)
     monkeypatch.setattr(mask_api, 'decode', None)
-    box = np.array([[0, 0, 9, 9]])
     with pytest.raises(InputError, match=r'a mask has the shape \(50000, 50000\)'):
-        masks = [{'size': [50000, 50000], 'counts': b'PPYo1'}]
-        draw_gallery_image(path, *NONE[:2], box, ['x'], [0.5], ['partial'], [], masks)
+        mask = {'size': [50000, 50000], 'counts': b'PPYo1'}
+        draw_gallery_image(path, [Shown((0, 0, 9, 9), 'x', 'partial', 0.5, mask)])

@@ -5,6 +5,7 @@ import pytest
 
 from mmhybrid.occlusion.matching.settings import Settings
 from mmhybrid.occlusion.results import Bootstrap, Interval, Measure
+from mmhybrid.occlusion.show.notes import settings_of
 from mmhybrid.occlusion.show.report import words
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 
@@ -57,7 +58,6 @@ def test_two_models():
         'On the 270 images with 0.7 < r ≤ 0.8 (the most occluded bin with at least 10 images), that is B as well, '
         '27.0% [25.1, 28.6]: better than A (24.0%), +3.0 points [+2.0, +4.2], p = 0.040.',
     ]
-    assert words.against([a, b], [], 10) == []
 
 
 def test_the_baseline_may_be_the_better_one():
@@ -82,12 +82,32 @@ def test_other_models_may_be_best_where_it_is_occluded():
     first, second = told(a, b, c, comparisons=compared(a, b, c))
     assert first.startswith('B has the highest AP on all images') and 'better than A (45.0%)' in first
     assert ', that is C, 50.0%: better than A (24.0%), +26.0 points' in second
-    lines = [line.replace('\N{NO-BREAK SPACE}', ' ') for line in words.against([a, b, c], compared(a, b, c), 10)]
-    assert lines == [
-        'Better than A on all images: B +3.0 [+2.0, +4.2] points.',
-        'Worse than A on all images: C -10.0 [-11.0, -8.8] points.',
-        'Better than A with 0.7 < r ≤ 0.8: B +3.0 [+2.0, +4.2], C +26.0 [+25.0, +27.2] points.',
-    ]
+
+
+def where(made, min_images=10):
+    return words.places(made, min_images).replace('\N{NO-BREAK SPACE}', ' ')
+
+
+def test_where_models_differ():
+    a, b = result('A'), result('B', shift=0.03)
+    (plain,) = compared(a, b)
+    assert where(plain) == (
+        'Of the 9 bins with at least 10 images, B is better than A on 9, worse on none and not told apart on none.'
+    )
+    unclear, worse = {'interval': Interval(-0.01, 0.07)}, {'interval': Interval(-0.07, -0.01)}
+    changes = {'r = 0': unclear, '0 < r <= 0.1': unclear, '0.8 < r <= 0.9': worse, HIGH: worse}
+    (mixed,) = compared(a, b, **changes)
+    assert where(mixed) == (
+        'Of the 9 bins with at least 10 images, B is better than A on 6, worse on 1 (0.7 < r ≤ 0.8) and not told apart '
+        'on 2 (r = 0 and 0 < r ≤ 0.1).'
+    )
+    assert where(mixed, 4).startswith('Of the 10 bins with at least 4 images') and 'worse on 2' in where(mixed, 4)
+    assert where(plain, 901) == ''
+    named = (all_images(), *groups(['day', 'night']))
+    (grouped,) = compared(result('A', strata=named), result('B', strata=named), night=worse)
+    assert 'worse on 1 (“night”)' in where(grouped) and where(grouped).startswith('Of the 2 groups')
+    thresholds = (all_images(), *cumulative((0, 0.5)))
+    assert where(*compared(result('A', strata=thresholds), result('B', strata=thresholds))) == ''
 
 
 def test_without_comparisons_nothing_is_claimed():
@@ -103,7 +123,9 @@ def test_without_ground_truth_or_strata():
     assert told(nothing) == told(nothing, replace(nothing, name='B')) == [
         'AP is not defined: the images hold no instances.'
     ]  # fmt: skip
-    assert told(result(strata=(all_images(),)))[1].startswith('Fewer than two strata have AP on at least 10 images')
+    assert told(result(strata=(all_images(),)))[1].startswith(
+        'Fewer than two strata with AP hold at least 10 images: too few to say how'
+    )
     both = told(result('A', strata=(all_images(),)), result('B', strata=(all_images(),)))
     assert len(both) == 3 and both[1].startswith('Fewer than two strata')
     assert words.asides([result(strata=(all_images(),), full=False)], 10) == []
@@ -114,8 +136,8 @@ def test_what_else_differs_between_the_strata_is_told():
     intervals, others = words.asides([made], 10)
     assert intervals.startswith('In brackets: 95% intervals from 200 bootstrap resamples')
     assert others.replace('\N{NO-BREAK SPACE}', ' ') == (
-        'Images with r = 0 and with 0.7 < r ≤ 0.8 differ in more than that: 7.0 and 12.3 instances an image, 3 and '
-        '1,234 categories.'
+        'Images with r = 0 hold 7.0 instances on average, of 3 categories; those with 0.7 < r ≤ 0.8 hold 12.3 '
+        'instances on average, of 1,234 categories.'
     )
 
 
@@ -169,7 +191,7 @@ def test_every_definition_has_its_own_sentence():
 
     sentences = {words.definition(Measure('r', d, g)) for d in DEFINITIONS for g in GEOMETRIES}
     assert len(sentences) == len(DEFINITIONS) * len(GEOMETRIES)
-    assert all(sentence.startswith('The occlusion ratio r is ') for sentence in sentences)
+    assert all(sentence.startswith('The occlusion ratio r of an image is the ') for sentence in sentences)
     assert 'rain' in words.definition(Measure('rain', 'user', ''))
 
 
@@ -177,19 +199,17 @@ def test_what_was_evaluated():
     made = replace(result(), bootstrap=Bootstrap(1000, 3, 0.99))
     pairs = dict(words.evaluated([made, replace(made, name='B', detections='b.json')]))
     assert pairs['Intervals'].startswith('99% intervals from 1,000 bootstrap resamples of the images (seed 3)')
-    assert pairs['Size'] == '5,000 images with 35,000 instances' and pairs['Results of B (bbox)'] == 'b.json'
+    assert pairs['Results of B (bbox)'] == 'b.json' and words.size(made) == '5,000 images with 35,000 instances'
+    assert words.counts({'instances': 1, 'missed': 1, 'partial': 0}) == '1 instance, 1 missed'
     assert words.listing(['a', 'b', 'a', 'c']) == 'a, b and c' and words.listing(['a']) == 'a'
 
 
 def test_settings():
     assert dict(words.evaluated([result()]))['Settings'] == (
-        'IoU 0.50:0.95; at most 100 detections an image and category'
+        'as in COCO: IoU 0.50:0.95, at most 100 detections per image and category'
     )
     own = replace(result(), settings=Settings((0.5, 0.75), 1, True, ('cat', 7)), ignore='as-instances')
-    assert dict(words.evaluated([own]))['Settings'] == (
-        'IoU 0.50 and 0.75; at most 1 detection an image and category; any category may match any other '
-        '(class-agnostic); categories cat and 7; instances marked ignore count like the others'
-    )
+    assert dict(words.evaluated([own]))['Settings'] == settings_of(own) != ''
 
 
 def test_long_names_are_cut_in_sentences():

@@ -94,7 +94,7 @@ def test_recall_and_errors_are_printed_if_there():
     assert [cell.strip() for cell in row(text, '0.2 < f <= 0.4')] == [
         '1,200', '70.0 [68.0, 72.0]', '56.0 [54.0, 58.0]', '49.0 [47.0, 51.0]',
     ]  # fmt: skip
-    errors = text[text.index('errors an image') :]
+    errors = text[text.index('errors per image') :]
     # 630 images with 0.3 duplicates, 1 confusion, 0.5 partial and 3 background each, and 2 of 7 instances missed.
     assert [cell.strip() for cell in row(errors, '0.3 < r <= 0.4')] == [
         '630', '5.00', '4.80', '0.30 6%', '1.00 21%', '0.50 10%', '3.00 62%', '2.00 29%',

@@ -4,14 +4,12 @@ Each ``plot_*`` function returns a ``matplotlib.figure.Figure``; :func:`save` wr
 of a page.
 """
 
-from .ap import ap_families, plot_ap
+from .curves import RECALLS, ap_families, plot_ap, plot_recall
 from .errors import PARTS as ERROR_PARTS
 from .errors import plot_errors
-from .files import css_variables, is_ours, save, to_bytes, to_inline, to_svg
-from .recall import METRICS as RECALLS
-from .recall import plot_recall
+from .files import css_variables, is_ours, save, to_bytes, to_inline
 
 __all__ = [
     'ERROR_PARTS', 'RECALLS', 'ap_families', 'css_variables', 'is_ours', 'plot_ap', 'plot_errors', 'plot_recall',
-    'save', 'to_bytes', 'to_inline', 'to_svg',
+    'save', 'to_bytes', 'to_inline',
 ]  # fmt: skip

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PARTS = {'image': 'an image', 'share': 'as shares'}
+PARTS = {'image': 'per image', 'share': 'as shares'}
 
 
 def plot_errors(
@@ -27,7 +27,7 @@ def plot_errors(
     parts: Sequence[str] = tuple(PARTS),
     width: float = PANEL_WIDTH,
 ) -> Figure:
-    """Draw the kinds of false positives stacked, one row of panels for each result: an image, and as shares.
+    """Draw the kinds of false positives stacked, one row of panels for each result: per image, and as shares.
 
     Strata are all images, the groups and the bins, or the thresholds where there are neither groups nor bins.
 
@@ -35,7 +35,7 @@ def plot_errors(
         results: Those without ``errors`` are passed over.
         min_images: Strata with fewer images are marked ``*``.
         theme: ``'light'`` or ``'dark'``.
-        parts: ``'image'`` (how many an image), ``'share'`` (in percent) or both: a column each.
+        parts: ``'image'`` (how many per image), ``'share'`` (in percent) or both: a column each.
         width: Of a column in inches.
 
     Raises:
@@ -47,7 +47,7 @@ def plot_errors(
     rows_of = [_rows(result) for result in results]
     errors = rows_of[0][0].errors
     labels = {
-        'image': f'false positives an image (score ≥ {errors.min_score:g}, IoU {errors.iou_thr:.2f})',
+        'image': f'false positives per image (score ≥ {errors.min_score:g}, IoU {errors.iou_thr:.2f})',
         'share': 'share of the false positives (%)',
     }
     with drawing(look):
@@ -59,8 +59,7 @@ def plot_errors(
         for line, result, rows in zip(grid, results, rows_of, strict=True):
             names = [named(row.stratum.name) + ' *' * is_few(row, min_images) for row in rows]
             for axes, part in zip(line, parts, strict=True):
-                values = [[_value(row, kind, part) for row in rows] for kind in Errors.KINDS]
-                _stack(axes, np.nan_to_num(values), look)
+                _stack(axes, rows, part, look)
                 axes.set_yticks(range(len(rows)), names if axes is line[0] else [''] * len(rows))
             line[0].set_title(wrap(f'{result.name}, {result.iou_type}', int(8 * width), 2))
         for axes, part in zip(grid[-1], parts, strict=True):
@@ -81,18 +80,15 @@ def _rows(result: OcclusionResult) -> list[StratumResult]:
     return [row for row in by_kind(result.strata) if row.errors is not None and row.stratum.kind in disjoint]
 
 
-def _value(row: StratumResult, kind: str, part: str) -> float:
-    return per_image(row, kind) if part == 'image' else 100 * row.errors.share(kind)
-
-
-def _stack(axes: Axes, values: np.ndarray, theme: Theme) -> None:
-    ends = np.cumsum(values, axis=0)
-    for widths, start, colour in zip(values, ends - values, theme.kinds, strict=True):
+def _stack(axes: Axes, rows: Sequence[StratumResult], part: str, theme: Theme) -> None:
+    start = np.zeros(len(rows))
+    for kind, colour in zip(Errors.KINDS, theme.kinds, strict=True):
+        values = [per_image(row, kind) if part == 'image' else 100 * row.errors.share(kind) for row in rows]
+        widths = np.nan_to_num(values)
         # The gap in the colour of the page parts the kinds without help of their own.
-        axes.barh(
-            range(len(start)), widths, 0.78, left=start, color=colour, edgecolor=theme.background,
-            linewidth=0.8, zorder=2,
-        )  # fmt: skip
-    axes.set_ylim(values.shape[1] - 0.4, -0.6)
+        edge = {'edgecolor': theme.background, 'linewidth': 0.8}
+        axes.barh(range(len(rows)), widths, 0.78, left=start, color=colour, zorder=2, **edge)
+        start += widths
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis='y', length=0)
     axes.grid(True, axis='x')

@@ -13,7 +13,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
 from ...results import SCHEMA
-from .style import DPI, PAGE, THEMES, quiet_about_glyphs
+from .style import DPI, THEMES, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,50 +37,37 @@ def save(figure: Figure, path: str | PathLike[str]) -> None:
 
 
 def to_bytes(figure: Figure, path: str | PathLike[str]) -> bytes:
-    """What :func:`save` writes into a file of this name.
+    """What :func:`save` writes into a file of this name; words of an SVG stay text.
 
     Raises:
         InputError: The name ends in neither ``.png`` nor ``.svg``.
     """
-    import matplotlib.style
-
-    suffix = Path(path).suffix.lower()
-    if suffix == '.svg':
-        return to_svg(figure).encode()
-    if suffix != '.png':
-        raise InputError(f'{path}: figures are written as .png or .svg; choose a name that ends so.')
-    image = io.BytesIO()
-    with matplotlib.style.context('default'), quiet_about_glyphs():
-        figure.savefig(image, format='png', dpi=DPI, metadata={'Software': SCHEMA})
-    return image.getvalue()
-
-
-def to_svg(figure: Figure) -> str:
-    """A figure as SVG text: words stay text, and the same figure gives the same characters."""
-    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    text = io.StringIO()
-    settings = {'svg.fonttype': 'none', 'svg.hashsalt': SCHEMA}
-    with matplotlib.style.context(['default', settings]), quiet_about_glyphs():
+    suffix = Path(path).suffix.lower()
+    if suffix not in ('.png', '.svg'):
+        raise InputError(f'{path}: figures are written as .png or .svg; choose a name that ends so.')
+    content = io.BytesIO()
+    with drawing(**{'svg.fonttype': 'none', 'svg.hashsalt': SCHEMA}):
         # `savefig` would draw it once more than it writes it.
-        FigureCanvasSVG(figure).print_svg(text, metadata={'Creator': SCHEMA, 'Date': None})
-    return text.getvalue()
+        if suffix == '.svg':
+            FigureCanvasSVG(figure).print_svg(content, metadata={'Creator': SCHEMA, 'Date': None})
+        else:
+            figure.dpi = DPI  # writing as SVG leaves another
+            FigureCanvasAgg(figure).print_png(content, metadata={'Software': SCHEMA})
+    return content.getvalue()
 
 
-def to_inline(figure: Figure, identity: str, title: str, description: str = '') -> str:
-    """A figure of the theme ``'page'`` as an SVG element of an HTML page, in the page's colours and font.
+def to_inline(figure: Figure, identity: str, title: str) -> str:
+    """A light figure as an SVG element of an HTML page, in the page's font and the colours of :func:`css_variables`.
 
-    Args:
-        figure: What to write.
-        identity: Unique in the page: goes before the identifiers of the figure's parts.
-        title: What the figure shows, read out by screen readers.
-        description: More about it, likewise.
+    ``identity`` is unique in the page and goes before the identifiers of the parts; ``title`` is for screen readers.
     """
-    svg = to_svg(figure)
-    svg = re.sub(r'.*?(<svg [^>]*>)', r'\1', svg, count=1, flags=re.DOTALL)
+    svg = to_bytes(figure, f'{identity}.svg').decode()
+    box = re.search(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', svg)
     # A page has styles of its own, which these would change; nor does it need what files say about themselves.
-    svg = re.sub(r'<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->', '', svg, flags=re.DOTALL)
+    svg = re.sub(r'<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->', '', svg[box.end() :], flags=re.DOTALL)
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{identity}-{found[1]}"' if found[1] in used else '', svg)
     svg = re.sub(r'(?:xlink:)?(href="|url\()#', rf'\1#{identity}-', svg)
@@ -90,18 +77,15 @@ def to_inline(figure: Figure, identity: str, title: str, description: str = '') 
     svg = re.sub(
         r'font: (\w+ )?([\d.]+px) [^;"]*', lambda f: f'font-weight: {f[1] or "normal"}; font-size: {f[2]}', svg
     )
-    for name, colour in PAGE.colours().items():
-        svg = svg.replace(colour, f'var(--{name})')
-    ids = f'{identity}-title', f'{identity}-desc'
-    box = re.search(r'viewBox="[^"]*"', svg)[0]
-    head = f'<svg class="plot" {box} role="img" aria-labelledby="{" ".join(ids[: 1 + bool(description)])}">'
-    head += f'<title id="{ids[0]}">{escape(clean(title))}</title>'
-    head += f'<desc id="{ids[1]}">{escape(clean(description))}</desc>' if description else ''
-    return head + re.sub(r'\n\s*', '\n', svg.partition('>')[2]).strip()
+    names = {colour: f'var(--{name})' for name, colour in reversed(THEMES['light'].colours().items())}
+    svg = re.sub(r'(fill|stroke): (#\w{6})', lambda f: f'{f[1]}: {names.get(f[2], f[2])}', svg)
+    svg = re.sub(r'\n\s*', '\n', svg).strip()
+    head = f'<svg class="plot" {box[1]} role="img" aria-labelledby="{identity}-title">'
+    return f'{head}<title id="{identity}-title">{escape(clean(title))}</title>{svg}'
 
 
 def css_variables(theme: str) -> str:
-    """The colours that figures of the theme ``'page'`` ask for: ``'--background: #ffffff; ...'``."""
+    """The colours that figures in a page ask for: ``'--background: #ffffff; ...'``."""
     return ' '.join(f'--{name}: {colour};' for name, colour in THEMES[theme].colours().items())
 
 

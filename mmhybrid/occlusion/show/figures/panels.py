@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from ...results import InstanceRecall, StratumResult
 from ..numbers import is_interval
-from .style import CHARACTER, SMALL_SIZE, TICK_SIZE, Series, Theme, compact, key, wrap
+from .style import CHARACTER, SMALL_SIZE, TICK_SIZE, Series, Theme, add_legend, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
+    from matplotlib.figure import Figure
 
 PANEL_WIDTH = 5.6  # of one column of panels, in inches
+CROWDED = 12  # from more bars on, their counts are turned
 
 
 @dataclass(frozen=True)
@@ -34,28 +35,17 @@ class Curve:
         """The metric of some strata or ranges."""
         spans = [row.intervals.get(metric) for row in rows]
         bounds = [(span.low, span.high) if is_interval(span) else (math.nan, math.nan) for span in spans]
-        lows, highs = 100 * np.reshape(np.array(bounds, float), (-1, 2)).T
-        return cls(look, np.array([100 * getattr(row, metric) for row in rows]), lows, highs)
-
-    @property
-    def key(self) -> Line2D:
-        """Its entry in the legend."""
-        look = self.look
-        return key(color=look.colour, marker=look.marker, linestyle=look.dash, linewidth=1.8, label=look.label)
+        return cls(look, np.array([100 * getattr(row, metric) for row in rows]), *100 * np.array(bounds, float).T)
 
 
 def draw_curves(
-    axes: Axes, curves: Sequence[Curve], few: Sequence[bool], theme: Theme, banded: bool, alone: int | None = 0
-) -> None:
+    axes: Axes, curves: Sequence[Curve], few: Sequence[bool], theme: Theme, banded: bool, zoom: bool,
+    alone: int | None = 0,
+) -> None:  # fmt: skip
     """Draw curves over the places 0, 1, 2, ...: bands of their intervals, or whiskers side by side.
 
-    Args:
-        axes: Where to.
-        curves: Of the same places.
-        few: One flag a place: hollow marks.
-        theme: Colours.
-        banded: Bands rather than whiskers.
-        alone: So many places at the start are not joined with the others; None for all of them.
+    Marks are hollow where there are few. The axis starts at 0 or, with ``zoom``, below the lowest value, to tell models
+    apart. The first ``alone`` places are not joined with the others; None for all of them.
     """
     alone = len(few) if alone is None else alone
     few = np.array(few, bool)
@@ -74,28 +64,28 @@ def draw_curves(
         axes.vlines(
             at[whiskers], curve.lows[whiskers], curve.highs[whiskers], color=look.colour, linewidth=1.4, zorder=2
         )
-        for hollow in (False, True):
+        size = 6 if len(curves) < 4 else 5
+        for own, face in ((~few, look.colour), (few, theme.background)):
+            # Marks at 0 and at 100 stand on the frame: whole, not cut by it.
             axes.plot(
-                at[few == hollow], curve.values[few == hollow], look.marker, color=look.colour, zorder=4,
-                markerfacecolor=theme.background if hollow else look.colour, markersize=6 if len(curves) < 4 else 5,
+                at[own], curve.values[own], look.marker, color=look.colour, markerfacecolor=face, markersize=size,
+                zorder=4, clip_on=False, in_layout=False,
             )  # fmt: skip
     if alone == 1 < len(few):
         axes.axvline(0.5, color=theme.muted, linewidth=0.8, zorder=1)
     axes.set_xlim(-0.6, len(few) - 0.4)
+    axes.set_ylim(*_limits(curves, zoom))
     axes.grid(True, axis='y')
 
 
-def draw_counts(axes: Axes, counts: Sequence[int], few: Sequence[bool], theme: Theme, unseen: int = 0) -> None:
-    """Bars of counts below the curves, each with its number; hollow where there are few.
+def draw_counts(
+    axes: Axes, counts: Sequence[int], few: Sequence[bool], labels: Sequence[str], theme: Theme, unseen: int = 0
+) -> None:
+    """Draw one bar a place with its count above and its label below, hollow where there are few.
 
-    Args:
-        axes: Where to.
-        counts: One a place.
-        few: One flag a place.
-        theme: Colours.
-        unseen: So many at the start are given as numbers only: bars of what all the others are part of.
+    The first ``unseen`` places are given as numbers only: bars of what all the others are part of.
     """
-    crowded = len(counts) > 12
+    crowded = len(counts) > CROWDED
     for at, (count, hollow) in enumerate(zip(counts, few, strict=True)):
         height = 0 if at < unseen < len(counts) else count
         face, edge = (theme.background, theme.bar) if hollow else (theme.bar, theme.background)
@@ -108,14 +98,25 @@ def draw_counts(axes: Axes, counts: Sequence[int], few: Sequence[bool], theme: T
     axes.set_ylim(0, top * (1.6 if crowded else 1.3))
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     axes.grid(True, axis='y')
-
-
-def label_places(axes: Axes, labels: Sequence[str], width: float) -> None:
-    """Labels of the places, turned where they would touch one another in so many inches."""
+    width = axes.figure.get_figwidth() / axes.get_gridspec().ncols
     room = 72 * (width - 0.8) / max(len(labels), 1)
     turned = max(map(len, labels), default=0) * CHARACTER * TICK_SIZE + 4 > room
     look = {'rotation': 40, 'ha': 'right', 'rotation_mode': 'anchor'} if turned else {}
     axes.set_xticks(range(len(labels)), labels, **look)
+
+
+def add_curve_legend(figure: Figure, looks: Iterable[Series], few: str, theme: Theme, title: str = '') -> None:
+    """A legend of curves and, unless ``few`` is empty, of hollow marks."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dash, linewidth=1.8, label=look.label)
+        for look in looks
+    ]
+    if few:
+        hollow = {'marker': 'o', 'markerfacecolor': theme.background, 'linestyle': ''}
+        handles.append(Line2D([], [], color=theme.muted, label=few, **hollow))
+    add_legend(figure, handles, title)
 
 
 def range_label(name: str, lower: float, upper: float) -> str:
@@ -132,18 +133,19 @@ def named(name: str) -> str:
     return wrap(name.replace(' <= ', ' ≤ ').replace(' >= ', ' ≥ '), 24, 1)
 
 
-def finish_percent(axes: Axes, curves: Sequence[Curve], zoom: bool = False) -> None:
-    """An axis of percent up to the largest value, from 0 or, to tell models apart, from below the smallest."""
+def compact(count: int) -> str:
+    """A count in at most four or five characters: ``'4952'``, ``'118k'``, ``'1.3M'``."""
+    if count < 10_000:
+        return str(count)
+    return f'{count / 1e3:.0f}k' if count < 999_500 else f'{count / 1e6:.1f}M'
+
+
+def _limits(curves: Sequence[Curve], zoom: bool) -> tuple[float, float]:
+    """Of an axis of percent that holds every value and interval."""
     values = np.concatenate([[*curve.values, *curve.lows, *curve.highs] for curve in curves])
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 100.0)
     # Ten points at least: less would blow noise up.
     low = max(0.0, min(low, high - 10)) if zoom else 0.0
     margin = 0.08 * max(high - low, 1.0)
-    axes.set_ylim(low - margin if low > margin else 0, min(high + margin, max(101.5, high)))
-
-
-def few_key(least: int, unit: str, theme: Theme) -> Line2D:
-    """The legend's entry for hollow marks."""
-    return key(color=theme.muted, marker='o', markerfacecolor=theme.background, linestyle='',
-               label=f'< {least} {unit}')  # fmt: skip
+    return low - margin if low > margin else 0, min(high + margin, max(101.5, high))

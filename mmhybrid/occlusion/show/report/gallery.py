@@ -13,47 +13,36 @@ from mmhybrid.errors import InputError
 
 from ...analysis.costs import ImageCost, costliest
 from ...analysis.errors import KINDS, NOT_COUNTED
-from .pictures import GalleryGroup, GalleryImage, draw_gallery_image
+from .pictures import GalleryGroup, GalleryImage, Shown, draw_gallery_image
 
 if TYPE_CHECKING:
     from ...analysis.comparison import Evaluated
     from ...analysis.study import Study
-    from ...read.detections import Detections
 
 
 def make_gallery(
-    study: Study, evaluated: Evaluated, dt: Detections, folder: str | PathLike[str] | None, count: int
+    study: Study, evaluated: Evaluated, folder: str | PathLike[str] | None, count: int
 ) -> list[GalleryGroup]:
-    """One group for each disjoint stratum with instances, and one for all images.
+    """The costliest images, ``count`` for each disjoint stratum with instances and for all images.
 
-    Args:
-        study: What was evaluated on.
-        evaluated: One model by one IoU type, with error kinds.
-        dt: Its detections.
-        folder: Of the images, also those that links lead to; None draws nothing.
-        count: Images a group.
-
-    Returns:
-        The groups in the order of the strata; cumulative strata would only show the same images again.
+    They are taken from ``folder``, links that lead out of it left alone; None draws nothing. ``evaluated`` must have
+    error kinds. Cumulative strata are left out: they would only show the same images again.
     """
     result, matches, details = evaluated.result, evaluated.matches, study.details
     groups = []
-    for row, members in zip(result.strata, study.positions(matches), strict=True):
+    for row, members in zip(result.strata, study.members, strict=True):
         if row.stratum.kind == 'cumulative' or not row.num_instances:
             continue
         costs = costliest(matches, evaluated.kinds, members, count, details.iou_thr, details.min_score)
-        images = [_image(study, evaluated, dt, folder, cost) for cost in costs]
+        images = [_image(study, evaluated, folder, cost) for cost in costs]
         groups.append(GalleryGroup(row.stratum.name, images, result.name, result.iou_type))
     return groups
 
 
-def _image(
-    study: Study, evaluated: Evaluated, dt: Detections, folder: str | PathLike[str] | None, cost: ImageCost
-) -> GalleryImage:
-    gt, matches = study.gt, evaluated.matches
+def _image(study: Study, evaluated: Evaluated, folder: str | PathLike[str] | None, cost: ImageCost) -> GalleryImage:
+    gt, errors = study.gt, cost.errors
     at = int(np.flatnonzero(gt.image_ids == cost.image_id)[0])
     file_name = str(gt.images[at].get('file_name', ''))
-    errors = cost.errors
     counts = {
         'instances': errors.true_positive + errors.missed,
         'found': errors.true_positive,
@@ -61,8 +50,7 @@ def _image(
         **{kind: getattr(errors, kind) for kind in errors.KINDS},
     }
     path, outside = _find(folder, file_name)
-    position = int(np.searchsorted(matches.image_ids, cost.image_id))
-    picture = None if path is None else _draw(study, evaluated, dt, path, position)
+    picture = None if path is None else _draw(study, evaluated, path, cost.image_id)
     return GalleryImage(gt.image_names[at], file_name, cost.cost, picture, counts, outside)
 
 
@@ -86,34 +74,33 @@ def _find(folder: str | PathLike[str] | None, file_name: str) -> tuple[Path | No
     return None, outside
 
 
-def _draw(study: Study, evaluated: Evaluated, dt: Detections, path: Path, position: int) -> bytes | None:
-    gt, matches, kinds = study.gt, evaluated.matches, evaluated.kinds
+def _draw(study: Study, evaluated: Evaluated, path: Path, image_id: int) -> bytes | None:
+    gt, dt, matches, kinds = study.gt, evaluated.detections, evaluated.matches, evaluated.kinds
     names = {row['id']: str(row.get('name', row['id'])) for row in gt.categories}
-    threshold = int(np.argmin(abs(matches.iou_thrs - study.details.iou_thr)))
+    position = np.searchsorted(matches.image_ids, image_id)
+    threshold = np.argmin(abs(matches.iou_thrs - study.details.iou_thr))
     rows = np.flatnonzero((matches.gt_image == position) & matches.gt_counted)
     shown = np.flatnonzero((matches.dt_image == position) & (kinds != NOT_COUNTED))
-    taken = matches.dt_gt[threshold, shown]
     index = matches.dt_index[shown]
-    masks = [dt.masks.rles(i, i + 1)[0] for i in index.tolist()] if matches.iou_type == 'segm' else None
+    taken = matches.dt_gt[threshold, shown]
+    if matches.iou_type == 'segm' and len(index):
+        from pycocotools.mask import toBbox
+
+        masks = dt.masks.take(index)
+        boxes = toBbox(masks)
+    else:
+        masks = [None] * len(index)
+        boxes = dt.boxes[index]
+    truths = zip(gt.boxes[rows], gt.category_ids[rows].tolist(), np.isin(rows, taken).tolist(), strict=True)
+    fields = dt.category_ids[index], kinds[shown], matches.dt_score[shown]
+    detections = zip(boxes, *(values.tolist() for values in fields), masks, strict=True)
     try:
         return draw_gallery_image(
             path,
-            gt.boxes[rows],
-            [names[i] for i in gt.category_ids[rows].tolist()],
-            _boxes(dt, index, masks),
-            [names[i] for i in dt.category_ids[index].tolist()],
-            matches.dt_score[shown].tolist(),
-            [KINDS[kind] for kind in kinds[shown].tolist()],
-            (~np.isin(rows, taken)).tolist(),
-            masks,
+            [
+                *(Shown(box, names[i], 'found' if found else 'missed') for box, i, found in truths),
+                *(Shown(box, names[i], KINDS[kind], score, mask) for box, i, kind, score, mask in detections),
+            ],
         )
     except InputError:  # a broken image is as good as one that is not there
         return None
-
-
-def _boxes(dt: Detections, index: np.ndarray, masks: list | None) -> np.ndarray:
-    if masks is None:
-        return dt.boxes[index]
-    from pycocotools import mask
-
-    return mask.toBbox(masks).reshape(-1, 4) if masks else np.zeros((0, 4))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from importlib.resources import files
-from itertools import groupby, islice, repeat
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from mmhybrid.errors import InputError
 from mmhybrid.text import is_unsafe
 from mmhybrid.version import __version__
 
-from ...results import MIN_IMAGES, Comparison, OcclusionResult
+from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult
 from .. import figures, tables
 from ..notes import notes_of
-from ..sheet import Column, Sheet
 from . import words
 from .pictures import COLOURS, OUTLINE, GalleryGroup
 
@@ -30,7 +25,6 @@ def render_report(
     comparisons: Sequence[Comparison] = (),
     gallery: Sequence[GalleryGroup] = (),
     title: str | None = None,
-    notes: Sequence[str] = (),
     min_images: int = MIN_IMAGES,
 ) -> str:
     """Everything about some results on one page: the answer, figures, tables, pictures, and how to read them.
@@ -41,9 +35,8 @@ def render_report(
     Args:
         results: Any number of models and IoU types on the same images and strata.
         comparisons: Differences between these models.
-        gallery: Pictures, see :func:`draw_gallery_image`.
+        gallery: Pictures, see :func:`make_gallery`; groups without images are left out.
         title: By default one with the models' names.
-        notes: Lines of plain text, shown before the results' own notes.
         min_images: Strata with fewer images are marked as too small to conclude from.
 
     Returns:
@@ -54,29 +47,19 @@ def render_report(
     """
     results, comparisons = list(results), list(comparisons)
     _check(results, comparisons)
+    names = list(dict.fromkeys(result.name for result in results))
     iou_types = dict.fromkeys(result.iou_type for result in results)
     return _template().render(
-        title=title or _title(results),
+        title=title or _title(results[0].measure, names),
         results=results,
         comparisons=comparisons,
         parts=[_part(iou_type, results, comparisons, min_images) for iou_type in iou_types],
-        noted=[*([notes] if isinstance(notes, str) else notes), *notes_of(results)],
-        gallery=[replace(group, images=tuple(group.images)) for group in gallery],
+        several=len(names) > 1,
+        noted=notes_of(results),
+        gallery=[group for group in gallery if group.images],
+        images=[image for group in gallery for image in group.images],
         min_images=min_images,
     )
-
-
-def write_report(results: Sequence[OcclusionResult], path: str | PathLike[str], **arguments: Any) -> None:
-    """Write :func:`render_report`, which takes the other arguments, into a file.
-
-    Raises:
-        InputError: As there, or the file cannot be written.
-    """
-    page = render_report(results, **arguments)
-    try:
-        Path(path).write_text(page, encoding='utf-8', newline='\n')
-    except OSError as error:
-        raise InputError(f'{Path(path)}: cannot be written ({error}); give a path in a folder that exists.') from None
 
 
 def _part(
@@ -89,17 +72,15 @@ def _part(
     models = words.listing(result.name for result in results)
 
     def draw(plot: Callable, key: str, title: str, **arguments: Any) -> str:
-        made = plot(results, theme='page', width=WIDTH, **arguments)
+        made = plot(results, width=WIDTH, **arguments)
         return figures.to_inline(made, f'{iou_type}-{key}', f'{title}: {models}, {name}')
 
     sheets = [tables.models_sheet(results, min_images)] if len(results) > 1 else []
     sheets += [tables.strata_sheet(result, min_images) for result in results]
-    details = [('AP of the strata', [words.COLUMNS], [], sheets)]
+    details = [('AP by stratum', words.COLUMNS, [], sheets)]
     if comparisons:
-        lines = words.against(results, comparisons, min_images) if len(results) > 2 else []
-        metrics = [tables.compared_metrics(comparison) for comparison in comparisons]
-        sheets = [tables.comparison_sheet(*pair, min_images) for pair in zip(comparisons, metrics, strict=True)]
-        details.append(('Differences between models', lines, [], sheets))
+        sheets = [tables.comparison_sheet(each, tables.compared_metrics(each), min_images) for each in comparisons]
+        details.append(('Differences between models', '', [], sheets))
     if found := [result for result in results if result.instances]:
         drawn = [
             draw(figures.plot_recall, metric, f'Recall by occlusion of the instance, {iou}', metrics=[metric],
@@ -107,32 +88,30 @@ def _part(
             for metric, iou in figures.RECALLS.items()
         ]  # fmt: skip
         sheets = [tables.instances_sheet(*found, min_images=min_images)]
-        details.append(('Recall by the instance’s own occlusion', [], drawn, sheets))
+        details.append(('Recall by the instance’s own occlusion', '', drawn, sheets))
     if wrong := [result for result in results if any(row.errors for row in result.strata)]:
         drawn = [
             draw(figures.plot_errors, part, f'False positives by kind, {unit}', min_images=min_images, parts=[part])
             for part, unit in figures.ERROR_PARTS.items()
         ]
-        details.append(
-            ('Errors by kind', [words.KINDS], drawn, [tables.errors_sheet(result, min_images) for result in wrong])
-        )
+        sheets = [tables.errors_sheet(result, min_images) for result in wrong]
+        details.append(('Errors by kind', words.KINDS, drawn, sheets))
     filled = [result for result in results if any(row.categories for row in result.strata)]
     return {
         'identity': f'type-{iou_type}',
         'name': f'{name[:1].upper()}{name[1:]}',
         'headline': words.headline(results, comparisons, min_images),
+        'places': [line for each in comparisons if (line := words.places(each, min_images))],
         'ap': [
             draw(figures.plot_ap, family, 'AP in %', min_images=min_images, families=[family])
             for family in figures.ap_families(results)
         ],
         'details': details,
         'categories': tables.every_category_sheet(filled) if filled else None,
-        'several': len(results) > 1,
     }
 
 
-def _title(results: Sequence[OcclusionResult]) -> str:
-    measure, names = results[0].measure, list(dict.fromkeys(result.name for result in results))
+def _title(measure: Measure, names: Sequence[str]) -> str:
     subject = 'under occlusion' if measure.definition != 'user' else f'by {measure.name}'
     listed = words.listing(names)
     return f'Detection {subject}: {listed if len(listed) <= 60 else f"{len(names)} models"}'
@@ -141,24 +120,24 @@ def _title(results: Sequence[OcclusionResult]) -> str:
 def _check(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison]) -> None:
     if not results:
         raise InputError('a report needs at least one result; give what evaluate() returns.')
+
+    def strata(result: OcclusionResult) -> tuple:
+        return result.measure, [(row.stratum.name, row.num_images, row.num_instances) for row in result.strata]
+
     first, keys = results[0], set()
     for result in results:
-        key = result.iou_type, result.name
+        name, iou_type = key = result.name, result.iou_type
         if key in keys:
-            raise InputError(
-                f'two {result.iou_type} results are called {result.name!r}; give every model its own name.'
-            )
+            raise InputError(f'two {iou_type} results are called {name!r}; give every model its own name.')
         keys.add(key)
-        images = [(row.stratum.name, row.num_images, row.num_instances) for row in result.strata]
-        expected = [(row.stratum.name, row.num_images, row.num_instances) for row in first.strata]
-        if result.measure != first.measure or images != expected:
+        if strata(result) != strata(first):
             raise InputError(
-                f'{result.name!r} ({result.iou_type}) and {first.name!r} ({first.iou_type}) are not on the same images '
-                'and strata; write one report for each ground truth and measure.'
+                f'{name!r} ({iou_type}) and {first.name!r} ({first.iou_type}) are not on the same images and strata; '
+                'write one report for each ground truth and measure.'
             )
     for comparison in comparisons:
         for name in (comparison.baseline, comparison.model):
-            if (comparison.iou_type, name) not in keys:
+            if (name, comparison.iou_type) not in keys:
                 raise InputError(
                     f'a comparison names {name!r} ({comparison.iou_type}), which is not among the results; give its '
                     'result too.'
@@ -177,10 +156,6 @@ def _template() -> Any:
         'colours': COLOURS, 'outline': OUTLINE,
     }  # fmt: skip
     made.filters |= {
-        'groups': lambda sheet: [
-            (group, list(columns)) for group, columns in groupby(sheet.columns, key=lambda column: column.group)
-        ],
-        'sections': _sections,
         'signs': lambda name: name.replace(' <= ', ' ≤ ').replace(' >= ', ' ≥ '),
         'base64': lambda data: b64encode(data).decode(),
     }
@@ -194,19 +169,8 @@ def _allowed(value: Any) -> Any:
 
 
 def _is_forbidden(char: str) -> bool:
-    is_noncharacter = ord(char) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(char) <= 0xFDEF
+    is_noncharacter = ord(char) & 0xFFFE == 0xFFFE or '\ufdd0' <= char <= '\ufdef'
     return is_noncharacter or (is_unsafe(char) and char not in '\t\n')
-
-
-def _sections(sheet: Sheet) -> Iterator[tuple[str, list[tuple[bool, list[tuple[Column, str, str, bool]]]]]]:
-    """Headings with their rows: whether it is of few, and its cells, the name first."""
-    cells = [
-        zip(repeat(each), each.values, each.details or repeat(''), each.strong or repeat(False))
-        for each in sheet.columns
-    ]
-    rows = zip(sheet.few, zip(*cells, strict=True), strict=True)
-    for size, heading in zip(sheet.sections, sheet.headings or repeat(''), strict=False):
-        yield heading, list(islice(rows, size))
 
 
 def _resource(name: str) -> str:

@@ -26,18 +26,13 @@ for (const section of document.querySelectorAll('.categories')) {
     for (const other of headers) other.removeAttribute('aria-sort');
     header.setAttribute('aria-sort', ascending ? 'ascending' : 'descending');
     const turn = ascending ? 1 : -1;
-    for (const body of bodies) {
-      const rows = rowsOf(body).map((row) => {
-        const text = row.cells[column].textContent;
-        return [row, isText(column) ? text : Number.parseFloat(text.replaceAll(',', ''))];
-      });
-      rows.sort(([, a], [, b]) => {
-        if (isText(column)) return turn * a.localeCompare(b);
-        if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b); // missing values last
-        return turn * (a - b);
-      });
-      body.append(...rows.map(([row]) => row));
-    }
+    const value = (row) => row.cells[column].textContent.replaceAll(',', '');
+    const compare = (a, b) => {
+      if (isText(column)) return turn * value(a).localeCompare(value(b));
+      const [x, y] = [Number.parseFloat(value(a)), Number.parseFloat(value(b))];
+      return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : turn * (x - y); // missing last
+    };
+    for (const body of bodies) body.append(...rowsOf(body).sort(compare));
   };
 
   headers.forEach((header, column) => {

@@ -5,44 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...matching.settings import IOU_THRS
 from ...results import Comparison, Difference, Interval, Measure, OcclusionResult, StratumResult
 from ..figures.style import wrap
+from ..notes import settings_of
 from ..numbers import count, interval, is_interval, number, p_value, percent, plural, points
 from ..tables import verdict
 
 IOU_TYPES = {'bbox': 'boxes', 'segm': 'masks'}
-GEOMETRIES = {'bbox': 'their boxes', 'segm': 'their masks', 'amodal': 'their amodal masks, hidden parts included'}
+GEOMETRIES = {'bbox': 'boxes', 'segm': 'masks', 'amodal': 'amodal masks, hidden parts included'}
 _DEFINITIONS = {
-    'covered': (
-        "the share of an image's total instance area (by {0}) that another instance of the image covers too: "
-        '0 where no instances overlap, 1 where every instance is covered completely'
-    ),
-    'multi': (
-        'the area that at least two instances of an image cover (by {0}) over the area that any instance covers: '
-        '0 where no instances overlap'
-    ),
-    'pairwise': (
-        'the overlap of every pair of instances of an image (by {0}), summed, over the sum of the instance areas: '
-        '0 where no instances overlap, and above 1 where many overlap at the same place'
-    ),
-    'invisible': (
-        "the share of an image's total instance area (by {0}) that cannot be seen: 0 where every instance is in full "
-        'view'
-    ),
-    'max-iou': (
-        'the highest IoU between two instances of an image (by {0}): 0 where no instances overlap, 1 where two coincide'
-    ),
+    'covered': 'the share of its total instance area (by {0}) that another instance covers too, from 0 to 1',
+    'multi': 'the area that at least two instances cover (by {0}) over the area that any instance covers, from 0 to 1',
+    'pairwise': 'the overlap of every two instances (by {0}), summed, over the sum of their areas; it may exceed 1',
+    'invisible': 'the share of its total instance area (by {0}) that cannot be seen, from 0 to 1',
+    'max-iou': 'the highest IoU of any two instances (by {0}), from 0 to 1',
 }
 COLUMNS = (
     'AP: COCO average precision over the IoU thresholds. APs, APm, APl: of instances with an area below 32², up to 96² '
-    'and above. AR: average recall. inst/img: instances an image. A dash: no ground truth.'
+    'and above. AR: average recall. inst/img: instances per image. A dash: no ground truth.'
 )
 KINDS = (
-    'Kinds are the first that fits. Duplicate: a detection of higher score took that instance. Confusion: fits an '
-    'instance of another class. Partial: IoU from 0.1 up to the threshold with an instance. Background: IoU below 0.1 '
-    'with all. Missed: instances that no detection took.'
+    'A detection is of the first kind that fits. Duplicate: a detection of higher score took that instance. '
+    'Confusion: it fits an instance of another class. Partial: IoU from 0.1 up to the threshold with an instance. '
+    'Background: IoU below 0.1 with all. Missed: instances that no detection took.'
 )
+USUAL = 'as in COCO: IoU 0.50:0.95, at most 100 detections per image and category'
 Ends = tuple[StratumResult, StratumResult]
 
 
@@ -50,8 +37,8 @@ def definition(measure: Measure) -> str:
     """What the strata are made by, in one sentence."""
     if measure.definition not in _DEFINITIONS:
         return f'Images are put into strata by {measure.name}, a property of each image that the user gave.'
-    words = _DEFINITIONS[measure.definition].format(GEOMETRIES.get(measure.geometry, measure.geometry))
-    return f'The occlusion ratio {measure.name} is {words}.'
+    what = _DEFINITIONS[measure.definition].format(GEOMETRIES.get(measure.geometry, measure.geometry))
+    return f'The occlusion ratio {measure.name} of an image is {what}.'
 
 
 def first_and_last(result: OcclusionResult, min_images: int) -> Ends | None:
@@ -72,22 +59,25 @@ def first_and_last(result: OcclusionResult, min_images: int) -> Ends | None:
 
 def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison], min_images: int) -> list[str]:
     """The answer in a sentence or two, for the models of one IoU type."""
-    ends = first_and_last(results[0], min_images)
+    first = results[0]
     if all(math.isnan(result.all.ap) for result in results):
         return ['AP is not defined: the images hold no instances.']
+    ends = first_and_last(first, min_images)
+    what = f'how AP changes with {short(first.measure.name)}'
+    untold = f'Fewer than two strata with AP hold at least {min_images} images: too few to say {what}.'
     if len(results) == 1:
-        return _alone(results[0], ends, min_images)
-    best, second = _ranked(results, results[0].all)[:2]
-    sure = _sure(best, second, results[0].all, comparisons, min_images)
+        change = _change(*ends, _place(first, ends[1], min_images)) if ends else untold
+        return [f'{short(first.name)} has an AP of {_ap(first.all)} on all images.', change]
+    best, sure = _best(results, first.all, comparisons, min_images)
     sentences = [f'{short(best.name)} has the highest AP on all images, {_ap(best.all)}{sure}']
-    if ends is None:
-        sentences.append(_untold(results[0], min_images))
+    if ends:
+        end = ends[1]
+        where = f'On the {plural(end.num_images, "image")} {_where(end)}{_place(first, end, min_images)}'
+        again, sure = _best(results, end, comparisons, min_images)
+        words = f'{short(again.name)}{" as well" if again is best else ""}'
+        sentences.append(f'{where}, that is {words}, {_ap(_same(again, end))}{sure}')
     else:
-        place = f'the {plural(ends[1].num_images, "image")} {_where(ends[1])}{_place(results[0], ends[1], min_images)}'
-        first, second = _ranked(results, ends[1])[:2]
-        again = ' as well' if first is best else ''
-        sure = _sure(first, second, ends[1], comparisons, min_images)
-        sentences.append(f'On {place}, that is {short(first.name)}{again}, {_ap(_same(first, ends[1]))}{sure}')
+        sentences.append(untold)
     if not comparisons:
         sentences.append(
             'Whether this is more than chance is not known: no paired differences were made (--bootstrap).'
@@ -95,17 +85,25 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
     return sentences
 
 
-def against(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison], min_images: int) -> list[str]:
-    """Which of several models are better and worse than the baseline: on all images, then at the end."""
-    kinds = {'better': 'Better than', 'worse': 'Worse than', '': 'Not told apart from'}
-    found: dict[str, list[str]] = {}
-    for row in (results[0].all, *(first_and_last(results[0], min_images) or ())[1:]):
-        for each in comparisons:
-            if (own := _row(each, row)) is not None:
-                about = f'{kinds[verdict(own, min_images)]} {short(each.baseline)} {_where(row)}'
-                value = f'{short(each.model)} {points(own.difference)} {interval(own.interval, points)}'.strip()
-                found.setdefault(about, []).append(value)
-    return [f'{about}: {", ".join(values)} points.' for about, values in found.items()]
+def places(comparison: Comparison, min_images: int) -> str:
+    """On which bins, or else groups, of enough images a model differs from the baseline; empty for fewer than two."""
+    ap = [row for row in comparison.differences if row.metric == 'ap' and not math.isnan(row.difference)]
+    for kind in ('bin', 'group'):
+        rows = [row for row in ap if row.stratum.kind == kind and row.num_images >= min_images]
+        if len(rows) < 2:
+            continue
+        found = {'better': [], 'worse': [], '': []}
+        for row in rows:
+            found[verdict(row, min_images)].append(_name(row))
+        better, worse, even = (
+            f'{len(names) or "none"}' + (f' ({listing(names)})' if 0 < len(names) <= 3 else '')
+            for names in found.values()
+        )
+        return (
+            f'Of the {len(rows)} {kind}s with at least {min_images} images, {short(comparison.model)} is better than '
+            f'{short(comparison.baseline)} on {better}, worse on {worse} and not told apart on {even}.'
+        )
+    return ''
 
 
 def asides(results: Sequence[OcclusionResult], min_images: int) -> list[str]:
@@ -114,10 +112,12 @@ def asides(results: Sequence[OcclusionResult], min_images: int) -> list[str]:
     ends = first_and_last(results[0], min_images)
     if ends is None:
         return lines
-    density = ' and '.join(number(row.instances_per_image) for row in ends)
-    categories = ' and '.join(count(row.num_categories) for row in ends)
-    where = ' and '.join(map(_where, ends))
-    return [*lines, f'Images {where} differ in more than that: {density} instances an image, {categories} categories.']
+    first, last = (
+        f'{_where(row)} hold {number(row.instances_per_image)} instances on average, of '
+        f'{plural(row.num_categories, "category", "categories")}'
+        for row in ends
+    )
+    return [*lines, f'Images {first}; those {last}.']
 
 
 def evaluated(results: Sequence[OcclusionResult]) -> list[tuple[str, str]]:
@@ -127,31 +127,11 @@ def evaluated(results: Sequence[OcclusionResult]) -> list[tuple[str, str]]:
     return [
         ('Ground truth', listing(result.ground_truth for result in results)),
         *((f'Results of {result.name} ({result.iou_type})', result.detections) for result in results),
-        ('Size', size(first)),
-        ('Matched by', listing(iou_words(result.iou_type) for result in results)),
         ('Strata by', f'{first.measure.label}. {definition(first.measure)}'),
         ('Intervals', listing(filter(None, map(_intervals, results))) or none),
-        ('Settings', listing(map(_settings, results))),
+        ('Settings', listing(settings_of(result) or USUAL for result in results)),
         ('Engine', listing(result.engine for result in results)),
     ]
-
-
-def _settings(result: OcclusionResult) -> str:
-    own = result.settings
-    thresholds = '0.50:0.95' if own.iou_thrs == IOU_THRS else listing(f'{each:.2f}' for each in own.iou_thrs)
-    parts = [f'IoU {thresholds}', f'at most {plural(own.max_dets, "detection")} an image and category']
-    parts += ['any category may match any other (class-agnostic)'] if own.class_agnostic else []
-    parts += [f'categories {listing(map(str, own.categories))}'] if own.categories is not None else []
-    parts += ['instances marked ignore count like the others'] if result.ignore == 'as-instances' else []
-    return '; '.join(parts)
-
-
-def _intervals(result: OcclusionResult) -> str:
-    boot = result.bootstrap
-    return '' if boot is None else (
-        f'{100 * boot.confidence:g}% intervals from {count(boot.resamples)} bootstrap resamples of the images (seed '
-        f'{boot.seed}), the same for every stratum and model'
-    )  # fmt: skip
 
 
 def size(result: OcclusionResult) -> str:
@@ -161,7 +141,8 @@ def size(result: OcclusionResult) -> str:
 
 def counts(values: Mapping[str, int]) -> str:
     """``'12 instances, 3 missed'``, without what there is none of."""
-    return ', '.join(f'{count(value)} {kind}' for kind, value in values.items() if value)
+    one = {'instances': 'instance'}
+    return ', '.join(f'{count(n)} {one.get(kind, kind) if n == 1 else kind}' for kind, n in values.items() if n)
 
 
 def iou_words(iou_type: str) -> str:
@@ -180,47 +161,42 @@ def short(name: str) -> str:
     return wrap(name, 60, 1)
 
 
-def _alone(result: OcclusionResult, ends: Ends | None, min_images: int) -> list[str]:
-    change = _untold(result, min_images) if ends is None else _change(*ends, _place(result, ends[1], min_images))
-    return [f'{short(result.name)} has an AP of {_ap(result.all)} on all images.', change]
-
-
-def _untold(result: OcclusionResult, min_images: int) -> str:
-    what = f'how AP changes with {short(result.measure.name)}'
-    return f'Fewer than two strata have AP on at least {min_images} images, so {what} is not told.'
+def _intervals(result: OcclusionResult) -> str:
+    if (boot := result.bootstrap) is None:
+        return ''
+    return (
+        f'{100 * boot.confidence:g}% intervals from {count(boot.resamples)} bootstrap resamples of the images (seed '
+        f'{boot.seed}), the same for every stratum and model'
+    )
 
 
 def _change(low: StratumResult, high: StratumResult, place: str) -> str:
     """AP at both ends, and how far apart they are."""
     drop = low.ap - high.ap
-    if math.isnan(drop):
-        change = 'not defined on both'
-    elif abs(drop) < 0.0005:
-        change = 'the same'
-    else:
-        change = f'{number(100 * abs(drop))} points {"lower" if drop > 0 else "higher"}'
+    change = (
+        f'{number(100 * abs(drop))} points {"lower" if drop > 0 else "higher"}' if abs(drop) >= 0.0005 else 'the same'
+    )
     a, b = low.intervals.get('ap'), high.intervals.get('ap')
     if is_interval(a) and is_interval(b):
         change += f', and the two intervals {"do not overlap" if a.low > b.high or b.low > a.high else "overlap"}'
     return f'AP is {_ap(low)} {_where(low)} and {_ap(high)} {_where(high)}{place}: {change}.'
 
 
-def _sure(
-    best: OcclusionResult,
-    second: OcclusionResult,
-    row: StratumResult,
-    comparisons: Sequence[Comparison],
-    min_images: int,
-) -> str:
-    """The end of a sentence: how the best model on a stratum compares with the baseline or, if it is that, the next."""
+def _best(
+    results: Sequence[OcclusionResult], row: StratumResult, comparisons: Sequence[Comparison], min_images: int
+) -> tuple[OcclusionResult, str]:
+    """The model of highest AP on a stratum, and how it compares with the baseline or, if it is that, the next."""
+    aps = {result.name: _same(result, row).ap for result in results}
+    ranked = sorted(results, key=lambda result: math.inf if math.isnan(aps[result.name]) else -aps[result.name])
+    best, second = ranked[:2]
     for each in comparisons:
         turned = each.baseline == best.name
         own = _row(each, row) if each.model == (second.name if turned else best.name) else None
         if own is not None:
             other, value = (each.model, own.model) if turned else (each.baseline, own.baseline)
             words = 'better than' if verdict(own, min_images) else 'the data cannot tell it from'
-            return f': {words} {short(other)} ({percent(value)}%), {_difference(own, -1 if turned else 1)}.'
-    return f', before {short(second.name)}, {_ap(_same(second, row))}.'
+            return best, f': {words} {short(other)} ({percent(value)}%), {_difference(own, -1 if turned else 1)}.'
+    return best, f', before {short(second.name)}, {_ap(_same(second, row))}.'
 
 
 def _row(comparison: Comparison, row: StratumResult) -> Difference | None:
@@ -232,9 +208,10 @@ def _row(comparison: Comparison, row: StratumResult) -> Difference | None:
 def _difference(row: Difference, sign: int) -> str:
     """``'+3.0 points [+2.0, +4.2], p = 0.040'``; of the baseline minus the model if the sign is -1."""
     span = Interval(*sorted((sign * row.interval.low, sign * row.interval.high)))
+    text = f'{points(sign * row.difference)} points {_whole(interval(span, points))}'.strip()
     p = p_value(row.p_value)
-    known = [] if math.isnan(row.p_value) else [f'p {p[0]} {p[1:]}' if p.startswith('<') else f'p = {p}']
-    return ', '.join([f'{points(sign * row.difference)} points {interval(span, points)}'.strip(), *known])
+    known = f'p < {p[1:]}' if p.startswith('<') else f'p = {p}'
+    return text if math.isnan(row.p_value) else f'{text}, {_whole(known)}'
 
 
 def _place(result: OcclusionResult, row: StratumResult, min_images: int) -> str:
@@ -249,26 +226,27 @@ def _place(result: OcclusionResult, row: StratumResult, min_images: int) -> str:
 def _where(row: StratumResult) -> str:
     if row.stratum.kind == 'all':
         return 'on all images'
+    return f'of the group {_name(row)}' if row.stratum.kind == 'group' else f'with {_name(row)}'
+
+
+def _name(row: StratumResult | Difference) -> str:
+    name = short(row.stratum.name.replace('<=', '≤').replace('>=', '≥'))
     if row.stratum.kind == 'group':
-        return f'of the group “{short(row.stratum.name)}”'
-    name = row.stratum.name.replace('<=', '≤').replace('>=', '≥')
-    # No line may break within a short inequality.
-    return f'with {short(name).replace(" ", chr(0xA0)) if len(name) <= 20 else short(name)}'
+        return f'“{name}”'
+    return _whole(name) if len(name) <= 20 else name
+
+
+def _whole(text: str) -> str:
+    """Text within which no line may break."""
+    return text.replace(' ', '\N{NO-BREAK SPACE}')
 
 
 def _ap(row: StratumResult) -> str:
     """``'45.0% [41.9, 47.7]'``."""
     if math.isnan(row.ap):
         return 'not defined'
-    return f'{percent(row.ap)}% {interval(row.intervals.get("ap"))}'.strip()
+    return f'{percent(row.ap)}% {_whole(interval(row.intervals.get("ap")))}'.strip()
 
 
 def _same(result: OcclusionResult, row: StratumResult) -> StratumResult:
     return next(own for own in result.strata if own.stratum == row.stratum)
-
-
-def _ranked(results: Sequence[OcclusionResult], row: StratumResult) -> list[OcclusionResult]:
-    """By AP on a stratum, the highest first."""
-    values = [_same(result, row).ap for result in results]
-    order = sorted(range(len(results)), key=lambda i: (math.isnan(values[i]), -values[i] if values[i] >= 0 else 0))
-    return [results[i] for i in order]
