@@ -2,17 +2,21 @@
 
 import copy
 import json
+import subprocess
+import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
+from mmengine.logging import MMLogger
 
 import mmhybrid.registry  # noqa: F401
 from mmhybrid.datasets.occluded_shapes import CATEGORIES, generate
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import evaluate
+from mmhybrid.occlusion import Settings, evaluate
 
 CLASSES = tuple(category['name'] for category in CATEGORIES)
 
@@ -193,19 +197,68 @@ def test_format_only_writes_and_evaluates_nothing(annotations, tmp_path):
     assert len(json.loads((tmp_path / 'submission.bbox.json').read_text())) > 50
 
 
-def test_a_subset_of_classes_is_evaluated_alone(annotations):
-    classes = CLASSES[:4]
-    metric = METRICS.build(dict(type='OcclusionCocoMetric', ann_file=str(annotations), metric='bbox'))
-    values = run(metric, predictions(annotations, classes), classes)
-    # With r >= 0 left out, the least of the strata still holds only images of the four classes.
-    content = json.loads(annotations.read_text())
-    ids = {c['id'] for c in content['categories'] if c['name'] in classes}
-    content['categories'] = [c for c in content['categories'] if c['id'] in ids]
-    content['annotations'] = [a for a in content['annotations'] if a['category_id'] in ids]
-    alone = annotations.parent / 'alone.json'
-    alone.write_text(json.dumps(content))
-    metric = METRICS.build(dict(type='OcclusionCocoMetric', ann_file=str(alone), metric='bbox'))
-    assert run(metric, predictions(annotations, classes), classes) == values
+def test_a_subset_of_classes_is_evaluated_as_chosen_categories_are(annotations, tmp_path):
+    classes, prefix = CLASSES[:4], str(tmp_path / 'results')
+    metric = dict(ann_file=str(annotations), metric='bbox', outfile_prefix=prefix)
+    samples = list(predictions(annotations, classes))
+    values = run(METRICS.build(dict(type='OcclusionCocoMetric', **metric)), copy.deepcopy(samples), classes)
+    assert {key: v for key, v in values.items() if '_occ_' not in key} == run(CocoMetric(**metric), samples, classes)
+    result = evaluate(annotations, f'{prefix}.bbox.json', settings=Settings(categories=classes))['bbox']
+    for part in result.cumulative[1:]:
+        key = f'coco/bbox_mAP_occ_{part.stratum.lower:g}'
+        assert values.get(key) == (round(part.ap, 3) if part.num_instances else None)
+    assert sum('_mAP_occ_' in key for key in values) > 4
+
+
+def test_each_note_is_told_once(annotations):
+    samples = list(predictions(annotations))
+    metric = METRICS.build(dict(type='OcclusionCocoMetric', ann_file=str(annotations), metric=['bbox', 'segm']))
+    told = []
+    for kept in (range(12), range(10), range(30)):  # the numbers of a note change
+        for i, sample in enumerate(samples):
+            found = dict(sample['pred_instances'], scores=sample['pred_instances']['scores'] * 100)
+            if i not in kept:
+                found = {key: value[:0] for key, value in found.items()}
+            metric.process({}, [sample | dict(pred_instances=found)])
+        metric.dataset_meta = dict(classes=CLASSES)
+        with mock.patch.object(MMLogger.get_current_instance(), 'warning', told.append):
+            metric.evaluate(size=30)
+        metric.results.clear()
+    images, scores = told
+    assert images.startswith('note: 18 of 30 images have no detection') and 'lie outside of 0 to 1' in scores
+
+
+@pytest.mark.parametrize(
+    'options', [dict(metric='proposal', iou_thrs=np.array([0, 0.5])), dict(iou_thrs=np.array([0.5, 0.5, 0.75]))]
+)
+def test_thresholds_that_coco_metric_takes(annotations, options):
+    samples = list(predictions(annotations))
+    plain, ours, asked = plain_and_ours(annotations, samples, **options | dict(metric=[options.get('metric', 'bbox')]))
+    assert ours == plain and plain and len(asked) == 1
+
+
+def test_goes_through_pickle_and_evaluates_in_a_forked_process(annotations):
+    program = f"""
+import os, pickle
+from pathlib import Path
+from mmdet.registry import METRICS
+import mmhybrid.registry
+from tests.test_evaluation import predictions, run
+annotations = Path({str(annotations)!r})
+metric = METRICS.build(dict(type='OcclusionCocoMetric', ann_file=str(annotations)))
+first = run(metric, list(predictions(annotations)))
+metric.results.clear()
+child = os.fork()
+metric = pickle.loads(pickle.dumps(metric))
+again = run(metric, list(predictions(annotations)))
+assert again == first and any('_occ_' in key for key in again), again
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    os._exit(0)
+"""
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_strata_of_the_users_choice(annotations):

@@ -107,11 +107,13 @@ def _pretrainings(document: Document) -> str:
             f'{made["top1"][-1]:.1f}%', _minutes(made), f'`{made["weights"]}`',
         ])  # fmt: skip
     head = ['', 'pictures', 'side', 'epochs', 'pictures a step', 'top-1 at the end', 'minutes', 'weights']
-    return pages.table(head, rows)
+    held = any(made['seconds'] is None for made in document['pretraining'].values())
+    note = ['A dash: other work ran beside it, so that its minutes mean nothing.'] if held else []
+    return '\n\n'.join([pages.table(head, rows), *note])
 
 
 def _minutes(made: Document) -> str:
-    """A dash for a run that was held in between."""
+    """A dash for a run whose time was not kept, since it was held or had much other work beside it."""
     return '-' if made['seconds'] is None else f'{made["seconds"] / 60:.0f}'
 
 

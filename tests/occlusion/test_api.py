@@ -2,6 +2,8 @@
 
 import json
 import math
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import Details, Selection, Settings, compare, evaluate, image_ratios
+from mmhybrid.occlusion.analysis.study import Study
 from mmhybrid.occlusion.api import default_name
 
 from .synthetic import dataset
@@ -29,8 +32,8 @@ from .synthetic import dataset
         (dict(gt=None), 'ground truth must be a JSON object, found None'),
         (dict(dt=None), 'results must be a JSON list of detections, found None'),
         (
-            dict(settings=Settings(iou_thrs=[0.6, 0.75]), details=Details(errors=True)),
-            'errors cannot be told at IoU 0.5; choose from 0.6, 0.75',
+            dict(settings=Settings(iou_thrs=[0.6, 0.75]), details=Details(errors=True, iou_thr=0.5)),
+            r'at IoU 0.5, which is none of the thresholds 0.6, 0.75; give one of these as iou_thr \(--error-iou\), or',
         ),
         (dict(engine=5), 'unknown engine 5; choose from pycocotools, hotcoco'),
         (dict(engine='magic'), "unknown engine 'magic'; choose from pycocotools, hotcoco"),
@@ -46,11 +49,33 @@ def test_what_cannot_be_asked_for(arguments, message):
 
 def test_models_are_a_dictionary():
     gt, dt = dataset(1)
-    for models, words in ((dt, 'of the type list'), ({}, '{}'), (None, 'of the type NoneType')):
+    for models, words in (
+        (dt, 'of the type list'),
+        ({}, r'\[\]'),
+        ({'a': dt}, r"\['a'\]"),
+        (None, 'of the type NoneType'),
+    ):
         with pytest.raises(InputError, match=f'the models are {words}; give a dictionary'):
             compare(gt, models)
         with pytest.raises(InputError, match='the models are'):  # before anything is read
             compare('no such file.json', models)
+
+
+def test_a_comparison_needs_resamples():
+    with pytest.raises(InputError, match=r'a comparison needs bootstrap resamples; give Details\(resamples=1000, \.\.'):
+        compare('no such file.json', {'a': [], 'b': []}, details=Details(errors=True))
+
+
+def test_ratios_go_by_the_ids_of_the_file():
+    gt, _ = dataset(1)
+    expected = image_ratios(gt)
+    for row in gt['images']:
+        row['id'] = f'{row["id"]}_a'
+    for row in gt['annotations']:
+        row['image_id'] = f'{row["image_id"]}_a'
+        row['ignore'] = 1
+    assert image_ratios(gt, ignore='as-instances') == {f'{key}_a': value for key, value in expected.items()}
+    assert set(image_ratios(gt).values()) == {0} != set(expected.values())
 
 
 def test_shards_are_called_by_what_their_names_have_in_common(tmp_path):
@@ -72,15 +97,49 @@ def test_notes_on_the_users_values_are_notes_of_the_result():
     assert all(note in result.notes for result in compared.results)
 
 
-def test_numbers_of_numpy_are_written_as_any_others():
+def test_numbers_of_numpy_are_as_any_others():
     gt, dt = dataset(1)
-    settings = Settings(max_dets=np.int64(50), categories=np.array([row['id'] for row in gt['categories']][:2]))
-    details = Details(resamples=np.int64(10), seed=np.int32(3), errors=True, iou_thr=np.float32(0.5))
-    result = evaluate(gt, dt, settings=settings, details=details)['bbox']
-    written = json.loads(result.to_json())
-    assert written['settings']['categories'] == settings.chosen(gt['categories']).tolist()
-    assert (written['settings']['max_dets'], written['bootstrap']['seed']) == (50, 3)
-    assert written['strata'][0]['errors']['iou_thr'] == 0.5
+    ids = [row['id'] for row in gt['categories']][:2]
+    plain = Settings([0.3, 0.5, 0.6], 50, False, ids), dict(
+        categories=True, instances=True, errors=True, resamples=10, seed=3, confidence=0.9, iou_thr=0.6, min_score=0.3,
+        min_images=2,
+    )  # fmt: skip
+    kinds = {bool: np.bool_, int: np.int32, float: np.float32}
+    settings = Settings(np.array([0.3, 0.5, 0.6], np.float32), np.int64(50), np.bool_(0), np.array(ids))
+    details = Details(**{key: kinds[type(value)](value) for key, value in plain[1].items()})
+    assert (settings, details) == (plain[0], Details(**plain[1]))
+    dt = [row | {'score': round(row['score'], 1)} for row in dt]  # some are 0.3
+    by = Selection(edges=np.array([0, 0.5, 1], np.float32), thresholds=np.array([0.5]))
+    result = evaluate(gt, dt, by=by, settings=settings, details=details)['bbox']
+    by = Selection(edges=[0, 0.5, 1], thresholds=[0.5])
+    expected = evaluate(gt, dt, by=by, settings=plain[0], details=Details(**plain[1]))['bbox']
+    assert result.to_json() == expected.to_json()
+
+
+@pytest.mark.parametrize(
+    ('thresholds', 'told_at'), [([0.6], 0.6), ([0.1, 0.75], 0.75), ([0.1, 0.3], 0.3), ([0.2, 0.5], 0.5)]
+)
+def test_errors_are_told_at_a_threshold_that_is_matched_at(thresholds, told_at):
+    gt, dt = dataset(1)
+    details = Details(errors=True)
+    result = evaluate(gt, dt, settings=Settings(thresholds), details=details)['bbox']
+    expected = evaluate(gt, dt, settings=Settings(thresholds), details=replace(details, iou_thr=told_at))['bbox']
+    assert result.strata == expected.strata and result.all.errors.iou_thr == told_at
+    note = f'errors are told at IoU {told_at}, since no detection is matched at 0.5'
+    assert (note in result.notes) == (0.5 not in thresholds) and note not in expected.notes
+
+
+def test_where_class_makes_no_difference_a_note_tells_why_there_are_no_categories():
+    gt, dt = dataset(1)
+    result = evaluate(gt, dt, settings=Settings(class_agnostic=True), details=Details(categories=True))['bbox']
+    assert result.all.categories == () and any('no metrics per category' in note for note in result.notes)
+
+
+def test_a_study_can_be_pickled():
+    gt, dt = dataset(1)
+    study = pickle.loads(pickle.dumps(Study(gt)))
+    (evaluated,) = study.run({'a': dt})
+    assert evaluated.result == evaluate(gt, dt, name='a')['bbox']
 
 
 def test_masks_are_measured_without_boxes():

@@ -4,24 +4,12 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from mmhybrid.occlusion import (
-    CategoryResult,
-    Comparison,
-    Details,
-    Difference,
-    Errors,
-    InstanceRecall,
-    OcclusionResult,
-    StratumResult,
-    compare,
-    evaluate,
-    to_json,
-)
+from mmhybrid.occlusion import Details, Errors, compare, evaluate, to_json
+from mmhybrid.occlusion.cli import main
 
 from . import sample
 from .synthetic import dataset
@@ -71,21 +59,39 @@ def test_details_and_comparisons_are_in_the_json():
     assert comparison['baseline'] == 'a' and len(comparison['differences']) == 4 * 21
 
 
-def test_the_documentation_names_every_key():
+def keys(value, path=''):
+    """Each place of a document with the keys that are there, but for the bounds of intervals."""
+    if isinstance(value, list):
+        for each in value:
+            yield from keys(each, f'{path}[]')
+    elif isinstance(value, dict) and list(value) != ['low', 'high']:
+        yield path, set(value)
+        for key, each in value.items():
+            yield from keys(each, f'{path}.{key}')
+
+
+def test_the_documentation_names_every_key(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gt, dt = dataset(2)
+    Path('gt.json').write_text(json.dumps(gt))
+    for name in 'ab':
+        Path(f'{name}.json').write_text(json.dumps(dt))
+    run = ['--full', '--bootstrap', '2', '--format', 'json', '--out-dir', '.']
+    assert main(['compare', '--ann', 'gt.json', '--results', 'a.json', 'b.json', *run]) == 0
+    assert main(['ratio', '--ann', 'gt.json', '--out', 'out.json', '--instances', 'instances.json']) == 0
+    found = {}
+    for name, places in {
+        'occlusion': {'': 'at the top', '.comparisons[].bootstrap': '`results[].bootstrap`'},
+        'out': {'': 'at the top, of `ratio`', '.values[]': '`values[]` of `--out`'},
+        'instances': {'': 'at the top, of `ratio`', '.values[]': '`values[]` of `--instances`'},
+    }.items():
+        for path, named in keys(json.loads(Path(f'{name}.json').read_text())):
+            assert found.setdefault(places.get(path, f'`{path[1:]}`'), named) == named
     text = (ROOT / 'docs' / 'occlusion.md').read_text()
-    table = {row.split('|')[1].strip(): row for row in text.splitlines() if row.startswith('| `')}
-    kinds = {
-        '`results[]`': OcclusionResult, '`results[].strata[]`': StratumResult,
-        '`results[].instances[]`': InstanceRecall,
-        '`comparisons[]`': Comparison,
-    }  # fmt: skip
-    nested = {'strata', 'instances', 'stratum'}
-    for key, kind in kinds.items():
-        named = set(re.findall(r'`([a-z0-9_]+)(?:\[\])?`', table[key]))
-        assert {each.name for each in fields(kind)} - nested <= named, key
-    assert {each.name for each in fields(Errors)} <= set(re.findall(r'`(\w+)`', table['`results[].strata[]`']))
-    assert {each.name for each in fields(CategoryResult)} <= set(re.findall(r'`(\w+)`', table['`results[].strata[]`']))
-    assert {each.name for each in fields(Difference)} - nested <= set(re.findall(r'`(\w+)`', table['`comparisons[]`']))
+    table = re.search(r'^\| where \| keys \|\n.*\n((?:\|.*\n)+)', text, re.M)[1]
+    rows = (re.match(r'\| (.*?) \| (.*) \|$', row).groups() for row in table.splitlines())
+    documented = {place: set(re.findall(r'`([a-z0-9_]+)`', re.sub(r'\(.*?\)', '', named))) for place, named in rows}
+    assert documented == found
 
 
 def test_sections(results):

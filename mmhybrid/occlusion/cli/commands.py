@@ -15,7 +15,6 @@ from mmhybrid.outputs import Writer
 from mmhybrid.text import clean
 
 from ..analysis.comparison import Compared, Evaluated
-from ..analysis.details import Details
 from ..analysis.study import Study
 from ..read.ground_truth import GroundTruth, load_ground_truth
 from ..selection import Stratification
@@ -61,8 +60,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Evaluate every model, compare each with the first, print and write."""
-    if args.bootstrap == 0:
-        raise InputError(f'--bootstrap 0: a comparison needs resamples; give at least {ENOUGH}.')
+    if args.bootstrap in (0, 1):
+        raise InputError(f'--bootstrap {args.bootstrap}: a comparison needs resamples; give at least {ENOUGH}.')
     _evaluate(args, options.models(args, least=2))
 
 
@@ -76,8 +75,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace, models: options.Models) -> None:
-    selection, settings = options.selection(args), options.settings(args)
-    details = options.details(args, settings.iou_thrs)
+    selection, settings, details = options.selection(args), options.settings(args), options.details(args)
     folder = Path(args.out_dir or Path('work_dirs', 'occlusion', _folder_name(models)))
     pictures: list[GalleryGroup] = []
     files = outputs.of_evaluation(folder, args, details, len(models), pictures)
@@ -89,8 +87,6 @@ def _evaluate(args: argparse.Namespace, models: options.Models) -> None:
             raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
 
     study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, _report, args.ignore)
-    if details.errors and args.error_iou is None and details.iou_thr != Details.iou_thr:
-        _notes([f'errors are told at IoU {details.iou_thr:g}, since no detection is matched at {Details.iou_thr:g}'])
     early = _first_notes(study.gt, study.stratification)
     compared = Compared.of(_evaluated(study, models, args, pictures))
     message = writer.write({path: partial(make, compared) for path, make in files.items()})

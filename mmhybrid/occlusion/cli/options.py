@@ -18,7 +18,7 @@ from ..api import default_name
 from ..matching import ENGINES, Settings
 from ..read.detections import IOU_TYPES
 from ..read.ground_truth import IGNORE
-from ..results import MIN_IMAGES
+from ..results import ERROR_IOU, MIN_IMAGES
 from ..selection import PRESETS, Selection
 from ..strata import bins, cumulative
 
@@ -73,7 +73,7 @@ def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full:
         add('--errors', 'duplicate, confusion, partial, background, missed', action='store_true')
         add('--full', f'all three, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
     add('--min-score', 'least score of detections in the errors', type=_number, default=Details.min_score, metavar='S')
-    at = f'IoU threshold of the errors (default: {Details.iou_thr}, or the nearest of --iou-thrs)'
+    at = f'IoU threshold of the errors (default: {ERROR_IOU}, or the nearest of --iou-thrs)'
     add('--error-iou', at, type=_number, metavar='IOU')
 
     add = _adder(parser, 'output')
@@ -115,29 +115,22 @@ def settings(args: argparse.Namespace) -> Settings:
     return Settings(args.iou_thrs, args.max_dets, args.class_agnostic, args.categories)
 
 
-def details(args: argparse.Namespace, iou_thrs: Sequence[float]) -> Details:
-    """What to work out beyond AP, where ``iou_thrs`` are matched at.
+def details(args: argparse.Namespace) -> Details:
+    """What to work out beyond AP.
 
     Raises:
         InputError: Options that exclude each other, or a value that cannot be used.
     """
     if args.per_category and args.class_agnostic:
         raise InputError('--per-category and --class-agnostic exclude each other; give one of them.')
-    errors, wanted = args.full or args.errors, Details.iou_thr if args.error_iou is None else args.error_iou
-    nearest = min(iou_thrs, key=lambda each: abs(each - wanted))
-    if errors and args.error_iou is not None and abs(nearest - wanted) > 1e-9:
-        known = ', '.join(f'{each:g}' for each in iou_thrs)
-        raise InputError(
-            f'--error-iou {wanted:g}: is none of the IoU thresholds {known}; choose one, or add --iou-thrs.'
-        )
     resamples = max(args.resamples, FULL_RESAMPLES if args.full else 0)
     return Details(
-        categories=args.per_category or (args.full and not args.class_agnostic),
+        categories=args.full or args.per_category,
         instances=args.full or args.instances,
-        errors=errors,
+        errors=args.full or args.errors,
         resamples=resamples if args.bootstrap is None else args.bootstrap,
         seed=args.seed,
-        iou_thr=nearest,
+        iou_thr=args.error_iou,
         min_score=args.min_score,
         min_images=args.min_images,
     )

@@ -52,7 +52,11 @@ def of_evaluation(
         ('.md', True, lambda made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, least)),
         ('.html', True, lambda made: render_report(made.results, made.comparisons, pictures, args.title, least)),
         ('.csv', True, lambda made: _csv(records.strata_records(made.results))),
-        ('_categories.csv', details.categories, lambda made: _csv(records.category_records(made.results))),
+        (
+            '_categories.csv',
+            details.categories and not args.class_agnostic,
+            lambda made: _csv(records.category_records(made.results)),
+        ),
         ('_instances.csv', details.instances, lambda made: _csv(records.instance_records(made.results))),
         (
             '_differences.csv',

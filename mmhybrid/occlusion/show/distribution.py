@@ -12,7 +12,7 @@ import numpy as np
 
 from mmhybrid.text import clean
 
-from ..analysis.recall import DEFAULT_EDGES
+from ..analysis.recall import FRACTION_EDGES
 from ..strata import bins
 from .numbers import count, number, percent
 from .sheet import Column, Sheet, by_kind, column, of_rows, of_strata
@@ -45,7 +45,7 @@ def distribution_sheets(stratification: Stratification, gt: GroundTruth) -> list
 
     fractions = stratification.fractions[~gt.is_region]
     fractions = fractions[~np.isnan(fractions)].tolist()
-    ranges = bins(DEFAULT_EDGES, 'f')  # those that recall by instance has
+    ranges = bins(FRACTION_EDGES, 'f')  # those that recall by instance has
     names = Column(clean(stratification.fraction), tuple(part.name for part in ranges), alias='fraction')
     counts = _counts('instances', [sum(map(part.contains, fractions)) for part in ranges], len(fractions))
     return [images, of_rows(f'instances of {clean(gt.source)}', names, counts)]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..results import MIN_IMAGES, Comparison, OcclusionResult
+from .given import listed
 from .notes import notes_of
 from .sheet import Sheet
 from .tables import category_sheets, comparison_sheets, result_sheets
@@ -31,7 +32,7 @@ def to_markdown(
         min_images: Strata with fewer images are marked ``*``.
         top: Number of categories in the tables of categories, those with most instances.
     """
-    results = list(results)
+    results = listed(results, OcclusionResult)
     sheets = [
         *result_sheets(results, min_images),
         *category_sheets(results, min_images, top),

@@ -19,6 +19,7 @@ from mmhybrid.text import escaped
 
 from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult
 from .distribution import instances_per_image
+from .given import listed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,7 +51,7 @@ def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
         | _bounds(row.intervals, SAMPLED)
         | _fields(Bootstrap, result.bootstrap)
         | {f'errors_{name}': value for name, value in _fields(Errors, row.errors).items()}
-        for result in results
+        for result in listed(results, OcclusionResult)
         for row in result.strata
     ]
 
@@ -62,7 +63,7 @@ def category_records(results: Iterable[OcclusionResult]) -> list[Record]:
         | _values(row, **_STRATUM)
         | {'category_id': category.id, 'category': category.name}
         | _values(category, 'num_images', 'num_instances', *SAMPLED)
-        for result in results
+        for result in listed(results, OcclusionResult)
         for row in result.strata
         for category in row.categories
     ]
@@ -76,7 +77,7 @@ def instance_records(results: Iterable[OcclusionResult]) -> list[Record]:
         | _values(row, 'lower', 'upper', 'num_instances', *RECALLS)
         | _bounds(row.intervals, RECALLS)
         | _fields(Bootstrap, result.bootstrap)
-        for result in results
+        for result in listed(results, OcclusionResult)
         for row in result.instances
     ]
 
@@ -90,7 +91,7 @@ def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
         | _bounds({'difference': row.interval}, ('difference',))
         | {'p_value': row.p_value}
         | _fields(Bootstrap, comparison.bootstrap)
-        for comparison in comparisons
+        for comparison in listed(comparisons, Comparison)
         for row in comparison.differences
     ]
 
@@ -117,6 +118,7 @@ def annotation_records(gt: GroundTruth, stratification: Stratification) -> list[
         'category_id': categories,
         'category': [names[number] for number in categories],
         'iscrowd': gt.is_crowd.astype(int).tolist(),
+        'ignore': gt.is_ignored.astype(int).tolist(),
         'fraction': [stratification.fraction] * len(categories),
         'value': stratification.fractions.tolist(),
     }

@@ -14,6 +14,7 @@ from mmhybrid.text import clean
 
 from ..matching.settings import Settings
 from ..results import MIN_IMAGES, SAMPLED, Bootstrap, Comparison, Difference, Errors, OcclusionResult, StratumResult
+from .given import listed
 from .notes import settings_of
 from .numbers import METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
 from .sheet import Column, Sheet, by_kind, column, is_few, of_rows, of_strata
@@ -31,7 +32,7 @@ _ERRORS = (
 
 def result_sheets(results: Iterable[OcclusionResult], min_images: int) -> list[Sheet]:
     """The strata of each result and, where it has them, recall by instance and errors; then models side by side."""
-    results, sheets = list(results), []
+    results, sheets = listed(results, OcclusionResult), []
     for result in results:
         sheets.append(strata_sheet(result, min_images))
         if result.instances:
@@ -46,7 +47,7 @@ def comparison_sheets(
 ) -> list[Sheet]:
     """The paired differences of those ``metrics`` that were compared; the others are named."""
     sheets = []
-    for comparison in comparisons:
+    for comparison in listed(comparisons, Comparison):
         compared = compared_metrics(comparison)
         shown = [metric for metric in metrics if metric in compared]
         sheets += [comparison_sheet(comparison, metric, min_images) for metric in shown]

@@ -39,7 +39,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files, capsys):
         (['eval', '--results', 'a=model.bbox.json', 'a=other.bbox.json'], "two files are called 'a'"),
         (['eval', '--results', 'gone*.json'], 'there is no file gone*.json'),
         (['eval', '--results', 'm=model.bbox.json', 'm=model*.json', '--merge'], "given twice as a part of 'm'"),
-        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--merge'], '--results names 1 model, but 2'),
+        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--merge'], 'names 1 model, of 2 files,'),
         (['eval', '--results', 'model.bbox.json', '--iou-thrs', '1.5'], 'IoU thresholds'),
         (['eval', '--results', 'model.bbox.json', '--max-dets', '0'], 'the limit of detections is 0'),
         (
@@ -47,14 +47,26 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files, capsys):
             "no category has the name or id 'unicorn'",
         ),
         (['eval', '--results', 'model.bbox.json', 'other.bbox.json', '--name', 'x'], '--name names one results file'),
-        (['compare', '--results', 'model.bbox.json'], '--results names 1 file, but 2 are compared'),
-        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '99'], 'needs resamples'),
+        (['compare', '--results', 'model.bbox.json'], '--results names 1 model, but 2 are compared'),
+        (['compare', '--results', 'm=*.bbox.json'], '--results names 1 model, of 2 files, but 2 are compared'),
+        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '0'], 'needs resamples'),
+        (['compare', '--results', 'model.bbox.json', 'other.bbox.json', '--bootstrap', '1'], 'needs resamples'),
+        (['eval', '--results', 'm='], "--results: 'm=' names no file; give NAME=FILE"),
+        (
+            ['eval', '--results', 'model.bbox.json', './model.bbox.json', '--merge'],
+            "given twice as a part of 'model.bbox'",
+        ),
+        (['eval', '--results', 'model.bbox.json', '--class-agnostic', '--per-category'], '--per-category and --class-'),
         (['eval', '--results', 'model.bbox.json', '--out-dir', 'gt.json/out'], 'is no folder to write in'),
         (['eval', '--results', 'model.bbox.json', '--ratio', 'multi', '--preset', 'tbc'], 'preset and ratio exclude'),
         (['eval', '--results', 'model.bbox.json', '--values', 'gone.csv'], 'gone.csv: no such file'),
         (['eval', '--results', 'model.bbox.json', '--edges', '1', '0'], 'do not increase'),
+        (['ratio', '--thresholds', 'inf'], 'a value that is not finite'),
         (['eval', '--results', 'model.bbox.json', '--geometry', 'amodal'], 'amodal'),
-        (['eval', '--results', 'model.bbox.json', '--errors', '--error-iou', '0.42'], 'cannot be told at IoU 0.42'),
+        (
+            ['eval', '--results', 'model.bbox.json', '--errors', '--error-iou', '0.42'],
+            'errors cannot be told at IoU 0.42',
+        ),
         (['report', '--results', 'model.bbox.json', '--images', 'gone'], '--images gone: is no folder'),
         (['ratio', '--out', 'r.txt'], 'values are written as .csv or .json'),
         (['ratio', '--out', 'r.csv', '--instances', 'r.csv'], 'name the same file'),
@@ -71,6 +83,9 @@ def test_what_cannot_be_used_is_told_in_one_sentence(files, capsys, arguments, m
     [
         (['eval', '--ann', 'gt.json'], 'the following arguments are required: --results; mmhybrid occlusion eval'),
         ([*EVAL, '--edges', 'a'], "'a' is no number"),
+        ([*EVAL, '--name', ''], "argument --name: '' is empty"),
+        (['eval', '--ann', ' ', '--results', 'y'], "argument --ann: ' ' is empty"),
+        (['eval', '--ann', 'x', '--results', ''], "argument --results: '' is empty"),
         ([*EVAL, '--bootstrap', '-5'], "'-5' is no whole number from 0"),
         ([*EVAL, '--ignore', 'never'], "invalid choice: 'never'"),
         # In the name of the command that the option was given to, whose help lists what there is.
@@ -143,6 +158,42 @@ def test_settings_are_those_of_the_library(files, options, settings):
     assert result['strata'] != results(files)[0]['strata']
     assert all(result['settings'][key] == (list(value) if isinstance(value, tuple) else value)
                for key, value in settings.items())  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('options', 'threshold'),
+    [
+        (['--iou-thrs', '0.6'], 0.6),
+        (['--iou-thrs', '0.1', '0.75'], 0.75),
+        (['--iou-thrs', '0.1', '0.75', '--error-iou', '0.1'], 0.1),
+        ([], 0.5),
+    ],
+)
+def test_errors_are_told_at_a_threshold_that_is_matched_at(files, capsys, options, threshold):
+    (result,) = results([*files, '--errors', *options])
+    assert {row['errors']['iou_thr'] for row in result['strata']} == {threshold}
+    told = capsys.readouterr()
+    is_other = bool(options) and '--error-iou' not in options
+    assert (f'note: errors are told at IoU {threshold}, since no' in told.err) == is_other
+    assert f'at IoU {threshold:.2f}' in ' '.join(told.out.split())
+
+
+def test_all_details_of_class_agnostic_matches(files, capsys):
+    assert (
+        main(['eval', *files, '--full', '--bootstrap', '2', '--class-agnostic', '--format', 'csv', '--out-dir', 'out'])
+        == 0
+    )
+    assert {path.name for path in Path('out').iterdir()} == {'occlusion.csv', 'occlusion_instances.csv'}
+    assert 'note: there are no metrics per category' in capsys.readouterr().err
+
+
+def test_edges_and_folders_are_told_of_before_anything_is_read(files, capsys, monkeypatch):
+    monkeypatch.setattr('mmhybrid.occlusion.analysis.study.load_ground_truth', None)
+    monkeypatch.setattr('mmhybrid.occlusion.cli.commands.load_ground_truth', None)
+    assert 'do not increase' in refused(capsys, ['eval', *files, '--edges', '1', '0'], main)
+    assert 'do not increase' in refused(capsys, ['ratio', *files[:2], '--edges', '1', '0'], main)
+    if Path('/proc').is_dir():
+        assert '/proc is no folder to write in' in refused(capsys, ['eval', *files, '--out-dir', '/proc/x'], main)
 
 
 def test_categories_by_name_or_id(files):

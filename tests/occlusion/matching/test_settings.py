@@ -15,8 +15,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import Settings, evaluate, matching
+from mmhybrid.occlusion import Details, Settings, evaluate, matching
 from mmhybrid.occlusion.matching import Index
+from mmhybrid.occlusion.matching.settings import IOU_THRS
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
@@ -203,10 +204,39 @@ def test_categories_by_id_and_name(chosen, ids):
 
 
 def test_values_are_put_in_order():
-    made = Settings(iou_thrs=[0.9, 0.5, 0.9], categories=[3, 3])
-    assert made.iou_thrs == (0.5, 0.9) and made.categories == (3,)
+    made = Settings(iou_thrs=[0.8, 0.5, 0.8], categories=[3, 3])
+    assert made.iou_thrs == (0.5, 0.8) and made.categories == (3,)
     assert Settings(iou_thrs=0.5).iou_thrs == (0.5,)
     assert Settings().iou_thrs == tuple(COCOeval(iouType='bbox').params.iouThrs.tolist())
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        np.arange(0.5, 1, 0.05),
+        np.linspace(0.5, 0.95, 10, dtype=np.float32),
+        [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95],
+        [each + 1e-10 for each in IOU_THRS] + list(IOU_THRS),
+    ],
+)
+def test_what_rounds_to_thresholds_of_coco_is_these(given):
+    assert Settings(iou_thrs=given).iou_thrs == IOU_THRS
+    assert [Settings().at(each) for each in given] == [*range(10)] * (len(given) // 10)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_one_meaning_of_a_threshold_in_all_of_a_result(engine):
+    gt, dt = dataset(2)
+    details = Details.full(resamples=10, iou_thr=0.75 - 1e-11)
+    results = [
+        evaluate(gt, dt, engine=engine, details=details, settings=Settings(iou_thrs=thresholds))['bbox']
+        for thresholds in ([0.5, 0.75], [0.5 + 1e-10, 0.75 - 1e-10])
+    ]
+    assert results[0].to_dict() == results[1].to_dict() and results[0].all.errors.iou_thr == 0.75
+    other = evaluate(gt, dt, engine=engine, details=Details.full(resamples=10, iou_thr=0.5 + 1e-7),
+                     settings=Settings(iou_thrs=[0.5 + 1e-7]))['bbox']  # fmt: skip
+    assert math.isnan(other.all.ap50) and math.isnan(other.instances[0].recall50)
+    assert math.isnan(other.all.intervals['ap50'].low) and math.isnan(other.all.categories[0].ap50)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +250,7 @@ def test_values_are_put_in_order():
         (dict(iou_thrs=None), 'the IoU thresholds are None'),
         (dict(max_dets=0), 'the limit of detections is 0; give a positive integer'),
         (dict(max_dets=1.5), 'the limit of detections is 1.5'),
+        (dict(class_agnostic='no'), "class_agnostic is 'no'; give True or False"),
         (dict(categories=[]), r'the categories are \[\]; give a list of ids or names'),
         (dict(categories=7), 'the categories are 7'),
         (dict(categories=[[1]]), r'the categories are \[\[1\]\]'),

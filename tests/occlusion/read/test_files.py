@@ -20,6 +20,7 @@ from mmhybrid.occlusion import evaluate, image_ratios
 from mmhybrid.occlusion.read import files
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
+from mmhybrid.occlusion.read.properties import read_property
 
 from ..synthetic import dataset
 
@@ -137,6 +138,12 @@ def test_a_folder_is_told(tmp_path):
         files.read_json(tmp_path, 'ground truth')
 
 
+def test_a_name_that_no_file_has(gt_file):
+    for read in (load_ground_truth, lambda path: evaluate(gt_file, path), lambda path: read_property(None, path)):
+        with pytest.raises(InputError, match=r'^a\?b\.json: has a NUL character'):
+            read('a\0b.json')
+
+
 def test_no_descriptor_is_left_open(tmp_path, gt_file):
     before = len(list(Path('/dev/fd').iterdir()))
     for path in (tmp_path, '/dev/null', tmp_path / 'gone'):
@@ -153,6 +160,13 @@ def archive(*members):
     return file.getvalue()
 
 
+def encrypted(*members):
+    raw = bytearray(archive(*members))
+    raw[6] |= 1
+    raw[raw.index(b'PK\x01\x02') + 8] |= 1
+    return bytes(raw)
+
+
 RAW = json.dumps(DT).encode()
 PACKED = {
     'gz': gzip.compress(RAW),
@@ -160,6 +174,7 @@ PACKED = {
     'bz2': bz2.compress(RAW),
     'two bz2': bz2.compress(RAW[:99]) + bz2.compress(RAW[99:]),
     'xz': lzma.compress(RAW),
+    'lzma': lzma.compress(RAW, lzma.FORMAT_ALONE),
     'zip': archive(('a/', ''), ('__MACOSX/a/._dt.json', 'x'), ('a/.DS_Store', 'x'), ('a/dt.json', RAW), ('a.txt', 'x')),
 }
 
@@ -245,6 +260,8 @@ NAMED = {
     'arrays': (archive(('boxes.npy', b'x')), r'a zip file that holds no JSON file \(boxes\.npy\)'),
     'empty zip': (archive(), r'holds no JSON file \(nothing\)'),
     'two': (archive(('a.json', RAW), ('b.json', RAW)), r'a zip file that holds 2 JSON files \(a\.json, b\.json\)'),
+    'gz in zip': (archive(('a.json', gzip.compress(RAW))), 'is packed twice; unpack it once'),
+    'encrypted': (encrypted(('a.json', RAW)), 'is an encrypted zip file; unpack it and give the JSON file in it'),
     'broken zip': (b'PK\x03\x04' + bytes(50), 'cannot be read as a zip file, which PyTorch writes too'),
     'nothing': (b'', r'not valid JSON \(it is empty\)'),
     'blank': (b' \n' * 9000, 'it is empty'),
@@ -266,6 +283,11 @@ def test_ground_truth_of_other_forms_is_named(tmp_path):
     path.write_text('\n'.join(json.dumps({'ID': i, 'gtboxes': []}) for i in range(3)))
     with pytest.raises(InputError, match='holds a JSON object on each line, as JSON lines'):
         files.read_json(path, 'ground truth')
+    path.write_text(json.dumps(GT)[:-1] + ', "annotations": []}')
+    with pytest.raises(InputError, match=r"gt\.json: has 'annotations' 2 times; give one list of them"):
+        load_ground_truth(path)
+    path.write_text(json.dumps({'info': {'images': 1, 'annotations': [{'images': 2}]}} | GT))
+    assert load_ground_truth(path).notes == ()
     path.write_bytes(pickle.dumps([1]))
     with pytest.raises(InputError, match='is a Python pickle'):
         load_ground_truth(path)

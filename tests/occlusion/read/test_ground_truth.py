@@ -76,7 +76,7 @@ CASES = {
     'no masks': (every('segmentation'), r"\d+ records, the first is annotations\[0\] .*'segmentation' is missing"),
     'empty masks': (
         every('segmentation', []),
-        r'\d+ records, the first is annotations\[0\] .*missing or empty; .*segm',
+        r'\d+ records, the first is annotations\[0\] .*missing, empty or of points and lines alone; .*segm',
     ),
     'far polygon': (field('annotations', POLYGON, 'segmentation', [[0, 0, 1e9, 0, 0, 5]]), r'far outside'),
     'polygon of text': (field('annotations', POLYGON, 'segmentation', [[0, 0, 'a', 0, 0, 5]]), r'numbers'),
@@ -188,7 +188,8 @@ def test_masks_that_are_missing_match_nothing():
     loaded = load_ground_truth(gt, BOTH, BOTH)
     assert mask.area(loaded.segmentations[:6]).tolist() == [0] * 6
     assert loaded.notes == (
-        f"ground truth: 6 of {len(loaded.areas)} annotations have no 'segmentation'; as masks, nothing can match them",
+        f"ground truth: 6 of {len(loaded.areas)} annotations have no 'segmentation', or one of points and lines alone; "
+        'as masks, nothing can match them',
     )
     same(load_ground_truth(gt), load_ground_truth(GT))
     assert load_ground_truth(gt).notes == ()
@@ -223,7 +224,8 @@ def test_ignored_are_regions():
     loaded = load_ground_truth(gt)
     assert np.flatnonzero(loaded.is_region).tolist() == sorted(crowds + ignored)
     (note,) = loaded.notes
-    assert f"3 of {len(loaded.areas)} instances have 'ignore' set" in note and 'as-instances' in note
+    assert f"3 of {len(loaded.areas)} instances have 'ignore' set" in note and '--ignore as-instances' in note
+    assert load_ground_truth(gt, iou_types=()).notes == (note,)
     assert np.isnan(measure(loaded).fractions[ignored]).all()
     plain = load_ground_truth(gt, ignore='as-instances')
     assert np.array_equal(plain.is_region, plain.is_crowd) and plain.notes == ()

@@ -58,6 +58,23 @@ def test_the_number_in_a_file_name_comes_last():
     assert IDS.resolve([5, 0, 12], 'dt.json')[0].tolist() == [5, 0, 12]
 
 
+def test_ids_that_are_names_of_other_images_too():
+    """Ids are taken, and it is said; but text with leading zeros that is a name to the letter is that."""
+    ids = ImageIds([{'id': i, 'file_name': f'{i + 1:04}.jpg'} for i in range(9)], 'gt.json')
+    for values in ([1, 2, 5, 5], np.array([1, 2, 5, 5]), ['1', '2', '5', '5'], [1, 2.0, '5', 5]):
+        found, notes = ids.resolve(values, 'dt.json')
+        assert found.tolist() == [1, 2, 5, 5]
+        assert len(notes) == 1 and 'ids were used, which as names of files would be other images' in notes[0]
+        assert ids.resolve(values, 'gt.json')[1] == []  # in its own file an id is an id
+    assert ids.resolve([0, 1], 'dt.json')[1] == []
+    found, notes = ids.resolve(['0001', '0005'], 'dt.json')
+    assert found.tolist() == [0, 4] and "matched by 'file_name' without folders and ending" in notes[0]
+    assert ids.resolve(['0001', '0005'], 'gt.json')[0].tolist() == [1, 5]
+    assert ids.resolve(['00001', '0005'], 'dt.json')[0].tolist() == [1, 5]
+    same = ImageIds([{'id': i, 'file_name': f'{i:04}.jpg'} for i in range(9)], 'gt.json')
+    assert same.resolve(['0001', '0005'], 'dt.json')[1] == same.resolve([1, 5], 'dt.json')[1] == []
+
+
 @pytest.mark.parametrize(
     'unknown', [7, 7.0, '7', 1.5, True, None, 'a', [12], float('nan'), float('inf'), 10**30, '1e1']
 )
@@ -97,9 +114,9 @@ def test_text_is_numbered_in_the_order_of_the_file(kind):
         ([1, 1.0, '01'], r"gt.json: images\[1\] \(id 1.0\): field 'id' repeats the value 1.0"),
         (['a', 'b', 'a', 'a'], r"gt.json: 2 records, the first is images\[2\] \(id 'a'\)"),
         (['1', 1, 'a'], r"images\[1\] \(id 1\): field 'id' repeats"),
-        ([1, None], 'neither a whole number nor text'),
+        ([1, None], 'neither a whole number of 64 bits nor text'),
         ([1, 0.5, True], r'2 records, the first is images\[1\] \(id 0.5\)'),
-        ([1, 2**63], 'neither a whole number nor text'),
+        ([1, 2**63], 'neither a whole number of 64 bits nor text'),
     ],
 )
 def test_ids_that_are_none(values, message):

@@ -52,9 +52,9 @@ def test_crowdhuman(tmp_path, packed):
         ('{"ID": "a", "gtboxes": [{"tag": "person"}]}', 'line 1 is'),
         ('{"ID": "a", "gtboxes": [3]}', 'line 1 is'),
         ('{"ID": "a", "gtboxes": [{"tag": "person", "fbox": [1, 2]}]}', "'bbox' is .*not four numbers"),
-        ('{"ID": ["a"], "gtboxes": []}', "'id' is .*neither a whole number nor text"),
+        ('{"ID": ["a"], "gtboxes": []}', "'id' is .*neither a whole number .*nor text"),
         ('{"ID": "a", "gtboxes": []}\n{"ID": "a", "gtboxes": []}', "'id' repeats the value 'a'"),
-        ('{"ID"', 'not valid JSON'),
+        ('{"ID": "a", "gtboxes": []}\n\n{"ID"', r'not valid JSON \(line 3: Expecting'),
         ('\n', "'images' is .*not a filled list"),
     ],
 )

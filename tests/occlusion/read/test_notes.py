@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmhybrid.occlusion.read.ground_truth import any_sizes
 from mmhybrid.occlusion.read.notes import box_notes, federated_note
 
 
@@ -15,6 +16,13 @@ def scene(seed, count=60):
     corner = rng.uniform(0, 0.8, (count, 2)) * sizes[:, ::-1]
     size = rng.uniform(0.02, 1, (count, 2)) * (sizes[:, ::-1] - corner)
     return np.hstack([corner, size]), sizes
+
+
+def test_sizes_of_images_that_are_none():
+    images = [{'height': 10**400, 'width': -(10**400)}, {'height': 2, 'width': 3.5}, {'height': '2', 'width': 3}, {}]
+    sizes = any_sizes(images)
+    assert sizes[1].tolist() == [2, 3.5] and np.isnan(sizes[2:]).all() and np.isinf(sizes[0]).all()
+    assert box_notes(np.full((4, 4), 1.5), sizes, 'x') == []
 
 
 def corners(boxes):

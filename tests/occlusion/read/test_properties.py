@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,8 +38,24 @@ def test_labels_by_file_name(tmp_path):
     assert read_property(GT, path, 'wet')[0] == 'wet'
 
 
+def test_labels_that_python_reads_as_numbers(tmp_path):
+    path = write(tmp_path, 'x.csv', 'id,block\n5,1_0\n2,2_0\n9,1_0\n')
+    assert read_property(GT, path).values == {5: '1_0', 2: '2_0', 9: '1_0'}
+    path = write(tmp_path, 'x.csv', 'id,light\n5,night\n2,nan\n9,Inf\n')
+    assert read_property(GT, path).values == {5: 'night', 2: 'nan', 9: 'Inf'}
+    path = write(tmp_path, 'x.csv', 'id,people\n5,1\n2,nan\n9,2\n')
+    with pytest.raises(InputError, match="image '2' has the value nan; give a finite number"):
+        read_property(GT, path)
+
+
 def test_a_mapping_in_memory():
     assert read_property(GT, {5: 'night', 2: 'day', 9: 'day'})[:2] == ('value', {5: 'night', 2: 'day', 9: 'day'})
+    numbers = read_property(GT, {np.int64(5): np.int64(1), 2: np.float32(0.5), 9: 3}).values
+    assert numbers == {5: 1, 2: 0.5, 9: 3} and set(map(type, numbers.values())) == {float}
+    labels = read_property(GT, {5: np.True_, 2: False, 9: np.str_('false')}).values
+    assert labels == {5: 'true', 2: 'false', 9: 'false'} and set(map(type, labels.values())) == {str}
+    with pytest.raises(InputError, match=r'image 2 has the value .*nan'):
+        read_property(GT, {5: 1, 2: np.float32('nan'), 9: 3})
 
 
 @pytest.mark.parametrize('key', ['image_id', 'id'])

@@ -62,6 +62,7 @@ def test_sizes_are_those_of_each_image():
 @pytest.mark.parametrize(
     'value', [3, 'x', True, [[1, 2, 3, 4, 5, None]], [[1, 2, 3, 4, 5, True]], [[1, 2, 3, 4, 5, float('nan')]],
               [[1, 2, 3, 4, 5, 10**400]], [(1, 2, 3, 4, 5, 6)], [['1', 2, 3, 4, 5, 6]], [[[1, 2], [3, 4], [5, 6]]],
+              [[1, 2], [3, 4], [5, 6]],
               [[1, 2, 3, 4, 5, 10**7]], [[1, 2, 3, 4, 5, -(10**7)]], [[0, 0, 400, 0] * 2000], {}],
 )  # fmt: skip
 def test_one_wrong_polygon_among_many(where, value):
@@ -70,6 +71,23 @@ def test_one_wrong_polygon_among_many(where, value):
     polygons[where]['segmentation'] = value
     with pytest.raises(InputError, match=rf"\(id {polygons[where]['id']}\): field 'segmentation'"):
         load_ground_truth(gt, ('segm',))
+
+
+def test_boxes_and_pairs_are_no_polygons_and_lines_no_masks():
+    """What has too few points is no mask, unless it has another meaning: then it would be one that is lost."""
+    gt = copy.deepcopy(GT)
+    row = next(row for row in gt['annotations'] if not row['iscrowd'])
+    x, y, width, height = row['bbox']
+    for value in [[x, y, width, height]], [x, y, width, height], [[round(x), round(y), round(width), round(height)]]:
+        row['segmentation'] = value
+        with pytest.raises(InputError, match=r"field 'segmentation' is \[.*, the record's box, and no polygon; give"):
+            load_ground_truth(gt, ('segm',))
+        with pytest.raises(InputError, match=r"results\[0\]: field 'segmentation' is .*, the record's box"):
+            check_detections(Records('dt.json', 'results', [row]), np.full((1, 2), SIZE))
+    for value in [[x, y, x + width, y + height]], [[3, 4], [5, 6]], [[x, y, width, height, 1]]:
+        row['segmentation'] = value
+        (note,) = load_ground_truth(gt, ('segm',), ('segm',)).notes
+        assert f"1 of {len(gt['annotations'])} annotations have no 'segmentation', or one of points and lines" in note
 
 
 def test_points_up_to_one_image_outside():
@@ -137,7 +155,7 @@ def test_notes_on_polygons():
     rows = gt['annotations'] + [{'segmentation': []}, {'segmentation': [whole[:5]]}]
     check_detections(Records('dt.json', 'results', rows), np.full((len(rows), 2), SIZE), notes)
     assert [note[: len('dt.json: 2 of')] for note in notes] == ['dt.json: 2 of'] * 3
-    assert "results have an empty 'segmentation'" in notes[2]
+    assert "results have a 'segmentation' that is empty or of points and lines alone" in notes[2]
 
 
 RLE = mask.encode(np.asfortranarray(np.random.default_rng(0).random((20, 30)) < 0.4, dtype=np.uint8))

@@ -102,6 +102,33 @@ def test_tensors_stay_in_their_storage(tmp_path, changes):
     assert load_detections(good, CHECKED).scores.tolist() == [0, 1, 2]
 
 
+def nested(depth):
+    return [nested(depth - 1)] * 10 if depth else 0.5
+
+
+POLYGON = [10.0, 10.0, 50.0, 10.0, 50.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    'changes', [{'image_id': nested(9)}, {'scores': nested(8)}, {'segmentation': [POLYGON * 900] * 3000}]
+)
+def test_small_pickles_stay_small(tmp_path, changes):
+    """A list that is in another many times takes some bytes each."""
+    row = {'image_id': ID, 'category_id': 3, 'score': 0.5, 'segmentation': [POLYGON] * 50} | changes
+    path = written(tmp_path, [row] * 10)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(InputError, match='repeat one another to more than 16777216 values'):
+        load_detections(path, CHECKED)
+    cycle = []
+    cycle.append(cycle)
+    with pytest.raises(InputError, match='repeat one another'):
+        load_detections(written(tmp_path, [row, cycle]), CHECKED)
+    shared = [{**row, 'bbox': [1.0, 2.0, 3.0, 4.0], 'image_id': ID}] * 100
+    for each in shared:
+        each.pop(next(iter(changes)) if 'image_id' not in changes else 'segmentation', None)
+    assert len(load_detections(written(tmp_path, shared), CHECKED)) == 100
+
+
 FUZZ = """
 import io, pickle, random, resource, sys, zipfile
 import numpy as np

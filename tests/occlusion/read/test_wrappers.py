@@ -150,7 +150,25 @@ REFUSED = {
         f"{len(DT)} records, the first is results\\[1\\]: field 'image_id' is 'x.jpg'",
     ),
     'number': (3, 'must be a JSON list of detections, found 3'),
-    'nothing': ({}, 'must be a JSON list'),
+    'annotations of something else': ({'annotations': [1]}, "found an object with .*'annotations'"),
+    'scores for none': (changed(scores=[]), "field 'boxes_xywh' has 1 entries and 'scores' none"),
+    'labels for none': (changed(scores=[], boxes_xywh=[]), "field 'labels' has 1 entries and 'scores' none"),
+    'images without scores': ([*changed(), {'image_id': 1}], r'results\[1\]: it has no list of scores, as the first'),
+    'by another image': (
+        {str(GT['images'][0]['id']): DT[-2:]},
+        r"2 records, the first is results\[0\]: has detections of another image than its own: 'image_id' is",
+    ),
+    'nested in another image': (
+        [{'image_id': GT['images'][0]['id'], 'predictions': [DT[0], DT[-1]]}],
+        r"2 records, the first is results\[0\]: has detections of another image than its own: 'image_id' is",
+    ),
+    'names that only some are known of': (
+        {
+            'annotations': DT,
+            'categories': [{'id': CATEGORIES[0], 'name': str(CATEGORIES[1])}, {'id': CATEGORIES[1], 'name': 'x'}],
+        },
+        "its own 'categories' have other ids for 1 of the names that ground truth has too, and 1 names that it lacks",
+    ),
 }
 
 
@@ -168,7 +186,7 @@ def test_a_row_of_another_form_hides_none_behind_it(tmp_path, block_size):
     rows[0]['score'] = []
     path = tmp_path / 'dt.json'
     path.write_text(json.dumps(rows))
-    with pytest.raises(InputError, match=r"results\[1\]: there is no list or tensor 'score'"):
+    with pytest.raises(InputError, match=r"results\[0\]: field 'bbox' has 4 entries and 'score' none"):
         load_detections(path, load_ground_truth(GT), block_size=block_size)
 
 

@@ -10,7 +10,7 @@ import pytest
 from mmhybrid.occlusion.cli import main
 from mmhybrid.occlusion.show.sheet import Column, Sheet
 from mmhybrid.occlusion.show.terminal import print_sheets
-from mmhybrid.text import clean, escaped, is_unsafe
+from mmhybrid.text import SHOWN, clean, escaped, is_unsafe, show
 
 from ..synthetic import dataset
 
@@ -61,3 +61,11 @@ def test_errors_and_tables_of_a_hostile_data_set(tmp_path, monkeypatch, capsys):
     assert len(written) == 7
     for shown in (*printed, *written):
         assert not any(is_unsafe(char) for char in shown if char not in '\n\t')
+
+
+def test_a_message_quotes_no_more_than_a_line_or_two():
+    value = 'x' * 99
+    for _ in range(5):
+        value = [value] * 9
+    assert len(show(value)) == SHOWN and show(value).startswith('[[[[') and show(value).endswith(', ...], ...]')
+    assert show({'a\n': [1, 'b']}) == "{'a\\n': [1, 'b']}"

@@ -244,19 +244,6 @@ def test_gallery(several):
     assert any(node.text == f'{HOSTILE}, {HOSTILE}, masks' for node in page.all('h3'))
 
 
-def test_gallery_without_files():
-    images = [GalleryImage(9, '', 0.002, None, {'instances': 1}), GalleryImage(7, 'x.jpg', 0.001)]
-    page = page_of(small(), gallery=[GalleryGroup('all', images, 'A', 'bbox'), GalleryGroup('r = 0', [], 'A', 'bbox')])
-    section = page.first('section', aria_labelledby='images')
-    assert [node.text for node in section.all('h3')] == ['All images']  # one model, one IoU type; r = 0 has no images
-    assert [node.text for node in section.all('figcaption')] == [
-        'image 9 costs 0.20 points of AP: 1 instance', 'x.jpg (id 7) costs 0.10 points of AP'
-    ]  # fmt: skip
-    assert page.text.count('not at hand') == 1 and 'give their folder (--images)' in section.text
-    assert not list(section.all('ul', 'img', class_='absent'))
-    assert not list(page_of(small(), gallery=[GalleryGroup('r = 0', [])]).all('section', aria_labelledby='images'))
-
-
 def test_same_arguments_same_page():
     assert render_report([small()]) == render_report([small()])
 

@@ -9,8 +9,12 @@ from pycocotools import mask as mask_api
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis.errors import KINDS
-from mmhybrid.occlusion.show.report import Shown, draw_gallery_image
+from mmhybrid.occlusion.show.report import GalleryGroup, GalleryImage, Shown, draw_gallery_image, render_report
 from mmhybrid.occlusion.show.report.pictures import COLOURS, DT_KINDS, QUALITY
+from mmhybrid.occlusion.strata import all_images
+
+from ..sample import result
+from . import pages
 
 GREY = (90, 90, 90)
 
@@ -126,3 +130,19 @@ def test_files_that_are_no_images(tmp_path, photo):
     for name in ('text.jpg', 'cut.png', 'missing.jpg', '.'):
         with pytest.raises(InputError, match='cannot be read as an image'):
             draw(tmp_path / name)
+
+
+def test_gallery_without_files():
+    def page(groups):
+        return pages.read(render_report([result(full=False, strata=(all_images(),))], gallery=groups))
+
+    images = [GalleryImage(9, '', 0.002, None, {'instances': 1}), GalleryImage(7, 'x.jpg', 0.001)]
+    made = page([GalleryGroup('all', images, 'A', 'bbox'), GalleryGroup('r = 0', [], 'A', 'bbox')])
+    section = made.first('section', aria_labelledby='images')
+    assert [node.text for node in section.all('h3')] == ['All images']  # one model, one IoU type; r = 0 has no images
+    assert [node.text for node in section.all('figcaption')] == [
+        'image 9 costs 0.20 points of AP: 1 instance', 'x.jpg (id 7) costs 0.10 points of AP'
+    ]  # fmt: skip
+    assert made.text.count('not at hand') == 1 and 'give their folder (--images)' in section.text
+    assert not list(section.all('ul', 'img', class_='absent'))
+    assert not list(page([GalleryGroup('r = 0', [])]).all('section', aria_labelledby='images'))

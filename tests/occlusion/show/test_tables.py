@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from mmhybrid.occlusion.results import Interval
+from mmhybrid.errors import InputError
+from mmhybrid.occlusion.analysis.comparison import Compared
+from mmhybrid.occlusion.results import Bootstrap, Interval
 from mmhybrid.occlusion.show.markdown import to_markdown
 from mmhybrid.occlusion.show.numbers import interval, number, p_value, percent, points, share
+from mmhybrid.occlusion.show.records import category_records, difference_records, instance_records, strata_records
 from mmhybrid.occlusion.show.tables import (
     categories_sheet,
     comparison_sheet,
@@ -16,6 +19,7 @@ from mmhybrid.occlusion.show.tables import (
     models_sheet,
     strata_sheet,
 )
+from mmhybrid.occlusion.show.terminal import format_table, print_comparison
 from mmhybrid.occlusion.strata import all_images, groups, tbc
 
 from ..sample import comparison, result
@@ -113,3 +117,30 @@ def test_errors_have_the_names_of_the_json_file():
     text = to_markdown([result()])
     (line,) = (line for line in text.splitlines() if 'FP/img' in line)
     assert line == '| stratum | images | TP/img | FP/img | duplicate | confusion | partial | background | missed |'
+
+
+@pytest.mark.parametrize('show', [format_table, to_markdown, strata_records, category_records, instance_records])
+@pytest.mark.parametrize(('wrap', 'words'), [(lambda one: one, 'OcclusionResult'), (lambda one: {'bbox': one}, 'dict')])
+def test_what_is_no_list_of_results_is_told(show, wrap, words):
+    with pytest.raises(
+        InputError, match=rf'^a {words} cannot be shown; give a list of OcclusionResult, e\.g\. evaluate'
+    ):
+        show(wrap(result()))
+    assert len(show(iter([result()])))
+
+
+@pytest.mark.parametrize('show', [print_comparison, difference_records])
+def test_what_is_no_list_of_comparisons_is_told(show):
+    made = comparison(result('a'), result('b'))
+    for given in (made, Compared((), (made,)), [made, result()]):
+        with pytest.raises(InputError, match='cannot be shown; give a list of Comparison, '):
+            show(given)
+
+
+def test_few_resamples_are_told():
+    for resamples, is_few in ((99, True), (100, False)):
+        one = replace(result(), bootstrap=Bootstrap(resamples, 0))
+        two = replace(comparison(one, one), bootstrap=one.bootstrap)
+        for note in (strata_sheet(one, 10).notes[-1], comparison_sheet(two, 'ap', 10).notes[-2]):
+            assert f'{resamples} resamples of the images' in note
+            assert ('too few to rely on (give 100 or more)' in note) == is_few
