@@ -29,7 +29,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 WRITTEN_BY_HAND = ('.py', '.css', '.js', '.html', '.jinja')
 MOST_LINES = 300
-MOST_LINES_OF_OCCLUSION = 7000
+MOST_LINES_OF_OCCLUSION = 10000  # may come down, not go up
 
 
 @cache

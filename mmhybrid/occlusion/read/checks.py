@@ -172,7 +172,7 @@ def to_float(values: Sequence[Any]) -> np.ndarray:
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:
-        return np.array([float(value) if abs(value) <= sys.float_info.max else math.inf for value in values])
+        return np.array([math.inf if abs(value) > sys.float_info.max else float(value) for value in values])
 
 
 def _whole(value: Any) -> int | None:

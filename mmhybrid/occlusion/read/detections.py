@@ -133,7 +133,9 @@ def _detections(source: str, shards: Iterable[Unwrapper], known: Known) -> Detec
             columns.add(each)
         block = columns.joined()
     if 'boxes' in block:
-        notes += box_notes(block['boxes'], known.sizes_of(block['image_ids']), f'{source}: results')
+        notes += box_notes(
+            block['boxes'], known.sizes_of(block['image_ids']), source if source == 'results' else f'{source}: results'
+        )
     return Detections(source=source, **block, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -142,5 +144,6 @@ def _known(gt: GroundTruth, iou_types: Sequence[str]) -> Known:
     if sizes is None and 'segm' in iou_types:
         sizes = segmentations.image_sizes(Records(gt.source, 'images', gt.images, has_id=True))
     category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
+    names = [category.get('name') for category in gt.categories]
     images = gt.ids or ImageIds(gt.images, gt.source)
-    return Known(images, category_ids, any_sizes(gt.images) if sizes is None else sizes)
+    return Known(images, category_ids, any_sizes(gt.images) if sizes is None else sizes, names)

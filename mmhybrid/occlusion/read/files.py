@@ -33,6 +33,8 @@ WAIT = 60.0
 # third, seldom to a twentieth, while a few kilobytes of one repeated character become gigabytes.
 FREE = 2**27
 RATIO = 100
+# Of COCO's ground truth.
+SECTIONS = ('images', 'categories', 'annotations')
 
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
@@ -41,10 +43,14 @@ def open_input(path: str | PathLike[str]) -> IO[bytes]:
     """A file or pipe, opened to be read.
 
     Raises:
-        InputError: A device, which may have no end, or a named pipe into which nothing is written.
+        InputError: A device, which may have no end; a named pipe into which nothing is written; or no possible name.
         OSError: It cannot be opened.
     """
     # Without O_NONBLOCK the system waits for a pipe's writer; looked at when open, so that it cannot be exchanged.
+    if '\0' in os.fspath(path):
+        raise InputError(
+            f'{clean(os.fspath(path))}: has a NUL character, as no file name does; give the path of a file.'
+        )
     descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
     try:
         kind = os.fstat(descriptor).st_mode
@@ -62,7 +68,7 @@ def open_input(path: str | PathLike[str]) -> IO[bytes]:
 
 
 def unpacked(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
-    """What an open file holds: unpacked, if its first bytes are those of gzip, bzip2, xz, zstd or a zip file.
+    """What an open file holds: unpacked, if its first bytes are those of gzip, bzip2, xz (or lzma), zstd or a zip file.
 
     Args:
         file: A buffered file at its begin, which may be a pipe.
@@ -73,7 +79,8 @@ def unpacked(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
         zip files are left as they are.
 
     Raises:
-        InputError: A zip file without JSON, or with several, or zstd where no module reads it.
+        InputError: A zip file without JSON, or with several, or encrypted; zstd where no module reads it; a packed file
+            in a packed one.
     """
     head = file.peek(8)  # without reading: a pipe cannot be rewound
     if head.startswith(ZIP):
@@ -81,10 +88,7 @@ def unpacked(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
     unpacker = next((make for magic, make in _UNPACKERS.items() if head.startswith(magic)), None)
     if unpacker is None:
         return file
-    content = io.BufferedReader(_Unpacked(_frames(file, unpacker(path)), path))
-    if content.peek(8).startswith((*_UNPACKERS, *ZIP)):
-        raise InputError(f'{path}: is packed twice; unpack it once.')
-    return content
+    return _packed_once(_Unpacked(_frames(file, unpacker(path)), path), path)
 
 
 def read_json(path: str | PathLike[str], what: str) -> Any:
@@ -103,7 +107,7 @@ def read_json(path: str | PathLike[str], what: str) -> Any:
             raise ValueError('it is empty')
         refuse_foreign(raw[:1024], path)
         try:
-            return loads(raw)
+            content = loads(raw)
         except json.JSONDecodeError as error:
             if error.msg == 'Extra data' and error.colno == 1 and raw.lstrip().startswith(b'{'):
                 raise InputError(
@@ -111,6 +115,22 @@ def read_json(path: str | PathLike[str], what: str) -> Any:
                     'one COCO JSON.'
                 ) from None
             raise
+        if isinstance(content, dict) and any(raw.count(b'"%s"' % name.encode()) > 1 for name in SECTIONS):
+            _refuse_repeated(raw, path)
+        return content
+
+
+def _refuse_repeated(raw: bytes, path: str | PathLike[str]) -> None:
+    """Raise an ``InputError`` where an object has a section twice, of which JSON's readers keep the last alone."""
+    names: list[str] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> None:  # the outermost object comes last
+        names[:] = [name for name, _ in pairs]
+
+    json.loads(raw, object_pairs_hook=keep)
+    for name in SECTIONS:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: has '{name}' {names.count(name)} times; give one list of them.")
 
 
 def loads(raw: bytes) -> Any:
@@ -215,8 +235,16 @@ _UNPACKERS: dict[bytes, Callable[[Any], Callable[[], Any]]] = {
     b'\x1f\x8b': lambda _: partial(zlib.decompressobj, 31),
     b'BZh': lambda _: bz2.BZ2Decompressor,
     b'\xfd7zXZ\0': lambda _: lzma.LZMADecompressor,
+    b']\0\0': lambda _: lzma.LZMADecompressor,  # the older format, .lzma
     b'(\xb5/\xfd': _zstd,
 }
+
+
+def _packed_once(content: io.RawIOBase, path: str | PathLike[str]) -> IO[bytes]:
+    buffered = io.BufferedReader(content)
+    if buffered.peek(8).startswith((*_UNPACKERS, *ZIP)):
+        raise InputError(f'{path}: is packed twice; unpack it once.')
+    return buffered
 
 
 def _only_member(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
@@ -238,9 +266,12 @@ def _only_member(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
             names = ', '.join(clean(each.filename) for each in (found or members)[:3]) or 'nothing'
             problem = f'holds {len(found)} JSON files' if found else 'holds no JSON file'
             raise InputError(f'{path}: is a zip file that {problem} ({names}); give one with a single JSON file.')
+        if found[0].flag_bits & 1:
+            raise InputError(f'{path}: is an encrypted zip file; unpack it and give the JSON file in it.')
         packed = min(found[0].compress_size, file.seek(0, os.SEEK_END))  # the first is only what the file says
         member = archive.open(found[0])
-        return io.BufferedReader(_Unpacked(((0, data) for data in iter(lambda: member.read(2**20), b'')), path, packed))
+        pieces = ((0, data) for data in iter(lambda: member.read(2**20), b''))
+        return _packed_once(_Unpacked(pieces, path, packed), path)
     except _BROKEN as error:
         raise InputError(
             f'{path}: cannot be read as a zip file, which PyTorch writes too ({error}); make or fetch it again.'

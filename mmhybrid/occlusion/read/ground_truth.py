@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from os import PathLike
 from pathlib import PurePath
 from typing import Any
@@ -21,7 +22,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import show, writable
 
 from . import layouts, segmentations
-from .checks import Records, repeats, whole_numbers
+from .checks import Records, repeats, to_float, whole_numbers
 from .columns import positions, to_rows
 from .files import garbage_collector_paused, read_json
 from .ids import ImageIds
@@ -181,10 +182,11 @@ def _checked(
     is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
     if ignore == 'as-instances':
         is_ignored[:] = False
-    elif iou_types and (count := (is_ignored & ~is_crowd).sum()):
+    elif count := (is_ignored & ~is_crowd).sum():
         notes.append(
-            f"{source}: {count} of {len(at)} instances have 'ignore' set, and a detection on them is neither right nor "
-            "wrong; plain pycocotools takes them as any other, which ignore 'as-instances' does too"
+            f"{source}: {count} of {len(at)} instances have 'ignore' set: no occlusion ratio counts them, and a "
+            'detection on them is neither right nor wrong; with --ignore as-instances they are taken as any other, as '
+            'by plain pycocotools'
         )
 
     needed = {*geometries, *iou_types}
@@ -277,7 +279,8 @@ def _areas(
 def any_sizes(images: Sequence[dict[str, Any]]) -> np.ndarray:
     """``(I, 2)`` float64 height and width of the images; NaN where they are not known."""
     sizes = [[image.get(field) for field in ('height', 'width')] for image in images]
-    return np.array([size if set(map(type, size)) <= {int, float} else [np.nan] * 2 for size in sizes], dtype=float)
+    known = (size if set(map(type, size)) <= {int, float} else [np.nan] * 2 for size in sizes)
+    return to_float(list(chain.from_iterable(known))).reshape(-1, 2)
 
 
 def _images(rows: Sequence[dict[str, Any]], ids: ImageIds, sizes: np.ndarray | None) -> list[dict[str, Any]]:

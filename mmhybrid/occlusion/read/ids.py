@@ -26,6 +26,11 @@ class Found(NamedTuple):
     is_known: np.ndarray
     note: str = ''
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every value is known."""
+        return bool(self.is_known.all())
+
 
 class ImageIds:
     """The images of ground truth, and what files may call them.
@@ -51,7 +56,9 @@ class ImageIds:
         numbers, is_whole = whole_numbers(values)
         is_text = np.array([isinstance(value, str) for value in values], dtype=bool)
         records.fail_where(
-            ~is_whole & ~is_text, lambda i: f"field 'id' is {show(values[i])}, neither a whole number nor text", remedy
+            ~is_whole & ~is_text,
+            lambda i: f"field 'id' is {show(values[i])}, neither a whole number of 64 bits nor text",
+            remedy,
         )
         self.source, self._images, self.has_numbers = source, images, bool(is_whole.all())
         self.names: list[int | str] = [
@@ -76,7 +83,9 @@ class ImageIds:
 
         The first of these rules that knows every value is taken: the id, as a whole number if those of the ground truth
         are (``7``, ``7.0``, ``"7"``, ``"0007"``), else as text; ``file_name``; both without folders; its stem; and the
-        whole number that is its stem.
+        whole number that is its stem. But text with leading zeros that is a name or a stem to the letter is that, and
+        where ids are taken though a later rule knows every value too, as other images, a note says so; not so in the
+        ground truth's own file.
 
         Args:
             values: n ids: integers, integral floats or text; an array of integers is quickest.
@@ -90,9 +99,9 @@ class ImageIds:
         Returns:
             ``(n,)`` int64, out of ``numbers``; and notes.
         """
-        found = self.find(values)
+        found = self.find(values, is_own=source == self.source)
         named = None if file_names is None else self.find(file_names)
-        if named is not None and not found.is_known.all() and named.is_known.all():
+        if named is not None and not found.is_whole and named.is_whole:
             return named.ids, [
                 f"{source}: images were matched by the records' 'file_name', their 'image_id' is unknown"
             ]
@@ -110,32 +119,34 @@ class ImageIds:
             )
         return found.ids, notes
 
-    def find(self, values: Sequence[Any]) -> Found:
+    def find(self, values: Sequence[Any], is_own: bool = False) -> Found:
         """Images that values name, by the rule of :meth:`resolve` that knows most of them."""
-        best = Found(np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool))
-        numbers, is_whole = whole_numbers(values)
-        texts: list[str] | None = None
+        distinct, place = _distinct(values)
+        numbers, is_whole = whole_numbers(distinct)
+        texts = [
+            value if isinstance(value, str) else str(number) if is_number else None
+            for value, number, is_number in zip(distinct, numbers.tolist(), is_whole.tolist(), strict=True)
+        ]
+        best = Found(np.zeros(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=bool))
         for table, note in self._rules():
-            if not table:
-                continue
-            if isinstance(next(iter(table)), int):
-                keys, at = (np.array(list(each), dtype=np.int64) for each in (table.keys(), table.values()))
-                order = np.argsort(keys)
-                place = np.minimum(np.searchsorted(keys, numbers, sorter=order), len(keys) - 1)
-                image, is_known = at[order[place]], is_whole & (keys[order[place]] == numbers)
-            else:
-                texts = texts or [
-                    value if isinstance(value, str) else str(number) if is_number else None
-                    for value, number, is_number in zip(values, numbers, is_whole, strict=True)
-                ]
-                names = map(_base, texts) if note == WITHOUT_FOLDERS else texts
-                image = np.array([table.get(name, -1) for name in names], dtype=np.int64)
-                is_known = image >= 0
-            if is_known.sum() > best.is_known.sum():
-                best = Found(np.where(is_known, self.numbers[image], 0), is_known, note)
-            if is_known.all():
+            is_number = isinstance(next(iter(table), None), int)
+            keys = numbers.tolist() if is_number else map(_base, texts) if note == WITHOUT_FOLDERS else texts
+            image = np.array([table.get(key, -1) for key in keys], dtype=np.int64)
+            is_known = (image >= 0) & (is_whole | (not is_number))
+            found = Found(np.where(is_known, self.numbers[image], 0), is_known, note)
+            if not best.is_whole:
+                best = found if is_known.sum() > best.is_known.sum() else best
+            elif found.is_whole and (others := int((found.ids != best.ids).sum())):
+                is_padded = any(isinstance(value, str) and value[:1] == '0' != value for value in distinct)
+                if is_padded and not is_number:
+                    best = found
+                else:
+                    note = f'ids were used, which as names of files would be other images ({others} of {len(texts)})'
+                    best = best._replace(note=f'{note}; see that they are those of {self.source}')
                 break
-        return best
+            if best.is_whole and (is_own or best.note):
+                break
+        return Found(best.ids[place], best.is_known[place], best.note)
 
     def _rules(self) -> Iterator[tuple[dict[Any, int], str]]:
         """Position of an image by what it may be called, and what to note if it is called so."""
@@ -156,6 +167,18 @@ def _unique(keys: Iterable[Any]) -> dict[Any, int]:
     """Position of each key but None; without those that are there twice."""
     counts = Counter(keys := list(keys))
     return {key: position for position, key in enumerate(keys) if key is not None and counts[key] == 1}
+
+
+def _distinct(values: Sequence[Any]) -> tuple[Sequence[Any], np.ndarray]:
+    """Values without repeats, as far as that is quick, and the ``(n,)`` position there of each."""
+    if isinstance(values, np.ndarray) and values.dtype == np.int64:
+        return np.unique(values, return_inverse=True)
+    if (kinds := set(map(type, values))) == {int} and (numbers := whole_numbers(values))[1].all():
+        return np.unique(numbers[0], return_inverse=True)
+    if kinds != {str}:
+        return values, np.arange(len(values))
+    position = {value: at for at, value in enumerate(dict.fromkeys(values))}
+    return list(position), np.array([position[value] for value in values])
 
 
 def _base(name: str | None) -> str | None:

@@ -25,7 +25,10 @@ def read_crowdhuman(path: str | PathLike[str]) -> dict[str, Any]:
         for number, line in enumerate(unpacked(file, path), 1):
             if not line.strip():
                 continue
-            image = loads(line)
+            try:
+                image = loads(line)
+            except ValueError as error:
+                raise ValueError(f'line {number}: {error}') from None
             try:
                 images.append({'id': image['ID'], 'file_name': f'{image["ID"]}.jpg'})
                 annotations += [

@@ -39,7 +39,8 @@ REMEDY = 'give predictions that MMDetection wrote by tools/test.py --out, or COC
 
 def is_pickle(name: str, head: bytes) -> bool:
     """Whether a file is pickled or PyTorch's, by its name or its first bytes."""
-    return head.startswith((*PICKLES, *ZIP)) or name.lower().endswith(SUFFIXES)
+    is_json = head.removeprefix(b'\xef\xbb\xbf').lstrip()[:1] in (b'[', b'{')
+    return head.startswith((*PICKLES, *ZIP)) or (name.lower().endswith(SUFFIXES) and not is_json)
 
 
 def read(file: IO[bytes], source: str, known: Known, iou_types: Sequence[str]) -> Unwrapper:
@@ -51,7 +52,7 @@ def read(file: IO[bytes], source: str, known: Known, iou_types: Sequence[str]) -
     content, size, is_zip = _load(file, source)
     results = Results(source, known, iou_types, limit=max(size, FREE))
     unwrapper = Unwrapper(results)
-    first = content[0] if content else None
+    first = next((each for each in content if each is not None), None)
     if isinstance(first, Mapping) and ('pred_instances' in first or 'img_id' in first):
         _mmdet3(content, results)
     elif isinstance(first, list | tuple):

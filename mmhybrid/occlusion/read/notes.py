@@ -15,6 +15,7 @@ import numpy as np
 TOLERANCE = 2.0, 0.02
 # Share of the boxes that may do so nevertheless, as predicted boxes that are not clipped do.
 FEW = 0.05
+BEYOND = 'leave their images'
 # Boxes that are looked at together: what is made of them stays in the processor's cache.
 CHUNK = 2**14
 
@@ -32,7 +33,7 @@ def box_notes(boxes: np.ndarray, sizes: np.ndarray, what: str) -> list[str]:
         return [f'{what}: all numbers of boxes lie within 0 and 1; if they are shares of the image, give pixels']
     if not beyond:
         return []
-    told = f'{what}: {beyond} of {total} boxes leave their images'
+    told = f'{what}: {beyond} of {total} boxes {BEYOND}'
     if total > 3 and fits / total > 0.99:
         return [f'{told}, while all would fit as corners; if they are x1, y1, x2, y2, give x, y, width, height']
     if beyond / total > FEW:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ class Instances:
         """
         scores = self._numbers(self._name(SCORES))
         if not len(scores):
+            for name in map(self._name, (BOXES, LABELS, MASKS)):
+                values = self.fields.get(name)
+                values = values if (held := unpickling.array(values)) is None else held
+                if isinstance(values, list | tuple | np.ndarray) and len(values):
+                    self._fail(f"field '{name}' has {len(values)} entries and '{self._name(SCORES)}' none")
             return ''
         name = self._name(LABELS)
         labels = self._array(name)
@@ -63,7 +69,7 @@ class Instances:
                 self._fail(f"field '{name}' is {show(masks)}, not one run-length encoding a score", remedy)
             label = f'{self.records.label}[{self.records.offset + self.index}].masks'
             rles = Records(self.records.source, label, [{'segmentation': mask} for mask in masks])
-            block['masks'] = results.masks(rles, block['image_ids'])
+            block['masks'] = results.masks(rles, block['image_ids'] if results.is_resolved else None)
             if 'mask_scores' in self.fields:
                 if 'bbox' in results.iou_types:
                     self._fail('masks have scores of their own', 'evaluate bbox and segm one at a time')
@@ -104,12 +110,25 @@ class Instances:
         values = unpickling.array(value)
         if values is None and isinstance(value, list | tuple):
             try:
-                values = np.array(value)
+                values = np.array(value if _is_small(value) else [None])
             except ValueError:  # rows of several lengths
                 values = np.array([None])
         if values is None:
             self._fail(f"there is no list or tensor '{name}'")
         return values
+
+
+def _is_small(values: Any, depth: int = 1) -> bool:
+    """Whether entries are numbers, short text, or rows of a few: a small pickle may share a large one among many."""
+    kinds = set(map(type, values))
+    if kinds <= {int, float}:
+        return True
+    if kinds <= {list, tuple}:
+        return depth > 0 and max(map(len, values)) <= 5 and _is_small(list(chain.from_iterable(values)), depth - 1)
+    return not kinds & {list, tuple} and all(
+        each.size <= 5 if isinstance(each, np.ndarray) else not isinstance(each, str) or len(each) < 99
+        for each in values
+    )
 
 
 def is_per_image(row: Mapping[str, Any]) -> bool:

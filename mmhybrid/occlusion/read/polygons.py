@@ -52,7 +52,7 @@ def check(
     extents = _sound_extents([values[i] for i in drawn])
     reach = sizes[drawn].max(axis=1, keepdims=True)
     if extents is None or not ((extents[:, :2] >= -reach) & (extents[:, 2:] <= 2 * reach)).all():  # not so for NaN
-        outcomes = {i: _drawable(values[i], sizes[i]) for i in drawn}
+        outcomes = {i: _drawable(values[i], sizes[i], records.rows[i].get('bbox')) for i in drawn}
         records.fail_where(
             (isinstance(outcomes.get(i), str) for i in range(len(values))),
             lambda i: f"field '{field}' {outcomes[i]}",
@@ -94,12 +94,20 @@ def _sound_extents(values: list[Any]) -> np.ndarray | None:
     return np.concatenate([np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)], axis=1)
 
 
-def _drawable(value: Any, size: np.ndarray) -> tuple[Any, bool, bool] | str:
+def _is_box(polygon: list[float], box: Any) -> bool:
+    """Whether four numbers are those of ``bbox``, up to rounding, rather than a line's two points."""
+    if len(polygon) != 4 or not isinstance(box, list) or len(box) != 4 or not set(map(type, box)) <= {int, float}:
+        return False
+    return bool((abs(to_float(polygon) - to_float(box)) <= 1).all())
+
+
+def _drawable(value: Any, size: np.ndarray, box: Any) -> tuple[Any, bool, bool] | str:
     """What pycocotools makes of polygons: polygons, run lengths, or None without a mask; whether beside polygons there
     were points, lines or odd numbers; and whether all was far outside of the image. Or what is wrong.
 
-    Points and lines have no pixel, and the last of an odd number of coordinates is not read. What leads far out of the
-    image is drawn here, since only here it is known to fit into memory.
+    Points and lines have no pixel, and the last of an odd number of coordinates is not read; but what looks so may be a
+    polygon of pairs, or the record's ``box``. What leads far out of the image is drawn here, since only here it is
+    known to fit into memory.
     """
     if value is None:
         return None, False, False
@@ -112,6 +120,10 @@ def _drawable(value: Any, size: np.ndarray) -> tuple[Any, bool, bool] | str:
         if not np.isfinite(to_float(polygon)).all():
             return f'holds {show(polygon)}, in which a point is not finite'
     kept = [polygon[: len(polygon) // 2 * 2] for polygon in polygons if len(polygon) >= 6]
+    if len(polygons) > 2 and set(map(len, polygons)) == {2}:
+        return f'is {show(value)}, a polygon as pairs, where each is one list x, y, x, y, ...'
+    if not kept and any(_is_box(polygon, box) for polygon in polygons):
+        return f"is {show(value)}, the record's box, and no polygon"
     is_stray = bool(kept) and any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons)
     reach, is_far = int(size.max()), False
     for polygon in kept:

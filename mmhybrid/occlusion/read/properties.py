@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -101,20 +102,29 @@ def _read_csv(text: str, source: str, column: str | None) -> tuple[str, list[tup
             f'{source}: has {heading.count(column)} columns {column!r}; its columns are {", ".join(others)}.'
         )
     at, value_at = heading.index(key), heading.index(column)
-    pairs = []
+    keys, cells = [], []
     for number, row in enumerate(rows[1:], start=2):
         if row and len(row) != len(heading):
             raise InputError(f'{source}: line {number} has {len(row)} cells, the heading {len(heading)}; repair it.')
         if row:
-            pairs.append((row[at].strip(), _number_or_text(row[value_at].strip())))
-    return column, pairs
+            keys.append(row[at].strip())
+            cells.append(row[value_at].strip())
+    return column, list(zip(keys, _numbers_or_text(cells), strict=True))
 
 
-def _number_or_text(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+def _numbers_or_text(cells: list[str]) -> list[float | str]:
+    """Numbers for cells that are; beside labels, ``nan`` and ``inf`` are labels too."""
+    numbers: list[float | None] = []
+    for cell in cells:
+        try:
+            numbers.append(None if '_' in cell else float(cell))  # for Python, 1_0 is ten
+        except ValueError:
+            numbers.append(None)
+    has_labels = None in numbers
+    return [
+        cell if number is None or (has_labels and not math.isfinite(number)) else number
+        for cell, number in zip(cells, numbers, strict=True)
+    ]
 
 
 def _by_image(
@@ -157,12 +167,12 @@ def _by_image(
 
 
 def _checked(value: Any, key: Any, source: str) -> float | str:
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return str(value).lower()
-    if isinstance(value, int | float) and math.isfinite(number := float(to_float([value])[0])):
+    if isinstance(value, Real) and math.isfinite(number := float(to_float([value])[0])):
         return number
     if value == 'all':
         raise InputError(f"{source}: image {show(key)} has the label 'all', which names all images; use another.")
     if isinstance(value, str) and value:
-        return value
+        return str(value)
     raise InputError(f'{source}: image {show(key)} has the value {show(value)}; give a finite number or a label.')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import show
 
 from . import segmentations
-from .checks import Records, box_faults
+from .checks import Records, box_faults, repeats, whole_numbers
 from .columns import Block, Columns, positions
 from .ids import ImageIds
 from .runlengths import MAX_SIDE, Masks
@@ -22,11 +24,12 @@ from .runlengths import MAX_SIDE, Masks
 @dataclass(frozen=True)
 class Known:
     """What results may refer to: images, ``(K,)`` int64 category ids in the file's order, and ``(I, 2)`` heights and
-    widths, NaN where they are unknown, which they are not for masks."""
+    widths, NaN where they are unknown, which they are not for masks; and the categories' names."""
 
     images: ImageIds
     category_ids: np.ndarray
     sizes: np.ndarray
+    category_names: Sequence[Any] = ()
 
     @property
     def source(self) -> str:
@@ -45,6 +48,9 @@ class Results:
         notes: On how the file was read.
         label: What the file's list is called, in messages.
         is_resolved: Whether ``image_ids`` of the blocks are the ground truth's numbers already.
+        per_image: What the file's records of images have as id and as ``file_name``, if ``image_ids`` of the blocks
+            are positions in these.
+        inner_ids: Positions of records, and ids that are in them though the record is under another id.
         classes: ``(K,)`` category ids, if ``category_ids`` of the blocks are indices of these.
     """
 
@@ -57,6 +63,10 @@ class Results:
         self._columns = Columns()
         self._interned: dict[Any, Any] = {}
         self._file_names: list[str | None] = []
+        self.per_image: tuple[list[Any], list[Any]] | None = None
+        self.inner_ids: list[tuple[int, Any]] = []
+        self._masks = Columns()
+        self._late: list[dict[str, Any]] = []  # the last detections, if their masks wait for their images' sizes
         self.add(_checked([], self.iou_types))  # no detection is a result too
 
     def __len__(self) -> int:
@@ -64,7 +74,7 @@ class Results:
 
     def take_typed(self, text: bytes) -> bool:
         """Add the records of a JSON list, if all of them are of the usual form; whether they are."""
-        block = _typed(text, self.iou_types)
+        block = None if self._late else _typed(text, self.iou_types)
         if block is not None:
             self.add(block)
         return block is not None
@@ -85,23 +95,27 @@ class Results:
         if 'bbox' in self.iou_types:
             block['boxes'] = records.boxes('give [x, y, width, height] in pixels')
         if 'segm' in self.iou_types:
-            block['masks'] = self.masks(records, block['image_ids'], block['file_names'])
+            block['masks'] = self.masks(records)
         self.add(block)
 
-    def masks(self, records: Records, images: Sequence[Any], file_names: Sequence[str | None] = ()) -> Masks:
-        """Checked field ``segmentation`` of records of these images."""
-        ids = images
-        if not self.is_resolved:
-            named = file_names if any(file_names) else None
-            ids, _ = self.known.images.resolve(images, self.source, self.label, named, records.offset)
-        return segmentations.check_detections(records, self.known.sizes_of(ids), self.notes)
+    def masks(self, records: Records, image_ids: np.ndarray | None = None) -> Masks | None:
+        """Checked field ``segmentation`` of records; None if it waits for :meth:`finish`, since only the whole file
+        shows which images they are of. Run lengths have their image's size with them."""
+        values = [row.get('segmentation') for row in records.rows]
+        if set(map(type, values)) <= {dict} and not self._late:
+            if image_ids is not None:
+                return segmentations.check_detections(records, self.known.sizes_of(image_ids))
+            with suppress(InputError):  # then what is wrong may be the size
+                return segmentations.check_detections(records, _own_sizes(values))
+        self._late += records.rows
+        return None
 
     def add(self, block: Block) -> None:
         """Add checked columns, but for what they refer to: ``image_ids`` are as the file has them."""
         count, names = len(block['scores']), block.pop('file_names', ())
         if any(names) or self._file_names:
             self._file_names += [None] * (len(self) - len(self._file_names)) + list(names)
-        if self.is_resolved:
+        if self.is_resolved or self.per_image is not None:
             block['image_ids'] = np.array(block['image_ids'], dtype=np.int64)
         elif isinstance(block['image_ids'], list):
             ids = block['image_ids']
@@ -112,6 +126,8 @@ class Results:
                 f'{self.source}: holds more detections than bytes, parts shared among images; give COCO results as '
                 'JSON.'
             )
+        if (masks := block.pop('masks', None)) is not None:
+            self._masks.add({'masks': masks, 'scores': block['scores']})
         self._columns.add(block)
 
     def finish(self) -> Block:
@@ -122,13 +138,14 @@ class Results:
         """
         block = self._columns.joined()
         records = Records(self.source, self.label, ())
-        ids, images = block['image_ids'], self.known.images
-        names = self._file_names + [None] * (len(self) - len(self._file_names)) if self._file_names else None
-        is_plain = images.has_numbers and isinstance(ids, np.ndarray) and np.isin(ids, images.numbers).all()
-        if not self.is_resolved and (names or not is_plain):
-            ids, notes = images.resolve(ids, self.source, self.label, names)
-            self.notes += notes
-        block['image_ids'] = ids
+        block['image_ids'] = ids = self._images(block['image_ids'])
+        if 'segm' in self.iou_types:
+            if self._late:
+                start = len(ids) - len(self._late)
+                late = Records(self.source, self.label, self._late, offset=start)
+                masks = segmentations.check_detections(late, self.known.sizes_of(ids[start:]), self.notes)
+                self._masks.add({'masks': masks, 'scores': masks.areas})
+            block['masks'] = self._masks.joined()['masks']
         block['category_ids'] = self._categories(records, block['category_ids'])
         if 'masks' in block:
             given, sizes = block['masks'].sizes, self.known.sizes_of(ids)
@@ -136,11 +153,34 @@ class Results:
                 (given != sizes).any(axis=1),
                 lambda i: (
                     f"field 'segmentation' has the size {given[i].tolist()}, where the image's [height, width] is "
-                    f'{sizes[i].tolist()}'
+                    f'{sizes[i].tolist()}{": width and height are swapped" * bool((given[i] == sizes[i][::-1]).all())}'
                 ),
                 segmentations.RLE_REMEDY,
             )
         return block
+
+    def _images(self, ids: Any) -> np.ndarray:
+        """The ground truth's numbers of what the blocks have as ``image_ids``."""
+        images, source, remedy = self.known.images, self.source, f'see which are those of {self.known.source}'
+        if self.per_image is not None:
+            given, names = self.per_image
+            of_rows, notes = images.resolve(given, source, 'results', names if any(names) else None)
+            if count := int(repeats(of_rows).sum()):
+                notes.append(f'{source}: {count} records are of an image that another is of too, and all count')
+        elif not self.is_resolved:
+            names = self._file_names + [None] * (len(self) - len(self._file_names)) if self._file_names else None
+            of_rows, notes = images.resolve(ids, source, self.label, names)
+        else:
+            of_rows, notes = ids, []
+        self.notes += notes
+        if self.inner_ids:
+            at, inner = map(list, zip(*self.inner_ids, strict=True))
+            found = images.find(inner)
+            bad = np.flatnonzero(~found.is_known | (found.ids != of_rows[at]))
+            if len(bad):
+                problem = f"has detections of another image than its own: 'image_id' is {show(inner[bad[0]])} there"
+                Records(source, 'results', ()).fail(at[bad[0]], problem, remedy, len(bad))
+        return of_rows if self.per_image is None else of_rows[ids]
 
     def _categories(self, records: Records, given: np.ndarray) -> np.ndarray:
         source = self.known.source
@@ -157,6 +197,15 @@ class Results:
             self._category_remedy,
         )
         return given
+
+
+def _own_sizes(rles: list[dict[str, Any]]) -> np.ndarray:
+    """``(n, 2)`` height and width that run lengths have with them, 1 where they have none that may be."""
+    sizes = np.ones((len(rles), 2), dtype=np.int64)
+    for i, size in enumerate(rle.get('size') for rle in rles):
+        if isinstance(size, list | tuple) and len(size) == 2 and all(whole_numbers(size)[1]):
+            sizes[i] = np.clip(whole_numbers(size)[0], 1, MAX_SIDE)
+    return sizes
 
 
 def _typed(text: bytes, iou_types: tuple[str, ...]) -> Block | None:

@@ -61,9 +61,12 @@ def load(
         fields |= {'segmentations': values, 'extents': extents}
         if count := int(is_missing.sum()):
             if count == len(values):
-                annotations.fail(0, "field 'segmentation' is missing or empty", SEGM_REMEDY, count)
+                annotations.fail(
+                    0, "field 'segmentation' is missing, empty or of points and lines alone", SEGM_REMEDY, count
+                )
             notes.append(
-                f"{count} of {len(values)} annotations have no 'segmentation'; as masks, nothing can match them"
+                f"{count} of {len(values)} annotations have no 'segmentation', or one of points and lines alone; as "
+                'masks, nothing can match them'
             )
     if 'amodal' in needed:
         names = _amodal_fields(annotations, counted)
@@ -123,7 +126,8 @@ def check_detections(results: Records, sizes: np.ndarray, notes: list[str] | Non
         values, _, _, found = polygons.check(results, 'segmentation', values, sizes)
         if empty := sum(value is None for value in values):
             found.append(
-                f"{empty} of {len(values)} {results.label} have an empty 'segmentation', which matches nothing"
+                f"{empty} of {len(values)} {results.label} have a 'segmentation' that is empty or of points and lines "
+                'alone, which matches nothing'
             )
         if notes is not None:
             notes += [f'{results.source}: {note}' for note in found]

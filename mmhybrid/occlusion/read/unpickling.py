@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pickle
 import pickletools
 import zipfile
@@ -37,6 +38,10 @@ MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
 # A view may repeat its storage; beyond this many elements it is an attempt to fill the memory.
 MAX_REPEATED = 2**24
+# Any pickle may hold this many values, a longer one so many a byte: what programs write holds hardly one a byte.
+FREE = 2**22
+SHARED = 4
+NESTS = {dict, OrderedDict, list, tuple, set, frozenset}
 
 
 class RefusedError(Exception):
@@ -56,7 +61,7 @@ def load(file: Any) -> Any:
         RefusedError: The pickle names anything else.
         Exception: Of any kind, if the pickle is broken.
     """
-    return _Unpickler(file, _GLOBALS).load()
+    return _unshared(_Unpickler(file, _GLOBALS).load(), file)
 
 
 def load_zip(file: Any) -> Any:
@@ -72,7 +77,26 @@ def load_zip(file: Any) -> Any:
     def storage(dtype: str, key: str, length: int) -> np.ndarray:
         return _elements(_member(archive, f'{folder}data/{key}'), dtype, length)
 
-    return _Unpickler(io.BytesIO(_member(archive, pickles[0])), _GLOBALS | _STORAGE_GLOBALS, storage).load()
+    inner = io.BytesIO(_member(archive, pickles[0]))
+    return _unshared(_Unpickler(inner, _GLOBALS | _STORAGE_GLOBALS, storage).load(), inner)
+
+
+def _unshared(content: Any, file: Any) -> Any:
+    """The content, unless it is far more values than ``file`` has bytes, as when lists hold one list many times.
+
+    Each value takes a byte or more, but one that was there before is two bytes however much is in it.
+    """
+    limit = max(FREE, SHARED * file.seek(0, os.SEEK_END))
+    count, waiting = 0, [content] if type(content) in NESTS else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            value = value.values()
+        count += len(value)
+        if count > limit:
+            raise pickle.UnpicklingError(f'lists within lists that repeat one another to more than {limit} values')
+        waiting += [each for each in value if type(each) in NESTS]
+    return content
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

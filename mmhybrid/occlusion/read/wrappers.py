@@ -8,6 +8,8 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, NoReturn
 
+import numpy as np
+
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
@@ -30,7 +32,6 @@ class Unwrapper:
     def __init__(self, results: Results) -> None:
         self.results = results
         self._form = ''  # of all rows, as the first has it
-        self._num_images = 0
         self._box_fields: set[str] = set()
 
     def text(self, chunks: Iterator[bytes]) -> None:
@@ -52,10 +53,7 @@ class Unwrapper:
                 pieces.append(chunk)
             head = b''.join(pieces)
             line, _, more = head.strip(_SPACE).partition(b'\n')
-            row = None
-            with suppress(ValueError, RecursionError):
-                row = json.loads(line)
-            if isinstance(row, dict) and (more or _is_row(row)):
+            if (row := _fields(line)) is not None and (more or _is_row(row)):
                 return stream.of_lines(chain([head], chunks), self._take)
         return self._whole(b''.join([head, *chunks]))
 
@@ -102,36 +100,80 @@ class Unwrapper:
         """An object. A long list under one of the keys is not decoded as a whole, but as if it were the file."""
         import msgspec
 
-        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
-            found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-            views = {key: memoryview(found[key]) for key in KEYS if key in found}
-            if len(views) == 1 and 'annotations' not in views and not _is_row(found):
-                ((key, view),) = views.items()
-                if view[:1] == b'[':
-                    self._note(f'under {key!r}')
-                    chunks = (bytes(view[at : at + stream.BLOCK]) for at in range(0, len(view), stream.BLOCK))
-                    return stream.of_list(chunks, self._take)
+        found = _fields(text) or {}
+        keys = [key for key in KEYS if key in found]
+        if len(keys) == 1 and not _is_row(found) and not {'annotations', 'images', 'categories'} & set(found):
+            value = found[keys[0]]
+            if isinstance(value, msgspec.Raw) and (view := memoryview(value))[:1] == b'[':
+                self._note(f'under {keys[0]!r}')
+                chunks = (bytes(view[at : at + stream.BLOCK]) for at in range(0, len(view), stream.BLOCK))
+                return stream.of_list(chunks, self._take)
         return self.content(json.loads(text))
 
     def _mapping(self, content: Mapping[Any, Any]) -> None:
         if _is_row(content):
             return self._rows([content])
         keys = [key for key in KEYS if isinstance(content.get(key), list | tuple)]
-        if 'annotations' in keys and not any('score' in row for row in content['annotations'][:1]):
-            keys.remove('annotations')
+        if 'annotations' in keys and (rows := content['annotations']):
+            if not isinstance(rows[0], Mapping) or 'score' not in rows[0]:
+                keys.remove('annotations')
             if not keys and 'images' in content:
                 self._refuse('that looks like a ground-truth file')
         if len(keys) == 1:
             self._note(f'under {keys[0]!r}')
-            return self.content(content[keys[0]])
-        if not content or not self.results.known.images.find(list(content)).is_known.any():
+            return self.content(self._by_own_lists(content, content[keys[0]]))
+        if content and not self.results.known.images.find(list(content)).is_known.any():
             self._refuse(f'found an object with {show(list(content))}')
         self._note('under the id of each image')
-        rows: list[Any] = []
+        rows = []
         for image, value in content.items():
-            found = value if isinstance(value, list | tuple) else [value]
-            rows += [{'image_id': image, **row} if isinstance(row, Mapping) else row for row in found]
+            for row in value if isinstance(value, list | tuple) else [value]:
+                rows.append(self._within(image, row, len(rows)))
         return self.content(rows)
+
+    def _by_own_lists(self, content: Mapping[str, Any], rows: Sequence[Any]) -> Sequence[Any]:
+        """Records of a whole set, where its own images or categories contradict the ground truth's: names count."""
+        known, source = self.results.known, self.results.source
+        for section, field, name in ('images', 'image_id', 'file_name'), ('categories', 'category_id', 'name'):
+            if not isinstance(content.get(section), list):
+                continue
+            used = {str(row.get(field)) for row in rows if isinstance(row, Mapping)}
+            own = {
+                str(each.get('id')): each[name]
+                for each in content[section]
+                if isinstance(each, Mapping) and isinstance(each.get(name), str) and str(each.get('id')) in used
+            }
+            if section == 'images':
+                by_id, by_name = (known.images.find(list(values)) for values in (own, own.values()))
+                wrong = by_name.is_known & (~by_id.is_known | (by_id.ids != by_name.ids))
+                lacking, meant = ~by_name.is_known, own
+            else:
+                ids = dict(zip(known.category_names, known.category_ids.tolist(), strict=False))
+                meant = {key: ids.get(value) for key, value in own.items()}
+                lacking = np.array([each is None for each in meant.values()], dtype=bool)
+                wrong = ~lacking & np.array([str(value) != key for key, value in meant.items()], dtype=bool)
+            if not wrong.any():
+                continue
+            if lacking.any():
+                raise InputError(
+                    f"{source}: its own '{section}' have other ids for {wrong.sum()} of the names that {known.source} "
+                    f'has too, and {lacking.sum()} names that it lacks; give the ids of {known.source}.'
+                )
+            rows = [{**row, field: meant.get(str(row.get(field)))} if isinstance(row, Mapping) else row for row in rows]
+            self.results.notes.append(
+                f"{source}: its own '{section}' have other ids for {wrong.sum()} of {len(own)} names than "
+                f"{known.source}, so '{name}' was used"
+            )
+        return rows
+
+    def _within(self, image: Any, row: Any, position: int) -> Any:
+        """A record within an image's, with that image; an id of its own is kept to be compared with it."""
+        if not isinstance(row, Mapping):
+            return row
+        inner = row.get('image_id', image)
+        if inner != image and str(inner) != str(image):
+            self.results.inner_ids.append((position, inner))
+        return {**row, 'image_id': image}
 
     def _rows(self, rows: Sequence[Any], is_part: bool = False) -> None:
         """Read some of the list's elements; ``is_part`` says whether others follow."""
@@ -141,27 +183,32 @@ class Unwrapper:
         results = self.results
         if self._form == 'records':
             return results.take_rows(rows, is_part)
-        records = Records(results.source, 'results', rows, offset=self._num_images)
+        if results.per_image is None:
+            results.label, results.per_image = 'detections', ([], [])
+        given, names = results.per_image
+        records = Records(results.source, 'results', rows, offset=len(given))
         records.check_objects()
-        ids = [next((row[name] for name in per_image.IMAGES if name in row), None) for row in rows]
-        images, notes = results.known.images.resolve(ids, results.source, 'results', begin=self._num_images)
-        results.notes += notes
-        results.label, results.is_resolved = 'detections', True
         found: list[Any] = []
-        for index, (image, row) in enumerate(zip(images.tolist(), rows, strict=True)):
+        for index, row in enumerate(rows):
+            position, image = len(given), next((row[name] for name in per_image.IMAGES if name in row), None)
+            given.append(image)
+            names.append(name if isinstance(name := row.get('file_name'), str) else None)
             if self._form == 'per image':
-                name = per_image.Instances(records, index, row, FORM).add_to(results, image, corners=False)
+                if not per_image.is_per_image(row):
+                    records.fail(index, 'it has no list of scores, as the first record has', FORM)
+                name = per_image.Instances(records, index, row, FORM).add_to(results, position, corners=False)
                 self._box_fields |= {name} - {''}
                 continue
             inner = next((row[key] for key in KEYS if isinstance(row.get(key), list)), None)
             if inner is None:
                 records.fail(index, f'{show(row)} has no list of detections', FORM)
-            found += [{**each, 'image_id': image} if isinstance(each, Mapping) else each for each in inner]
+            for each in inner:
+                each = self._within(image, each, position)
+                found.append({**each, 'image_id': position} if isinstance(each, Mapping) else each)
             if len(found) >= SLICE:
                 results.take_rows(found, is_part=True)
                 found = []
         results.take_rows(found, is_part)
-        self._num_images += len(rows)
 
     def _note(self, where: str) -> None:
         self.results.notes.append(f'{self.results.source}: detections are those {where}')
@@ -176,6 +223,18 @@ def _form(row: Any) -> str:
     if per_image.is_per_image(row):
         return 'per image'
     return 'nested' if 'score' not in row and any(isinstance(row.get(key), list) for key in KEYS) else 'records'
+
+
+def _fields(text: bytes) -> dict[str, Any] | None:
+    """The fields of a JSON object, their values not decoded if msgspec takes the text; None if it is none."""
+    import msgspec
+
+    with suppress(msgspec.MsgspecError, RecursionError):
+        return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    with suppress(ValueError, RecursionError):
+        content = json.loads(text)
+        return content if isinstance(content, dict) else None
+    return None
 
 
 def _is_row(content: Mapping[Any, Any]) -> bool:
