@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ from mmhybrid.errors import InputError
 from mmhybrid.occlusion import OcclusionResult, Selection, Settings, format_table
 from mmhybrid.occlusion.analysis.study import Study
 from mmhybrid.occlusion.read.detections import Detections, load_detections
-from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 with _stack.quiet():
     from mmdet.evaluation import CocoMetric
@@ -35,13 +35,14 @@ class OcclusionCocoMetric(CocoMetric):
     The scalars are named ``bbox_mAP_occ_0.4``, ``bbox_mAP_50_occ_0.4``, ``bbox_mAP_75_occ_0.4`` and ``bbox_AR_occ_0.4``
     (t = 0.4) and, with MMDetection's prefix, ``coco/bbox_mAP_occ_0.4``; a stratum without ground truth has none, and
     groups of images that the user labelled have their label in place of the threshold (numbers of the user's own need
-    ``thresholds``). The whole table, with the disjoint bins and the numbers of images, goes to the log. The ratio is
-    over the instances of the evaluated classes; those marked ``ignore`` are no part of it and count on no stratum.
+    ``thresholds``). The whole table, with the disjoint bins and the numbers of images, goes to the log, and each kind
+    of note once. Strata are by the instances of all classes, as ``--categories`` of the commands has it, also where the
+    data set has some of the classes only; instances marked ``ignore`` are no part of r and count on no stratum.
 
     Detections are matched once, by hotcoco where it is installed, by pycocotools elsewhere; the numbers are equal.
     ``CocoMetric`` itself evaluates what that one evaluation does not give: proposals, values by class, other limits of
-    detections than ``proposal_nums`` has by default or detections beyond the least of them, and ground truth with
-    ``ignore``, which it takes as any other instance.
+    detections than ``proposal_nums`` has by default or detections beyond the least of them, a threshold given twice,
+    and ground truth with ``ignore``, which it takes as any other instance.
 
     Args:
         ann_file: As in ``CocoMetric``.
@@ -57,12 +58,12 @@ class OcclusionCocoMetric(CocoMetric):
         super().__init__(ann_file=ann_file, **kwargs)
         self._selection = Selection(**(occlusion or {}))
         self._iou_types = tuple(name for name in self.metrics if name in ('bbox', 'segm'))
-        self._settings = Settings(iou_thrs=self.iou_thrs)
         self._study: Study | None = None
+        self._told: set[str] = set()
         if ann_file is not None and self._iou_types and not self.format_only:
-            # Now rather than after the first epoch.
+            # Now rather than after the first epoch, and before pycocotools, evaluating, overwrites `ignore`.
             with get_local_path(ann_file, backend_args=self.backend_args) as local_path:
-                self._selection.apply(load_ground_truth(local_path, self._selection.geometries(), self._iou_types))
+                self._open(local_path)
 
     def results2json(self, results: Sequence[dict], outfile_prefix: str) -> dict:
         """Write the detections as JSON if they are asked for or ``CocoMetric`` evaluates them."""
@@ -76,7 +77,7 @@ class OcclusionCocoMetric(CocoMetric):
             super().compute_metrics(results)  # reads classes and images, and writes what is to be written
             if self.format_only:
                 return found
-            self._open()
+            self._choose_classes()
             for name in wanted:
                 values, whole = self._by_occlusion(results, name) if name in self._iou_types else ({}, None)
                 if whole is None:
@@ -105,21 +106,28 @@ class OcclusionCocoMetric(CocoMetric):
             logger.error(f'No {iou_type} AP by occlusion: {error}')
             return {}, None
         result = evaluated.result
+        for note in result.notes:
+            kind = re.sub(r'[\d.,]+', '', note)  # whose numbers change from epoch to epoch
+            if kind not in self._told:
+                self._told.add(kind)
+                logger.warning(f'note: {note}.')
         logger.info(f'{iou_type} AP by occlusion\n{format_table([result])}')
         return _scalars(result), self._plain(result, dt, logger)
 
-    def _open(self) -> None:
-        """Make the study of the evaluated classes' instances, once: pycocotools, evaluating, overwrites `ignore`."""
-        if self._study is not None or not self._iou_types:
+    def _open(self, gt: str | dict[str, Any]) -> None:
+        self._study = Study(gt, self._iou_types, self._selection, Settings(self.iou_thrs))
+
+    def _choose_classes(self) -> None:
+        """Tell the study, which is made now if the data set has made the ground truth, which classes to evaluate."""
+        if not self._iou_types:
             return
-        content, classes = self._coco_api.dataset, set(self.cat_ids)
-        content = content | {
-            'categories': [row for row in content['categories'] if row['id'] in classes],
-            'annotations': [row for row in content.get('annotations', []) if row['category_id'] in classes],
-        }
         try:
-            self._study = Study(content, self._iou_types, self._selection, self._settings)
+            if self._study is None:
+                self._open(self._coco_api.dataset)
+            some = set(self.cat_ids) != {row['id'] for row in self._study.gt.categories}
+            self._study.settings = Settings(self.iou_thrs, categories=self.cat_ids if some else None)
         except InputError as error:  # of ground truth that the data set made, or without any of these classes
+            self._study = None
             MMLogger.get_current_instance().error(f'No AP by occlusion: {error}')
 
     def _plain(self, result: OcclusionResult, dt: Detections, logger: MMLogger) -> dict[str, float] | None:
@@ -129,6 +137,7 @@ class OcclusionCocoMetric(CocoMetric):
         gt = self._study.gt
         if (
             self.classwise
+            or tuple(np.sort(np.ravel(self.iou_thrs))) != self._study.settings.iou_thrs
             or tuple(self.proposal_nums) != LIMITS
             or not set(items) <= set(fields)
             or (gt.is_region & ~gt.is_crowd).any()

@@ -14,7 +14,7 @@ from mmhybrid.text import show
 from . import ratios
 from .analysis.comparison import Compared
 from .analysis.details import Details
-from .analysis.study import PathOr, Progress, Results, Study
+from .analysis.study import ModelResults, PathOr, Progress, Study, silent
 from .matching import Settings
 from .read.ground_truth import GroundTruth, load_ground_truth
 from .results import OcclusionResult
@@ -31,37 +31,42 @@ SUFFIXES = ('.json', '.jsonl', '.pkl', '.pickle', '.pth')
 
 
 def image_ratios(
-    gt: PathOr | dict[str, Any] | GroundTruth, definition: str = 'covered', geometry: str = 'bbox'
-) -> dict[int, float]:
+    gt: PathOr | dict[str, Any] | GroundTruth,
+    definition: str = 'covered',
+    geometry: str = 'bbox',
+    ignore: str = 'region',
+) -> dict[int | str, float]:
     """Occlusion ratio of every image (see :mod:`mmhybrid.occlusion.ratios`).
 
-    Instances with ``iscrowd`` or ``ignore`` set are left out: a crowd region covers instances without being one.
+    Crowd regions are left out: they cover instances without being one.
 
     Args:
         gt: COCO ground truth: a path, the loaded dictionary or the checked form.
         definition: One of ``ratios.DEFINITIONS``.
         geometry: One of ``ratios.GEOMETRIES``.
+        ignore: As in :func:`evaluate`, where ``gt`` is not checked yet; regions are left out.
 
     Returns:
-        image id -> r, in the order of the file's images; 0 with one instance or none.
+        image id, as the file has it, -> r, in the order of the file's images; 0 with one instance or none.
 
     Raises:
         InputError: The ground truth cannot be used.
     """
     if not isinstance(gt, GroundTruth):
-        gt = load_ground_truth(gt, (geometry,), ())
-    return ratios.measure(gt, definition, geometry).ratios
+        gt = load_ground_truth(gt, (geometry,), (), ignore)
+    found = ratios.measure(gt, definition, geometry).ratios
+    return dict(zip(gt.ids.names if gt.ids else found, found.values(), strict=True))
 
 
 def evaluate(
     gt: PathOr | dict[str, Any],
-    dt: Results,
+    dt: ModelResults,
     iou_types: Sequence[str] = ('bbox',),
     by: Selection | Iterable[Stratum] | None = None,
     name: str | None = None,
     engine: str | None = None,
     details: Details | None = None,
-    progress: Progress = lambda message: None,
+    progress: Progress = silent,
     settings: Settings | None = None,
     ignore: str = 'region',
 ) -> dict[str, OcclusionResult]:
@@ -97,12 +102,12 @@ def evaluate(
 
 def compare(
     gt: PathOr | dict[str, Any],
-    models: Mapping[str, Results],
+    models: Mapping[str, ModelResults],
     iou_types: Sequence[str] = ('bbox',),
     by: Selection | Iterable[Stratum] | None = None,
     engine: str | None = None,
     details: Details | None = None,
-    progress: Progress = lambda message: None,
+    progress: Progress = silent,
     settings: Settings | None = None,
     ignore: str = 'region',
 ) -> Compared:
@@ -111,17 +116,19 @@ def compare(
     Arguments and errors are those of :func:`evaluate`, but:
 
     Args:
-        models: Name -> results; the first is the baseline.
-        details: By default ``COMPARE_RESAMPLES`` bootstrap resamples and nothing else.
+        models: Name -> results, of two models at least; the first is the baseline.
+        details: With bootstrap resamples; by default ``COMPARE_RESAMPLES`` and nothing else.
     """
-    if not isinstance(models, Mapping) or not models:
-        given = show(models) if isinstance(models, Mapping) else f'of the type {type(models).__name__}'
-        raise InputError(f'the models are {given}; give a dictionary of at least one name and its results.')
+    if not isinstance(models, Mapping) or len(models) < 2:
+        given = show(list(models)) if isinstance(models, Mapping) else f'of the type {type(models).__name__}'
+        raise InputError(f'the models are {given}; give a dictionary of at least two names and their results.')
     details = Details(resamples=COMPARE_RESAMPLES) if details is None else details
+    if isinstance(details, Details) and not details.resamples:
+        raise InputError(f'a comparison needs bootstrap resamples; give Details(resamples={COMPARE_RESAMPLES}, ...).')
     return Compared.of(Study(gt, iou_types, by, settings, engine, details, progress, ignore).run(models))
 
 
-def default_name(results: Results) -> str:
+def default_name(results: ModelResults) -> str:
     """A results file's name without folder and suffixes; ``results`` for a loaded list.
 
     Of several files what their names have in common: ``dt_rank0.json`` and ``dt_rank1.json`` are ``dt_rank``.

@@ -25,6 +25,8 @@ METRICS = tuple(each.name for each in fields(Metrics))
 SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
 # Strata under this many images are marked wherever results are shown.
 MIN_IMAGES = 10
+# Errors are told of detections that score at least this, at this IoU threshold, if not said otherwise.
+MIN_SCORE, ERROR_IOU = 0.3, 0.5
 
 
 @dataclass(frozen=True)

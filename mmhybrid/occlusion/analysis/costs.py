@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..results import Errors
+from ..results import ERROR_IOU, MIN_SCORE, Errors
 from . import accumulate
 from .errors import count as count_errors
 
@@ -56,8 +56,8 @@ def costliest(
     kinds: np.ndarray,
     members: np.ndarray,
     count: int = 6,
-    iou_thr: float = 0.5,
-    min_score: float = 0.3,
+    iou_thr: float = ERROR_IOU,
+    min_score: float = MIN_SCORE,
     shortlist: int = SHORTLIST,
 ) -> list[ImageCost]:
     """The images of a stratum whose absence would raise its AP most.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..read.polygons import rasterise
-from ..results import Errors
+from ..results import ERROR_IOU, MIN_SCORE, Errors
 
 if TYPE_CHECKING:
     from ..matching import Index, Matches
@@ -34,7 +34,7 @@ Overlaps = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def classify(
-    matches: Matches, gt: GroundTruth, dt: Detections, iou_thr: float = 0.5, min_score: float = 0.3
+    matches: Matches, gt: GroundTruth, dt: Detections, iou_thr: float = ERROR_IOU, min_score: float = MIN_SCORE
 ) -> np.ndarray:
     """What each detection is; :class:`mmhybrid.occlusion.results.Errors` defines the kinds.
 
@@ -67,7 +67,7 @@ def classify(
 
 
 def count(
-    kinds: np.ndarray, matches: Matches, members: np.ndarray, iou_thr: float = 0.5, min_score: float = 0.3
+    kinds: np.ndarray, matches: Matches, members: np.ndarray, iou_thr: float = ERROR_IOU, min_score: float = MIN_SCORE
 ) -> Errors:
     """How many of each kind the images of one stratum have, by their positions ``members``, none twice.
 

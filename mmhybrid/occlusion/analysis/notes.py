@@ -13,12 +13,14 @@ import numpy as np
 
 from mmhybrid.text import clean
 
+from ..results import ERROR_IOU
 from .errors import by_image, overlaps
 
 if TYPE_CHECKING:
-    from ..matching.index import Index
+    from ..matching import Index, Settings
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
+    from .details import Details
 
 # Fewer than so many may be chance.
 FEW = 3
@@ -33,7 +35,16 @@ CROWD = 0.25
 SHARED = 0.02
 # Categories are doubted where AR is below this.
 LOW_AR = 0.1
+CORNERS = 'boxes of the results look like corners'
 SAMPLED_IMAGES = 50
+
+
+def of_details(asked: Details, settings: Settings) -> Iterator[str]:
+    """Notes on details that are not as asked for, or as usual, since the settings are not."""
+    if asked.errors and asked.iou_thr is None and settings.at(ERROR_IOU) is None:
+        yield f'errors are told at IoU {asked.at(settings).iou_thr:g}, since no detection is matched at {ERROR_IOU:g}'
+    if asked.categories and settings.class_agnostic:
+        yield 'there are no metrics per category, since all categories are taken for one'
 
 
 def of_detections(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
@@ -59,11 +70,12 @@ def of_result(gt: GroundTruth, dt: Detections, index: Index, iou_type: str, ar: 
         yield note
     elif iou_type == 'bbox' and (found := as_corners(gt, dt, index)) >= max(FEW, 4 * overlapped):
         yield (
-            f'boxes of the results look like corners: {found} instances would be overlapped if they were x1, y1, x2, '
-            f'y2, and {overlapped} are; give x, y, width, height'
+            f'{CORNERS}: {found} instances would be overlapped if they were x1, y1, x2, y2, and '
+            f'{_counted(overlapped, "is", "are")}; give x, y, width, height'
         )
     elif ar == 0 and overlapped:
-        yield f'{none}, but {overlapped} have detections of other categories; check the category ids'
+        others = f'{_counted(overlapped, "has", "have")} detections of other categories'
+        yield f'{none}, but {others}; check the category ids'
     elif ar == 0:
         yield f'{none}; see whether the results are of this data set, with boxes as x, y, width, height in pixels'
 
@@ -92,8 +104,9 @@ def scores_note(scores: np.ndarray) -> Iterator[str]:
     beyond = np.count_nonzero((scores < -SCORE_MARGIN) | (scores > 1 + SCORE_MARGIN))
     if beyond:
         yield (
-            f'{beyond:,} of {len(scores):,} scores lie outside of 0 to 1 ({scores.min():g} to {scores.max():g}); AP '
-            'takes their order alone, but the error anatomy counts what scores at least --min-score, from 0 to 1'
+            f'{beyond:,} of {len(scores):,} scores lie{"s" * (beyond == 1)} outside of 0 to 1 ({scores.min():g} to '
+            f'{scores.max():g}); AP takes their order alone, but the error anatomy counts what scores at least '
+            '--min-score, from 0 to 1'
         )
 
 
@@ -117,15 +130,15 @@ def limit_note(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
         )
 
 
-def shards_note(seen: Mapping[str, np.ndarray], image_ids: np.ndarray) -> Iterator[str]:
-    """Two models that have detections on different images: those of ``seen``, name -> ids, and this one."""
-    for name, others in seen.items():
+def shards_note(seen: Mapping[str, np.ndarray], name: str, image_ids: np.ndarray) -> Iterator[str]:
+    """Two models that have detections on different images: one of ``seen``, name -> ids, and this one."""
+    for other, others in seen.items():
         fewer = min(len(others), len(image_ids))
         shared = len(np.intersect1d(others, image_ids))
         if fewer > 1 and shared <= SHARED * fewer:
             yield (
-                f'there are detections on {"no image" if not shared else f"only {shared} of the images"} that '
-                f'{clean(name)} has any on; if these are shards of one model, --merge reads them as one'
+                f'{clean(other)} and {clean(name)} share {"no image" if not shared else f"only {shared} images"} with '
+                'detections; if they are shards of one model, --merge reads them as one'
             )
             return
 
@@ -154,6 +167,10 @@ def as_corners(gt: GroundTruth, dt: Detections, index: Index) -> int:
     return len(np.unique(overlapping(gt, meant, index, 'bbox')[:, 0]))
 
 
+def _counted(number: int, one: str, many: str) -> str:
+    return f'{number:,} {one if number == 1 else many}'
+
+
 def shift_note(pairs: np.ndarray, category_ids: Sequence[int]) -> str | None:
     """Whether other category ids were meant, given ``pairs`` of :func:`overlapping` and all ids."""
     row, wanted, given = pairs.T
@@ -175,6 +192,7 @@ def shift_note(pairs: np.ndarray, category_ids: Sequence[int]) -> str | None:
     if found[words] < max(FEW, 4 * own, 0.5 * total):
         return None
     return (
-        f'categories look shifted: of {total} instances that a detection overlaps, {own} have one of their category, '
-        f'but {found[words]} would if category ids {words}; give the category ids of the ground truth'
+        f'categories look shifted: of {total} instances that a detection overlaps, {_counted(own, "has", "have")} one '
+        f'of their category, but {found[words]} would if category ids {words}; give the category ids of the ground '
+        'truth'
     )

@@ -18,13 +18,13 @@ from . import bootstrap
 if TYPE_CHECKING:
     from ..matching import Matches
 
-DEFAULT_EDGES = (0, 0.2, 0.4, 0.6, 0.8, 1)
+FRACTION_EDGES = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
 
 def recall_by_fraction(
     matches: Matches,
     fractions: np.ndarray,
-    edges: Sequence[float] = DEFAULT_EDGES,
+    edges: Sequence[float] = FRACTION_EDGES,
     weights: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> tuple[InstanceRecall, ...]:
@@ -50,8 +50,8 @@ def recall_by_fraction(
     found = matches.found()[:, rows]
     # Of none at a threshold that was not asked for, the mean of which is NaN.
     hits = {
-        'recall50': found[np.isclose(matches.iou_thrs, 0.5)],
-        'recall75': found[np.isclose(matches.iou_thrs, 0.75)],
+        'recall50': found[matches.iou_thrs == 0.5],
+        'recall75': found[matches.iou_thrs == 0.75],
         'recall': found,
     }
     recalls, bounds = {}, {}

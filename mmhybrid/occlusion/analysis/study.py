@@ -17,13 +17,14 @@ from .. import matching
 from ..matching import Index, Settings
 from ..read.detections import IOU_TYPES, load_detections
 from ..read.ground_truth import load_ground_truth
+from ..read.notes import BEYOND
 from ..results import NAN, SAMPLED, Bootstrap, CategoryResult, Interval, OcclusionResult, StratumResult
 from ..selection import Selection
 from ..strata import Stratum
 from . import accumulate, bootstrap, errors
 from .comparison import Evaluated
 from .details import Details
-from .notes import of_detections, of_result, shards_note
+from .notes import CORNERS, of_details, of_detections, of_result, shards_note
 from .recall import recall_by_fraction
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
 
 PathOr = str | PathLike[str]
 # Of one model: a file, several that are read as one, or the loaded list.
-Results = PathOr | Sequence[PathOr] | list[dict[str, Any]]
+ModelResults = PathOr | Sequence[PathOr] | list[dict[str, Any]]
 Progress = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Progress that nobody follows."""
 
 
 class Study:
@@ -50,13 +55,14 @@ class Study:
         settings: Settings | None = None,
         engine: str | None = None,
         details: Details | None = None,
-        progress: Progress = lambda message: None,
+        progress: Progress = silent,
         ignore: str = 'region',
     ) -> None:
         self.iou_types, selection = _iou_types(iou_types), _selection(by)
-        self.settings, self.details = _given(settings, Settings), _given(details, Details)
-        self.details.check(self.settings)
-        self.engine, self.ignore, self._progress = matching.engine_name(engine), ignore, progress
+        self.settings, asked = _given(settings, Settings), _given(details, Details)
+        self.details, self._notes = asked.at(self.settings), tuple(of_details(asked, self.settings))
+        matching.engine_name(engine)
+        self._engine, self.ignore, self._progress = engine, ignore, progress
         progress('reading ground truth')
         self.gt = load_ground_truth(gt, selection.geometries(), self.iou_types, ignore)
         self.settings.chosen(self.gt.categories)  # now rather than after a results file is read
@@ -71,14 +77,14 @@ class Study:
         # The same for every model and IoU type: that is what pairs them.
         return bootstrap.draw(len(self.gt.images), self.details.resamples, self.details.seed)
 
-    def run(self, models: Mapping[str, Results]) -> Iterator[Evaluated]:
+    def run(self, models: Mapping[str, ModelResults]) -> Iterator[Evaluated]:
         """Evaluate name -> results by each IoU type, so that one model's detections are in memory at a time."""
         seen: dict[str, np.ndarray] = {}
         for name, results in models.items():
             self._progress(f'{name}: reading results')
             dt = load_detections(results, self.gt, self.iou_types)
             image_ids = np.unique(dt.image_ids)
-            yield from self.evaluate(dt, str(name), notes=shards_note(seen, image_ids))
+            yield from self.evaluate(dt, str(name), notes=shards_note(seen, str(name), image_ids))
             seen[str(name)] = image_ids
 
     def evaluate(
@@ -86,13 +92,22 @@ class Study:
     ) -> Iterator[Evaluated]:
         """Evaluate one model by each IoU type, by default the study's, with ``notes`` beside those of its own."""
         index = Index.of(self.gt, dt, self.settings)
-        notes = (*self.gt.notes, *self.stratification.notes, *dt.notes, *of_detections(self.gt, dt, index), *notes)
+        notes = (
+            *self.gt.notes,
+            *self.stratification.notes,
+            *self._notes,
+            *dt.notes,
+            *of_detections(self.gt, dt, index),
+            *notes,
+        )
         for iou_type in self.iou_types if iou_types is None else iou_types:
             yield self._evaluate(dt, index, name, iou_type, notes)
 
     def _evaluate(self, dt: Detections, index: Index, name: str, iou_type: str, notes: Sequence[str]) -> Evaluated:
         self._progress(f'{name}: matching {iou_type}, {len(dt):,} detections on {len(self.gt.images):,} images')
-        matched = matching.match(self.gt, dt, iou_type, index, self.engine)
+        # Now, since the process may have been forked from the one that made the study.
+        engine = matching.engine_name(self._engine)
+        matched = matching.match(self.gt, dt, iou_type, index, engine)
         strata = []
         found = zip(self.stratification.strata, self.members, matched.metrics(self.members), strict=True)
         for stratum, members, metrics in found:
@@ -112,14 +127,17 @@ class Study:
             name=name,
             iou_type=iou_type,
             measure=self.stratification.measure,
-            engine=self.engine,
+            engine=engine,
             ground_truth=self.gt.source,
             detections=dt.source,
             strata=tuple(strata),
             settings=self.settings,
             ignore=self.ignore,
         )
-        result = replace(result, notes=(*notes, *of_result(self.gt, dt, index, iou_type, result.all.ar)))
+        more = list(of_result(self.gt, dt, index, iou_type, result.all.ar))
+        if any(note.startswith(CORNERS) for note in more):  # which is why boxes leave their images
+            notes = [note for note in notes if note not in dt.notes or BEYOND not in note]
+        result = replace(result, notes=(*notes, *more))
         if not self.details.any:
             return Evaluated(result, dt)
         self._progress(f'{name}: reading the matches of {iou_type}')

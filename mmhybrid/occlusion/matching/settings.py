@@ -48,7 +48,7 @@ class Settings:
     """How detections are matched; the defaults are COCO's. Strata do not depend on it, they are by all instances.
 
     Attributes:
-        iou_thrs: The IoU thresholds, ascending.
+        iou_thrs: The IoU thresholds, ascending; one that rounding took off COCO's (0.6000000000000001) is COCO's.
         max_dets: How many detections of an image and category count, those with the best scores.
         class_agnostic: Whether a detection may take an instance of any category, as if there were one only.
         categories: Ids or names of the categories that are evaluated; None for all.
@@ -63,11 +63,13 @@ class Settings:
     categories: Sequence[int | str] | None = None
 
     def __post_init__(self) -> None:
-        thresholds = _listed(self.iou_thrs, Real, float)
+        thresholds = _listed(self.iou_thrs, Real, _threshold)
         if not thresholds or not all(0 < each <= 1 for each in thresholds):
             raise InputError(f'the IoU thresholds are {show(self.iou_thrs)}; give numbers above 0 and up to 1.')
         if not isinstance(self.max_dets, Integral) or self.max_dets < 1:
             raise InputError(f'the limit of detections is {show(self.max_dets)}; give a positive integer.')
+        if not isinstance(self.class_agnostic, bool | np.bool_):
+            raise InputError(f'class_agnostic is {show(self.class_agnostic)}; give True or False.')
         categories = None if self.categories is None else _listed(self.categories, str, _id_or_name)
         if categories == ():
             raise InputError(
@@ -75,12 +77,13 @@ class Settings:
             )
         object.__setattr__(self, 'iou_thrs', tuple(sorted(thresholds)))
         object.__setattr__(self, 'max_dets', int(self.max_dets))
+        object.__setattr__(self, 'class_agnostic', bool(self.class_agnostic))
         object.__setattr__(self, 'categories', categories)
 
     def at(self, iou_thr: float) -> int | None:
         """The position of a threshold among those that are matched at; None if it is none of them."""
-        at = np.flatnonzero(np.isclose(self.iou_thrs, iou_thr, rtol=0, atol=1e-9))
-        return int(at[0]) if len(at) else None
+        wanted = _threshold(iou_thr)
+        return self.iou_thrs.index(wanted) if wanted in self.iou_thrs else None
 
     def chosen(self, categories: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Ids ``(K,)`` int64, ascending, of the records of ``categories`` that are evaluated.
@@ -95,6 +98,16 @@ class Settings:
                 by_name.setdefault(category['name'], []).append(category['id'])
             ids = [_category_id(each, by_name, set(ids)) for each in self.categories]
         return np.unique(np.array(ids, dtype=np.int64))
+
+
+def as_float(given: Any) -> float:
+    """A number as Python's; one of fewer bits as it is written, 0.3 and not 0.30000001192092896."""
+    return float(str(given)) if isinstance(given, np.floating) else float(given)
+
+
+def _threshold(given: Any) -> float:
+    value = as_float(given)
+    return next((each for each in IOU_THRS if abs(each - value) <= 1e-9), value)
 
 
 def _listed(given: Any, alone: type, kind: Callable[[Any], Any]) -> tuple:

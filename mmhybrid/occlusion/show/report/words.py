@@ -44,10 +44,10 @@ def definition(measure: Measure) -> str:
 def first_and_last(result: OcclusionResult, min_images: int) -> Ends | None:
     """The lowest and the highest stratum of the measure that stand on enough images.
 
-    Bins if two of them do; of the user's groups those of highest and of lowest AP; otherwise cumulative strata that
+    Bins if two of them do; of the user's groups those of highest and of lowest AP; otherwise whatever strata
     leave images out.
     """
-    fewer = [row for row in result.cumulative if row.num_images < result.all.num_images]
+    fewer = [row for row in (*result.bins, *result.cumulative) if row.num_images < result.all.num_images]
     for rows in (result.bins, result.groups, fewer):
         enough = [row for row in rows if row.num_images >= min_images and not math.isnan(row.ap)]
         if len(enough) >= 2:
