@@ -24,7 +24,8 @@ def images_side(name):
     return 32 if name in backbones.CIFAR else 224
 
 
-@pytest.mark.parametrize('name', [n if n in SMALLEST else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', NAMES)
 def test_pytorchs_own_counter_counts_the_same(name):
     flop_counter = pytest.importorskip('torch.utils.flop_counter')  # PyTorch 2.0 has none
     side = images_side(name)
