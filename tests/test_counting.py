@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmhybrid.counting import backbones, count_detector, count_model, detectors
-from tests.test_zoo import NAMES, PARAMETERS, SMALLEST
+from tests.test_zoo import NAMES, PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
