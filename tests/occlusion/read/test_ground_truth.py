@@ -15,6 +15,7 @@ from mmhybrid.occlusion.ratios import measure
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 from ..synthetic import SIZE, dataset
+from .junk import junk, places
 
 GT, DT = dataset(0, num_images=4, masks=True, many=False)
 POLYGON = next(i for i, row in enumerate(GT['annotations']) if not row['iscrowd'])
@@ -248,22 +249,6 @@ def test_names_of_categories_that_are_missing():
     gt = {**GT, 'categories': [{'id': '3', 'name': None}, {'id': 7.0}, {'id': 20, 'name': 9}, {'id': 21, 'name': 'x'}]}
     loaded = load_ground_truth(gt)
     assert [(row['id'], row['name']) for row in loaded.categories] == [(3, '3'), (7, '7'), (20, '9'), (21, 'x')]
-
-
-ODD = [10**400, -(10**30), 2**63, '0', [[]], [[1, 2, 3, 4, 5, 6]], {'size': [SIZE, SIZE], 'counts': [SIZE**2]},
-       {'size': [64.0, 64.0], 'counts': 'PT4'}, {'size': [SIZE, SIZE], 'counts': b'\x80'}, "b'", 'a\udcff']  # fmt: skip
-junk = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 150), st.integers(), st.floats(), st.text(max_size=3),
-    st.lists(st.one_of(st.integers(-9, 99), st.floats(), st.none()), max_size=7), st.sampled_from([[], {}, *ODD]),
-)  # fmt: skip
-
-
-def places(value, path=()):
-    """Every path into nested lists and dictionaries."""
-    yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from places(inner, (*path, key))
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,7 +15,7 @@ from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 
 from ..synthetic import SIZE, dataset
-from .test_detections import junk, places
+from .junk import junk, places
 from .test_stream import LAYOUTS, assert_equal
 
 GT, DT = dataset(2, num_images=4, masks=True, many=False)
