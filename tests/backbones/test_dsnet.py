@@ -257,7 +257,7 @@ def test_initialisation(kind):
     assert not any(p.any() for name, p in kept.named_parameters() if 'inner' in name)
 
 
-@ds2_kinds
+@pytest.mark.parametrize('kind', [pytest.param('ds2', marks=pytest.mark.slow), 'ds2_res2'])
 def test_exports_with_dynamic_batch_and_size(kind):
     backbone = build(kind, **TWO_STAGES).eval()
     height, width, size = torch.export.Dim('h', min=16), torch.export.Dim('w', min=16), (3, 3, 37, 53)

@@ -19,7 +19,7 @@ CASES = {
 
 
 SLOW = pytest.mark.slow
-FEW = ('epochs, workers', 'iterations without end, workers')
+FEW = ('iterations without end, workers',)
 
 
 @pytest.mark.parametrize('case', [c if c in FEW else pytest.param(c, marks=SLOW) for c in CASES])

@@ -89,7 +89,7 @@ def test_force_replaces_results_and_drawings_are_no_pictures(forked_tool, checkp
     assert np.abs(before - drawn).mean() < 4 < np.abs(before - drawn[:, :, ::-1]).mean()
 
 
-@pytest.mark.parametrize(('number', 'status'), [('SIGINT', 130), ('SIGTERM', 143)])
+@pytest.mark.parametrize(('number', 'status'), [('SIGINT', 130), pytest.param('SIGTERM', 143, marks=pytest.mark.slow)])
 def test_what_was_detected_before_the_end_is_written_and_told(forked_tool, checkpoint, val, tmp_path, number, status):
     (tmp_path / f'ending_{number}.py').write_text(
         'import os, signal\n'
@@ -181,6 +181,7 @@ def test_a_video_gives_a_video_and_ids_by_frame(forked_tool, checkpoint, val, tm
     assert (drawn.frame_cnt, drawn.fps, drawn.width, drawn.height) == (3, 4, 128, 128)
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_beside_pictures_of_a_folder_of_its_name(forked_tool, checkpoint, val, tmp_path):
     pictures = tmp_path / 'pictures'
     (pictures / 'clip').mkdir(parents=True)

@@ -87,6 +87,7 @@ def boxes(prefix):
     return np.array([[r['image_id'], r['category_id'], r['score'], *r['bbox']] for r in results])
 
 
+@pytest.mark.slow  # tests/engine trains in two processes too
 def test_two_processes_train(tool, shapes, tmp_path):
     torchrun = (sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29512')
     options = small(shapes, train_cfg__max_epochs=1)
