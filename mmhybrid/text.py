@@ -14,8 +14,13 @@ SHOWN = 200
 
 
 def clean(text: str) -> str:
-    """A user's name on one line: a space for any white space, ``?`` for what :func:`is_unsafe`."""
-    return ''.join(' ' if char.isspace() else '?' if is_unsafe(char) else char for char in text).strip()
+    """A user's name on one line: a space for any white space, none at its ends, ``?`` for what :func:`is_unsafe`."""
+    return one_line(text).strip()
+
+
+def one_line(text: str) -> str:
+    """Text on one line, indented as it was: a space for any white space, ``?`` for what :func:`is_unsafe`."""
+    return ''.join(' ' if char.isspace() else '?' if is_unsafe(char) else char for char in text)
 
 
 def is_unsafe(char: str) -> bool:

@@ -225,7 +225,7 @@ def test_each_note_is_told_once(annotations):
             metric.evaluate(size=30)
         metric.results.clear()
     images, scores = told
-    assert images.startswith('note: 18 of 30 images have no detection') and 'lie outside of 0 to 1' in scores
+    assert images.startswith('note: 18 of 30 images have no detection') and 'scores outside of 0 to 1' in scores
 
 
 @pytest.mark.parametrize(

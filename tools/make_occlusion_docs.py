@@ -24,7 +24,7 @@ from mmhybrid.occlusion import (
     pairwise_ratio,
 )
 from mmhybrid.occlusion.show import figures
-from mmhybrid.occlusion.show.figures.style import drawing, get_theme, new_figure
+from mmhybrid.occlusion.show.figures.style import LIGHT, drawing, new_figure
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 EDGES = (0, 0.2, 0.4, 1)  # of the worked example's command
@@ -52,7 +52,8 @@ def main() -> None:
     args.out_dir.mkdir(parents=True, exist_ok=True)
     example = figures.plot_ap(printed_results((DOCS / 'occlusion.md').read_text(encoding='utf-8')))
     for name, figure in (('occlusion_definitions.svg', definitions()), ('occlusion_example.png', example)):
-        figures.save(figure, args.out_dir / name)
+        path = args.out_dir / name
+        path.write_bytes(figures.to_bytes(figure, path.suffix[1:]))
         print(f'wrote {args.out_dir / name}')
 
 
@@ -81,12 +82,11 @@ def printed_results(text: str) -> list[OcclusionResult]:
 
 def definitions():
     """One panel a scene: its boxes, each with its covered fraction, and the ratios below."""
-    theme = get_theme('light')
-    with drawing(theme):
+    with drawing():
         figure = new_figure(9.6, 6.2)
         for axes, (name, boxes) in zip(figure.subplots(2, 3).flat, SCENES.items(), strict=True):
             boxes = np.array(boxes, dtype=float)
-            _draw(axes, boxes, covered_fractions(boxes), theme)
+            _draw(axes, boxes, covered_fractions(boxes))
             axes.set_title(name, fontsize=11)
             axes.set_xlabel(
                 f'covered {covered_ratio(boxes):.2f}   multi {multi_ratio(boxes):.2f}\n'
@@ -96,7 +96,7 @@ def definitions():
     return figure
 
 
-def _draw(axes, boxes: np.ndarray, fractions: np.ndarray, theme) -> None:
+def _draw(axes, boxes: np.ndarray, fractions: np.ndarray) -> None:
     from matplotlib.patches import Rectangle
 
     # Identical boxes would hide one another: each is drawn a little inside the one before it.
@@ -106,7 +106,7 @@ def _draw(axes, boxes: np.ndarray, fractions: np.ndarray, theme) -> None:
         inset = 0.22 * shrink.get(key, 0)
         shrink[key] = shrink.get(key, 0) + 1
         x, y, width, height = box + np.array([inset, inset, -2 * inset, -2 * inset])
-        colour = theme.models[i % len(theme.models)]
+        colour = LIGHT.models[i % len(LIGHT.models)]
         axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, alpha=0.18))
         axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=2))
         if shrink[key] == 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from study import pages, plan
 from study.words import WHOLE, change, count, needed, p_value
 
-from mmhybrid.occlusion.show.figures.style import drawing, get_theme, model_series, new_figure, settle
+from mmhybrid.occlusion.show.figures.style import drawing, model_series, new_figure, settle
 
 from .arms import NOTHING
 
@@ -31,7 +31,7 @@ def write(document: Document | None, trials: Mapping[str, Document], page: Path)
         trials: What is kept of the trials.
         page: A file that has ``BEGIN`` in a line.
     """
-    from mmhybrid.occlusion.show.figures import save
+    from mmhybrid.occlusion.show.figures import to_bytes
 
     before, mark, _ = page.read_text(encoding='utf-8').partition(BEGIN)
     if not mark:
@@ -39,7 +39,7 @@ def write(document: Document | None, trials: Mapping[str, Document], page: Path)
     page.write_text(f'{before}{BEGIN}\n\n{render(document, trials)}\n', encoding='utf-8')
     if trials:
         (page.parent / 'images').mkdir(exist_ok=True)
-        save(curves(trials), page.parent / 'images' / CURVES)
+        (page.parent / 'images' / CURVES).write_bytes(to_bytes(curves(trials), 'png'))
 
 
 def render(document: Document | None, trials: Mapping[str, Document]) -> str:
@@ -141,9 +141,8 @@ def _learns(trials: Mapping[str, Document]) -> str:
 
 def curves(trials: Mapping[str, Document]) -> Figure:
     """Training loss against the step, and top-1 against the epoch."""
-    theme = get_theme('light')
-    looks = model_series([made['title'] for made in trials.values()], theme)
-    with drawing(theme):
+    looks = model_series([made['title'] for made in trials.values()])
+    with drawing():
         figure = new_figure(9, 3.6)
         loss, top1 = figure.subplots(1, 2)
         for made in trials.values():

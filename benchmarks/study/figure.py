@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmhybrid.occlusion.show.figures.style import (
+    LIGHT,
     SMALL_SIZE,
     TICK_SIZE,
-    Theme,
     drawing,
-    get_theme,
     model_series,
     new_figure,
     settle,
@@ -34,18 +33,17 @@ def plot(document: Mapping[str, Any]) -> Figure:
     Args:
         document: What :func:`analysis.analyse` gave, with one model at least beside the baseline.
     """
-    theme = get_theme('light')
     models = [each for each in document['models'].values() if each.get('against', {}).get('seeds')]
     baseline = document['models'][document['baseline']]
     # The baseline's own look comes first, so that a model keeps its own in any figure.
-    series = list(model_series([baseline['title'], *(each['title'] for each in models)], theme).values())[1:]
+    series = list(model_series([baseline['title'], *(each['title'] for each in models)]).values())[1:]
     columns = min(COLUMNS, len(models))
     rows = -(-len(models) // columns)
-    with drawing(theme):
+    with drawing():
         figure = new_figure(1.2 + 3.7 * columns, 0.6 + 3.1 * rows)
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, model, look in zip(grid.flat, models, series, strict=False):
-            _panel(axes, document, model, look.colour, look.marker, theme)
+            _panel(axes, document, model, look.colour, look.marker)
         for axes in grid.flat[len(models) :]:
             axes.set_visible(False)
         for column in range(columns):
@@ -56,13 +54,11 @@ def plot(document: Mapping[str, Any]) -> Figure:
         return settle(figure)
 
 
-def _panel(
-    axes: Axes, document: Mapping[str, Any], model: Mapping[str, Any], colour: str, marker: str, theme: Theme
-) -> None:
+def _panel(axes: Axes, document: Mapping[str, Any], model: Mapping[str, Any], colour: str, marker: str) -> None:
     found = model['against']
     r = np.array([row['mean_r'] for row in document['strata']])
     values = 100 * np.array([row['value'] for row in found['strata']])
-    axes.axhline(0, color=theme.muted, linewidth=0.8, zorder=1)
+    axes.axhline(0, color=LIGHT.muted, linewidth=0.8, zorder=1)
     for each in _by_seed(document, model):
         axes.plot(r + BESIDE, 100 * each, '.', color=colour, alpha=0.5, markersize=4, zorder=2)
     if found['strata'][0]['low'] is not None:

@@ -63,7 +63,7 @@ def write(kept: Path, docs: Path) -> None:
         kept: Folder of SIZE.json and coverage.json.
         docs: Folder of the page and images/.
     """
-    from mmhybrid.occlusion.show.figures import save
+    from mmhybrid.occlusion.show.figures import to_bytes
 
     from .figure import plot
 
@@ -71,7 +71,7 @@ def write(kept: Path, docs: Path) -> None:
     (docs / 'images').mkdir(parents=True, exist_ok=True)
     for size, document in documents.items():
         if _others(document):
-            save(plot(document), docs / 'images' / f'study_{size}.png')
+            (docs / 'images' / f'study_{size}.png').write_bytes(to_bytes(plot(document), 'png'))
     (docs / PAGE).write_text(render(TEMPLATE.read_text(encoding='utf-8'), documents, coverage), encoding='utf-8')
 
 

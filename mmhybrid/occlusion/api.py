@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
 # p is never below 2 / (resamples + 1), and many strata are tested.
 COMPARE_RESAMPLES = 1000
-# What a results file's name ends with, after what it is packed by.
-PACKED = ('.gz', '.bz2', '.xz', '.zst', '.zip')
-SUFFIXES = ('.json', '.jsonl', '.pkl', '.pickle', '.pth')
+# What a results file's name ends with.
+SUFFIX = re.compile(r'(\.(jsonl?|pkl|pickle|pth))?(\.(gz|bz2|xz|lzma|zst|zip))?$')
 
 
 def image_ratios(
@@ -44,7 +44,7 @@ def image_ratios(
         gt: COCO ground truth: a path, the loaded dictionary or the checked form.
         definition: One of ``ratios.DEFINITIONS``.
         geometry: One of ``ratios.GEOMETRIES``.
-        ignore: As in :func:`evaluate`, where ``gt`` is not checked yet; regions are left out.
+        ignore: As in :func:`evaluate`, where ``gt`` is not checked yet.
 
     Returns:
         image id, as the file has it, -> r, in the order of the file's images; 0 with one instance or none.
@@ -74,14 +74,13 @@ def evaluate(
 
     Args:
         gt: COCO ground truth: a path, plain or packed, or the loaded dictionary.
-        dt: Results of any framework: a path, several paths that are read as one model's, or the loaded list (see
-            :func:`mmhybrid.occlusion.read.detections.load_detections`).
+        dt: Results of any framework: a path, several paths that are read as one model's, or the loaded list.
         iou_types: ``'bbox'``, ``'segm'`` or both.
         by: What puts images into strata, or the strata of the ratio ``covered`` themselves; by default the preset
             ``tbc``. The stratum ``all`` is put first if missing.
         name: What to call the result; by default the results file's name.
-        engine: ``'pycocotools'`` or ``'hotcoco'``, by default the quicker one that is installed: the numbers are equal.
-            A process forked after hotcoco was loaded has pycocotools only (see :mod:`mmhybrid.occlusion.matching`).
+        engine: ``'pycocotools'`` or ``'hotcoco'``, by default the quicker one that is installed and may be used (see
+            :mod:`mmhybrid.occlusion.matching`): the numbers are equal.
         details: Categories, recall by instance, errors and intervals; by default none of them.
         progress: Called with a few words before each long step.
         settings: IoU thresholds, limit of detections, categories; by default COCO's. Strata are by all instances,
@@ -136,8 +135,6 @@ def default_name(results: ModelResults) -> str:
     paths = results if isinstance(results, list | tuple) else [results]
     if not paths or not all(isinstance(path, str | PathLike) for path in paths):
         return 'results'
-    names = [Path(path).name for path in paths]
-    for ends in (PACKED, SUFFIXES):
-        names = [next((name.removesuffix(end) for end in ends if name.endswith(end)), name) for name in names]
+    names = [SUFFIX.sub('', Path(path).name, count=1) for path in paths]
     shared = os.path.commonprefix(names).rstrip('._- ')  # noqa: RUF071 names, not paths
     return shared if len(names) > 1 and shared else names[0]

@@ -20,6 +20,7 @@ SCHEMA = 'mmhybrid.occlusion'
 # 2: sizes, intervals, errors, categories and recall by instance; `ratio` and `geometry` moved into `measure`.
 # 3: notes, settings and `ignore`, by which instances marked so are no longer counted.
 SCHEMA_VERSION = 3
+HEAD = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION}
 METRICS = tuple(each.name for each in fields(Metrics))
 # What is resampled and given by category; sizes are not.
 SAMPLED = ('ap', 'ap50', 'ap75', 'ar')
@@ -45,8 +46,6 @@ class Errors:
     one of the first five kinds, the first that fits. ``true_positive + missed`` is the number of instances.
 
     Attributes:
-        iou_thr: The threshold.
-        min_score: Detections below this score are left out.
         true_positive: Took an instance.
         duplicate: IoU >= threshold with an instance of its class, which a detection of higher score took.
         confusion: IoU >= threshold with an instance of another class.
@@ -98,8 +97,6 @@ class InstanceRecall:
 
     Attributes:
         name: E.g. ``'0.2 < f <= 0.4'``.
-        lower: Lower bound of the covered or invisible fraction.
-        upper: Upper bound.
         num_instances: Number of instances, without crowd and ignore regions.
         recall50: Share found at IoU 0.50; NaN if that is none of the thresholds.
         recall75: Share found at IoU 0.75; likewise.
@@ -122,11 +119,9 @@ class StratumResult(Metrics):
     """COCO metrics on the images of one stratum.
 
     Attributes:
-        stratum: Which images.
-        num_images: Number of images in the stratum.
         num_instances: Number of ground-truth instances on them that AP counts, i.e. without crowd and ignore regions.
         num_categories: Number of categories with such an instance; AP is the mean over these.
-        instances_per_image: ``num_instances / num_images``; density goes with occlusion and confounds it.
+        instances_per_image: Density goes with occlusion and confounds it.
         ap_common: Mean AP over the categories that have instances in every filled stratum of enough images; NaN if not
             asked for, if there is no such category, or where one of them has no instance.
         intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75`` and ``ar``; empty if none were asked for.
@@ -163,12 +158,12 @@ class OcclusionResult:
         iou_type: ``'bbox'`` or ``'segm'``: how detections are matched.
         measure: What the strata are made by.
         engine: What matched and accumulated, ``'pycocotools'`` or ``'hotcoco'``.
-        ground_truth: The ground-truth file as given.
-        detections: The results file as given.
+        ground_truth: The file as given.
+        detections: Likewise.
+        strata: One result a stratum, in the order asked for.
         settings: How detections were matched.
         ignore: What instances marked ``ignore`` are: ``'region'``, as crowd regions, or ``'as-instances'``.
         notes: What a reader should know before trusting the numbers, one line each.
-        strata: One result a stratum, in the order asked for.
         instances: Recall by the instances' own occlusion; empty if not asked for.
         fraction: What ``instances`` go by, e.g. ``'covered fraction f (bbox)'``; empty without them.
         num_common_categories: How many categories ``ap_common`` is the mean of; None if not asked for.
@@ -216,11 +211,11 @@ class OcclusionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with ``schema_version``."""
-        return {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION} | plain(self)
+        return HEAD | plain(self)
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + '\n'
+        return _dumped(self.to_dict())
 
 
 @dataclass(frozen=True)
@@ -228,11 +223,7 @@ class Difference:
     """Model minus baseline on one stratum, by paired bootstrap: both on the same resampled images.
 
     Attributes:
-        stratum: Which images.
-        num_images: How many.
-        metric: ``'ap'``, ``'ap50'``, ``'ap75'`` or ``'ar'``.
-        baseline: The metric of the baseline.
-        model: The metric of the model.
+        metric: ``'ap'``, ``'ap50'``, ``'ap75'`` or ``'ar'``, whose values ``baseline`` and ``model`` are.
         difference: ``model - baseline``.
         interval: Bootstrap interval of the difference.
         p_value: Two-sided: how often resamples, shifted to the difference as their median, lie on the other side of 0,
@@ -251,15 +242,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired differences between two models, for one IoU type.
-
-    Attributes:
-        baseline: Name of the model that others are compared with.
-        model: Name of the other.
-        iou_type: ``'bbox'`` or ``'segm'``.
-        bootstrap: How images were resampled.
-        differences: One for each stratum and metric, stratum by stratum.
-    """
+    """Paired differences between two models, named by ``model`` and ``baseline``, stratum by stratum."""
 
     baseline: str
     model: str
@@ -270,12 +253,11 @@ class Comparison:
 
 def to_json(results: Iterable[OcclusionResult], comparisons: Iterable[Comparison] = ()) -> str:
     """Several results (IoU types, models) and their comparisons as one JSON document."""
-    document = {
-        'schema': SCHEMA,
-        'schema_version': SCHEMA_VERSION,
-        'results': [result.to_dict() for result in results],
-        'comparisons': [plain(comparison) for comparison in comparisons],
-    }
+    found = [result.to_dict() for result in results]
+    return _dumped(HEAD | {'results': found, 'comparisons': plain(list(comparisons))})
+
+
+def _dumped(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + '\n'
 
 

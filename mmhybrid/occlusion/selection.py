@@ -30,7 +30,6 @@ class Stratification:
     """Images put into strata, and instances by their own occlusion.
 
     Attributes:
-        measure: What the strata are made by.
         values: Image id -> number or label, every image of the ground truth, in its order.
         strata: The strata, ``all`` first.
         fractions: ``(n,)`` covered or invisible fraction of each annotation; NaN where it does not count.
@@ -51,8 +50,8 @@ class Stratification:
 
     def num_outside(self) -> int:
         """How many images are in no stratum but ``all``."""
-        parts = [stratum for stratum in self.strata if stratum.kind != 'all']
-        return sum(not any(part.contains(value) for part in parts) for value in self.values.values())
+        inside = [ids for stratum, ids in self.members().items() if stratum.kind != 'all']
+        return len(self.values.keys() - set().union(*inside))
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,8 @@ class Selection:
                 raise InputError(f'{key} and {sorted(others)[0]} exclude each other; give one of them.')
         if self.column is not None and self.values is None:
             raise InputError('a column is given but no file of values; give both or neither.')
-        if not isinstance(self.values, str | PathLike | Mapping | type(None)):
-            raise InputError(
-                f'the values are {show(self.values)}; give a file, or a dictionary of each image and its own.'
-            )
+        if not isinstance(self.values, str | PathLike | Mapping | None):
+            raise InputError(f'the values are {show(self.values)}; give a file, or a dictionary by image.')
         parts = () if self.parts is None else self.parts
         if not isinstance(parts, Sequence) or not all(isinstance(part, Stratum) for part in parts):
             raise InputError(f'the strata are {show(parts)}; give a list of Stratum, e.g. bins((0, 0.5, 1)).')
@@ -136,8 +133,7 @@ class Selection:
             edges = strata.DEFAULT_EDGES + above if self.edges is None else self.edges
             thresholds = strata.DEFAULT_THRESHOLDS if self.thresholds is None else self.thresholds
             parts = (*strata.bins(edges), *strata.cumulative(thresholds))
-        kind = 'invisible' if definition == 'invisible' else 'covered'
-        fraction = f'{kind} fraction f ({geometry})'
+        fraction = f'{"invisible" if definition == "invisible" else "covered"} fraction f ({geometry})'
         return Stratification(measure, values, _with_all(parts), occlusion.fractions, fraction, notes)
 
     def _parts_of(self, name: str, values: list[float | str]) -> tuple[Stratum, ...]:

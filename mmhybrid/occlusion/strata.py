@@ -26,13 +26,8 @@ COCO_OCC_IOU = 0.2
 
 @dataclass(frozen=True)
 class Measure:
-    """What strata are made by.
-
-    Attributes:
-        name: Symbol in tables and figures: ``'r'``, or the name of the user's own property.
-        definition: ``'covered'``, ``'multi'``, ``'pairwise'``, ``'invisible'``, ``'max-iou'``, or ``'user'``.
-        geometry: ``'bbox'``, ``'segm'`` or ``'amodal'``; ``''`` for the user's own property.
-    """
+    """What strata are made by: ``'r'`` by a definition and geometry of :mod:`mmhybrid.occlusion.ratios`, or the user's
+    own property by its name, the definition ``'user'`` and the geometry ``''``."""
 
     name: str = 'r'
     definition: str = 'covered'

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mmhybrid.console import make_console, plain
 from mmhybrid.occlusion.show.distribution import distribution_sheets
 from mmhybrid.occlusion.show.terminal import print_sheets
-from mmhybrid.text import clean
 
 from .dropped import REASONS
 from .findings import ERROR, EXAMPLES, KINDS, Finding
@@ -28,7 +28,7 @@ def print_report(report: Report, title: str, images: str = '') -> None:
     """
     from rich.columns import Columns
 
-    console = _console()
+    console = make_console()
     _line(console, title, 'bold')
     counts = (
         _count(report.num_images, 'image'),
@@ -46,7 +46,7 @@ def print_report(report: Report, title: str, images: str = '') -> None:
     _line(console, 'instances to learn from, by class', 'bold')
     ordered = sorted(report.instances.items(), key=lambda item: -item[1])
     console.print(
-        Columns([_text(f'{count:>7,} {name}', console) for name, count in ordered], equal=True, padding=(0, 3))
+        Columns([plain(f'{count:>7,} {name}', console) for name, count in ordered], equal=True, padding=(0, 3))
     )
     console.print()
     stratified = stratify(report)
@@ -56,11 +56,11 @@ def print_report(report: Report, title: str, images: str = '') -> None:
 
 def print_findings(findings: tuple[Finding, ...] | list[Finding], console: Console | None = None) -> None:
     """Print each finding, errors first: one line with count and kind, one with the effect, and the first examples."""
-    console = console or _console()
+    console = console or make_console()
     for each in sorted(findings, key=lambda each: each.severity != ERROR):
         kind = KINDS[each.kind]
-        line = _text(f'{each.severity:8}', console, _STYLES[each.severity])
-        console.print(line + _text(f'{kind.title}: {each.count:,} ({each.kind})', console), soft_wrap=True)
+        line = plain(f'{each.severity:8}', console, _STYLES[each.severity])
+        console.print(line + plain(f'{kind.title}: {each.count:,} ({each.kind})', console), soft_wrap=True)
         _line(console, f'        MMDetection {kind.effect}' + (f'; {each.hint}' if each.hint else ''), 'dim')
         for example in each.examples:
             _line(console, f'          {example}')
@@ -77,30 +77,11 @@ def print_verdict(findings: tuple[Finding, ...] | list[Finding]) -> None:
         _count(errors, 'kind of error', 'kinds of error'),
         _count(len(findings) - errors, 'of warning', 'of warning'),
     ]
-    _line(_console(), ', '.join(parts) + '.' if findings else 'Nothing is wrong.', 'bold')
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    class Piped(Console):
-        def on_broken_pipe(self) -> None:
-            raise
-
-    return Piped(highlight=False)
+    _line(make_console(), ', '.join(parts) + '.' if findings else 'Nothing is wrong.', 'bold')
 
 
 def _line(console: Console, text: str, style: str = '') -> None:
-    console.print(_text(text, console, style), soft_wrap=True)  # nobody could search a file for broken names
-
-
-def _text(text: str, console: Console, style: str = ''):
-    """Text that is never read as markup nor by the terminal, in characters that the output can write."""
-    from rich.text import Text
-
-    indent = len(text) - len(text.lstrip())
-    text = ' ' * indent + clean(text[indent:]) + ' ' * (len(text) - len(text.rstrip()))
-    return Text(text.encode(console.encoding, 'replace').decode(console.encoding), style=style)
+    console.print(plain(text, console, style), soft_wrap=True)  # nobody could search a file for broken names
 
 
 def _count(number: int, one: str, more: str = '') -> str:

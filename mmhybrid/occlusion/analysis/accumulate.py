@@ -48,13 +48,12 @@ def metrics(
     Returns:
         ``'ap'``, ``'ap50'``, ``'ap75'`` and ``'ar'``, each ``(R, S)`` float64; NaN where no instance counts.
     """
-    weights = (
-        np.ones((1, len(matches.image_ids)), np.int32) if weights is None else weights.astype(np.int32, copy=False)
-    )
+    weights = np.asarray(_once(matches) if weights is None else weights, dtype=np.int32)
     categories = _categories(matches)
     values = np.full((len(SAMPLED), len(weights), len(members)), np.nan)
     rows = max(1, TABLE_BYTES // (max(1, len(categories)) * len(matches.iou_thrs) * len(REC_THRS) * 8))
-    with ThreadPoolExecutor(threads or _processors()) as pool:
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    with ThreadPoolExecutor(threads or processors) as pool:
         for start in range(0, len(weights), rows):
             part = weights[start : start + rows]
             for s, positions in enumerate(members):
@@ -65,13 +64,17 @@ def metrics(
 
 def by_category(matches: Matches, members: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """As :func:`metrics`, of each of K categories: ``(S, K)`` in the order of ``matches.category_ids``."""
-    categories, weights = _categories(matches), np.ones((1, len(matches.image_ids)), np.int32)
+    categories, weights = _categories(matches), _once(matches)
     values = np.full((len(SAMPLED), len(members), len(matches.category_ids)), np.nan)
     for s, positions in enumerate(members):
         table = _Table(matches, categories, weights, positions, map)
         for k, category in enumerate(categories):
             values[:, s, category.position] = table.means(0, slice(k, k + 1))
     return dict(zip(SAMPLED, values, strict=True))
+
+
+def _once(matches: Matches) -> np.ndarray:
+    return np.ones((1, len(matches.image_ids)), np.int32)
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,8 @@ def _categories(matches: Matches) -> list[_Category]:
 
 
 class _Table:
-    """Precision at each recall threshold, and recall, of all categories on one stratum; C categories, R resamples.
-
-    Attributes:
-        precision: ``(R, C, T, 101)``.
-        recall: ``(R, C, T)``.
-        instances: ``(R, C)``, how many count.
-    """
+    """Precision at each recall threshold ``(R, C, T, 101)``, recall ``(R, C, T)``, and how many instances count
+    ``(R, C)``, of C categories on one stratum and R resamples."""
 
     def __init__(
         self, matches: Matches, categories: list[_Category], weights: np.ndarray, positions: np.ndarray, run: Callable
@@ -123,8 +121,7 @@ class _Table:
             _accumulate(categories[k], weights, inside, *columns)
 
         # The largest first, so that no thread is left alone with it at the end.
-        for _ in run(fill, sorted(range(len(categories)), key=lambda k: -len(categories[k].dt_image))):
-            pass
+        list(run(fill, sorted(range(len(categories)), key=lambda k: -len(categories[k].dt_image))))
 
     def means(self, row: int, categories: slice = slice(None)) -> list[float]:
         """AP, AP50, AP75, AR of a resample: means over its categories with ground truth."""
@@ -159,7 +156,7 @@ def _accumulate(
         instances[block] = total = drawn.take(gt_image, axis=1).sum(axis=1)
         if not len(hits):
             continue
-        reached = _Reached(total)
+        reached = _reached(total)
         weight = drawn.take(dt_image, axis=1)
         seen = np.cumsum(weight, axis=1, dtype=np.int32).take(hits, axis=1)
         weight_of_hits = weight.take(hits, axis=1)
@@ -176,22 +173,17 @@ def _accumulate(
             precision[block, t] = _precision(found, counted, reached)
 
 
-class _Reached:
-    """How many recall thresholds lie at or below c / n, for c from 0 to n; n is ``instances`` ``(R,)`` row by row."""
-
-    def __init__(self, instances: np.ndarray) -> None:
-        sizes = instances.astype(np.int64) + 1
-        self._starts = np.cumsum(sizes) - sizes
-        found = np.arange(sizes.sum()) - np.repeat(self._starts, sizes)
-        recall = found / np.repeat(np.maximum(instances, 1), sizes)
-        self._counts = np.searchsorted(REC_THRS, recall, side='right').astype(np.int16)
-
-    def __call__(self, found: np.ndarray) -> np.ndarray:
-        """``(R, p)`` int16 for c in ``found`` ``(R, p)``."""
-        return self._counts.take(found + self._starts[:, None])
+def _reached(instances: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """How many recall thresholds lie at or below c / n, given n ``(R,)``, as a function of c ``(R, p)``."""
+    sizes = instances.astype(np.int64) + 1
+    starts = np.cumsum(sizes) - sizes
+    found = np.arange(sizes.sum()) - np.repeat(starts, sizes)
+    recall = found / np.repeat(np.maximum(instances, 1), sizes)
+    counts = np.searchsorted(REC_THRS, recall, side='right').astype(np.int16)
+    return lambda found: counts.take(found + starts[:, None])
 
 
-def _precision(found: np.ndarray, counted: np.ndarray, reached: _Reached) -> np.ndarray:
+def _precision(found: np.ndarray, counted: np.ndarray, reached: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """``(R, 101)`` interpolated precision, given ``(R, p)`` true positives and detections up to each true positive."""
     # From the last true positive to the first, led by the 0 of the recall that is never reached.
     size = len(found), found.shape[1] + 1
@@ -202,7 +194,3 @@ def _precision(found: np.ndarray, counted: np.ndarray, reached: _Reached) -> np.
     thresholds[:, 0], thresholds[:, 1:-1], thresholds[:, -1] = len(REC_THRS), reached(found)[:, ::-1], 0
     repeats = np.subtract(thresholds[:, :-1], thresholds[:, 1:], dtype=np.intp)
     return np.repeat(envelope.ravel(), repeats.ravel()).reshape(size[0], -1)[:, ::-1]
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

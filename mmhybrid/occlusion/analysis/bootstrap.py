@@ -35,10 +35,8 @@ def draw(num_images: int, resamples: int, seed: int) -> np.ndarray:
 def intervals(samples: np.ndarray, estimate: np.ndarray | float, confidence: float = 0.95) -> np.ndarray:
     """Interval of each column: percentiles of the resamples, shifted to have the estimate as their median.
 
-    A resample that drew no ground truth of a stratum leaves the metric undefined there (NaN) and is left out.
-
     Args:
-        samples: ``(R, ...)`` a metric on each resample.
+        samples: ``(R, ...)`` a metric on each resample; NaN, where it drew no ground truth, is left out.
         estimate: ``(...)`` the metric on the images themselves.
         confidence: Probability that the interval should cover, between 0 and 1.
 
@@ -85,12 +83,8 @@ def shares(
 ) -> np.ndarray:
     """Mean of ``hits`` in each of G groups on each resample, e.g. the recall of instances by how covered they are.
 
-    Args:
-        hits: ``(m,)`` bool or float, one an instance.
-        groups: ``(m,)`` integers, the group of each; an instance with a negative group is in none.
-        num_groups: G.
-        images: ``(m,)`` integers, the position of each instance's image in a row of ``weights``.
-        weights: ``(R, I)`` from :func:`draw`; None for one row in which every image counts once.
+    ``hits``, ``groups`` (negative for none) and ``images``, positions in a row of ``weights``, are ``(m,)``, one an
+    instance; ``weights`` ``(R, I)`` are from :func:`draw`, or None for one row in which every image counts once.
 
     Returns:
         ``(R, G)`` float64; NaN where a resample has no instance of the group.

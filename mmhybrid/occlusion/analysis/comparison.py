@@ -22,9 +22,7 @@ class Evaluated:
     """One model by one IoU type, with what comparisons and galleries go on from.
 
     Attributes:
-        result: The numbers.
-        detections: What was evaluated.
-        matches: The matches, if any detail was asked for.
+        matches: If any detail was asked for.
         kinds: Error kind of each detection of ``matches``, if asked for.
         samples: Metric name -> ``(R, S)`` values of each resample and stratum, if asked for.
     """

@@ -38,13 +38,7 @@ TOLERANCE = 1e-12
 
 @dataclass(frozen=True)
 class ImageCost:
-    """One image of a stratum and what it costs.
-
-    Attributes:
-        image_id: Which image.
-        cost: AP of the stratum without the image, less AP with it; a fraction like AP itself.
-        errors: What is wrong on it.
-    """
+    """One image of a stratum, what is wrong on it, and what it costs: AP without it, less AP with it, as a fraction."""
 
     image_id: int
     cost: float
@@ -67,12 +61,11 @@ def costliest(
     of the mean; that is part of the cost.
 
     Args:
-        matches: The matches.
+        matches: Detections matched to ground truth.
         kinds: ``(n,)`` of :func:`mmhybrid.occlusion.analysis.errors.classify` by ``iou_thr`` and ``min_score``.
         members: ``(M,)`` positions in ``matches.image_ids`` of the stratum's images, none twice.
         count: At most how many images to return.
-        iou_thr: Of ``kinds``.
-        min_score: Likewise.
+        iou_thr, min_score: Of ``kinds``.
         shortlist: For how many images AP is worked out; at least ``count``.
 
     Returns:
@@ -106,28 +99,23 @@ def estimate_costs(matches: Matches, members: np.ndarray) -> np.ndarray:
     takes the category out of the mean: that part is exact. All 0 where the stratum has no instances.
     """
     num_images, num_categories = len(matches.image_ids), len(matches.category_ids)
-    inside = matches.inside(members)
     gt_category, gt_image, numbers = matches.cells_in(members)
     instances = np.bincount(gt_category, numbers, num_categories)  # P
-    filled = np.flatnonzero(instances)
-    kept = np.flatnonzero(inside[matches.dt_image] & (instances[matches.dt_category] > 0))
+    filled = instances > 0
+    kept = np.flatnonzero(matches.inside(members)[matches.dt_image] & filled[matches.dt_category])
     category, image = matches.dt_category[kept], matches.dt_image[kept]
     ap, parts = _first_order(matches, kept, instances)
-    # The only image with instances of a category; -1 where there is none or more than one.
-    sole = np.full(num_categories, -1)
+    # Cells of the only image with instances of a category, and that image; -1 where there is none or more than one.
     is_sole = np.bincount(gt_category, minlength=num_categories)[gt_category] == 1
+    sole = np.full(num_categories, -1)
     sole[gt_category[is_sole]] = gt_image[is_sole]
 
-    per_instance = np.zeros(num_categories)
-    per_instance[filled] = 1 / (len(filled) * instances[filled])
-    costs = np.zeros(num_images)  # bincount of nothing is of integers, whatever its weights
-    varies = sole[category] != image
-    costs -= np.bincount(image[varies], (parts * per_instance[category])[varies], num_images)
-    costs += np.bincount(gt_image, (ap * per_instance)[gt_category] * numbers * ~is_sole, num_images)
-    if len(filled) > 1:
-        alone = gt_category[is_sole]
-        costs += np.bincount(gt_image[is_sole], (ap[filled].mean() - ap[alone]) / (len(filled) - 1), num_images)
-    return costs[members]
+    per_instance = filled / np.maximum(instances * filled.sum(), 1)
+    gains = np.where(is_sole, 0, (ap * per_instance)[gt_category] * numbers)
+    if filled.sum() > 1:
+        gains[is_sole] = (ap[filled].mean() - ap[gt_category[is_sole]]) / (filled.sum() - 1)
+    losses = np.where(sole[category] == image, 0, parts * per_instance[category])
+    return (np.bincount(gt_image, gains, num_images) - np.bincount(image, losses, num_images))[members]
 
 
 def _first_order(matches: Matches, kept: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

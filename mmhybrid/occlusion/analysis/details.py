@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
 
-from ..matching.settings import Settings, as_float
+from ..matching.settings import Settings, keep_plain
 from ..results import ERROR_IOU, MIN_IMAGES, MIN_SCORE
 
 MAX_RESAMPLES = 100_000
-# Annotation of a field -> what it may be given as, in words, and what it is kept as.
-KINDS = {
-    'bool': ((bool, np.bool_), 'True or False', bool),
-    'int': (Integral, 'an integer', int),
-    'float': (Real, 'a number', as_float),
-    'float | None': (Real | None, 'a number', lambda value: None if value is None else as_float(value)),
-}
 
 
 @dataclass(frozen=True)
@@ -33,9 +22,7 @@ class Details:
             the settings make no difference between categories.
         instances: Recall by the instances' own occlusion.
         errors: Error anatomy.
-        resamples: Bootstrap resamples of the intervals; 0 for none.
-        seed: Of the bootstrap.
-        confidence: Of the intervals.
+        resamples: Bootstrap resamples of the intervals, with ``seed`` and ``confidence``; 0 for none.
         iou_thr: Of the error anatomy, one of the thresholds that are matched at; by default the nearest to 0.5.
         min_score: Detections below it are no part of the error anatomy.
         min_images: Strata with fewer images have no say in which categories are common.
@@ -55,21 +42,16 @@ class Details:
     min_images: int = MIN_IMAGES
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value, (kind, words, kept_as) = getattr(self, each.name), KINDS[each.type]
-            if not isinstance(value, kind):
-                raise InputError(f'{each.name} is {show(value)}; give {words}.')
-            object.__setattr__(self, each.name, kept_as(value))
-        if self.resamples < 0 or self.resamples == 1:
-            raise InputError(f'{self.resamples} bootstrap resamples give no interval; ask for 0 or for at least 100.')
-        if self.resamples > MAX_RESAMPLES:
-            raise InputError(f'{self.resamples} bootstrap resamples are too many; ask for at most {MAX_RESAMPLES}.')
-        if self.seed < 0:
-            raise InputError(f'the bootstrap seed is {self.seed}; give 0 or a positive integer.')
-        if not 0 < self.confidence < 1:
-            raise InputError(f'the confidence is {self.confidence}; give a number between 0 and 1, e.g. 0.95.')
-        if not 0 <= self.min_score <= 1:
-            raise InputError(f'the least score is {self.min_score}; give a number from 0 to 1.')
+        keep_plain(self)
+        drawn = self.resamples
+        for what, value, fits, words in (
+            ('number of bootstrap resamples', drawn, drawn != 1 and 0 <= drawn <= MAX_RESAMPLES, '0 or 100 to 100000'),
+            ('bootstrap seed', self.seed, self.seed >= 0, '0 or a positive integer'),
+            ('confidence', self.confidence, 0 < self.confidence < 1, 'a number between 0 and 1, e.g. 0.95'),
+            ('least score', self.min_score, 0 <= self.min_score <= 1, 'a number from 0 to 1'),
+        ):
+            if not fits:
+                raise InputError(f'the {what} is {value}; give {words}.')
 
     @property
     def any(self) -> bool:
@@ -91,10 +73,12 @@ class Details:
         if self.iou_thr is None:
             return replace(self, iou_thr=min(thresholds, key=lambda each: abs(each - ERROR_IOU)))
         at = settings.at(self.iou_thr)
-        if at is None and self.errors:
+        if at is not None:
+            return replace(self, iou_thr=thresholds[at])
+        if self.errors:
             known = ', '.join(f'{each:g}' for each in thresholds)
             raise InputError(
                 f'errors cannot be told at IoU {self.iou_thr:g}, which is none of the thresholds {known}; give one of '
                 'these as iou_thr (--error-iou), or add it to iou_thrs (--iou-thrs).'
             )
-        return self if at is None else replace(self, iou_thr=thresholds[at])
+        return self

@@ -7,7 +7,7 @@ tail changes no match of the head (nor which are the 100 best), and one matching
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,14 +39,8 @@ def classify(
     """What each detection is; :class:`mmhybrid.occlusion.results.Errors` defines the kinds.
 
     Crowd and ignore regions are no instances here: a detection that one took is not counted, and one that merely
-    overlaps some (of another class, say) is judged by the instances alone.
-
-    Args:
-        matches: The matches, n detections.
-        gt: The ground truth they are matched to.
-        dt: The detections they match.
-        iou_thr: One of ``matches.iou_thrs``.
-        min_score: Detections that score less are not counted.
+    overlaps some (of another class, say) is judged by the instances alone. ``matches`` are those of ``gt`` and ``dt``,
+    ``iou_thr`` is one of their thresholds, and detections that score less than ``min_score`` are not counted.
 
     Returns:
         ``(n,)`` int8, positions in :data:`KINDS`, or ``NOT_COUNTED``.
@@ -99,20 +93,20 @@ def overlaps(index: Index, gt: GroundTruth, dt: Detections, iou_type: str) -> Ov
 
 def _best_overlaps(matches: Matches, chosen: np.ndarray, overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
     """Largest IoU, or 0, of the detections ``chosen`` ``(c,)`` with instances of their class, and with any."""
-    same, best = np.zeros(len(chosen)), np.zeros(len(chosen))
-    instances, instance_starts = by_image(matches, np.flatnonzero(matches.gt_counted), matches.gt_image)
-    order, starts = by_image(matches, np.arange(len(chosen)), matches.dt_image[chosen])
-    for image in np.flatnonzero((np.diff(starts) > 0) & (np.diff(instance_starts) > 0)):
-        here = order[starts[image] : starts[image + 1]]
-        rows = instances[instance_starts[image] : instance_starts[image + 1]]
-        iou = overlaps(chosen[here], rows)
-        best[here] = iou.max(axis=1)
-        of_class = matches.dt_category[chosen[here], None] == matches.gt_category[rows]
-        same[here] = np.where(of_class, iou, 0).max(axis=1)
-    return same, best
+    same, best = np.zeros((2, len(matches.dt_index)))
+    for columns, rows in by_image(matches, chosen):
+        iou = overlaps(columns, rows)
+        best[columns] = iou.max(axis=1)
+        of_class = matches.dt_category[columns, None] == matches.gt_category[rows]
+        same[columns] = np.where(of_class, iou, 0).max(axis=1)
+    return same[chosen], best[chosen]
 
 
-def by_image(index: Index, rows: np.ndarray, image_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``rows`` sorted by ``image_of[rows]``, and ``(I + 1,)`` where each image's begin."""
-    rows = rows[np.argsort(image_of[rows], kind='stable')]
-    return rows, np.searchsorted(image_of[rows], np.arange(len(index.image_ids) + 1))
+def by_image(index: Index, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Which of the detections ``columns``, and rows of instances that count, each image has that has both."""
+    rows, borders = np.flatnonzero(index.gt_counted), np.arange(1, len(index.image_ids))
+    parts = []
+    for chosen, image in (columns, index.dt_image), (rows, index.gt_image):
+        chosen = chosen[np.argsort(image[chosen], kind='stable')]
+        parts.append(np.split(chosen, np.searchsorted(image[chosen], borders)))
+    return (pair for pair in zip(*parts, strict=True) if all(map(len, pair)))

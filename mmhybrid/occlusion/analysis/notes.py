@@ -13,11 +13,12 @@ import numpy as np
 
 from mmhybrid.text import clean
 
+from ..matching import Index
 from ..results import ERROR_IOU
 from .errors import by_image, overlaps
 
 if TYPE_CHECKING:
-    from ..matching import Index, Settings
+    from ..matching import Settings
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
     from .details import Details
@@ -52,9 +53,8 @@ def of_detections(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str
     if not len(dt):
         yield f'{dt.source}: there is no detection, so that every instance counts as missed'
         return
-    in_file = np.searchsorted(index.image_ids, gt.image_ids)
-    filled = np.isin(np.arange(len(index.image_ids)), index.gt_image[index.gt_counted])
-    yield from images_note(filled[in_file], np.isin(gt.image_ids, dt.image_ids))
+    filled = np.isin(gt.image_ids, index.image_ids[index.gt_image[index.gt_counted]])
+    yield from images_note(filled, np.isin(gt.image_ids, dt.image_ids))
     yield from scores_note(dt.scores)
     yield from limit_note(gt, dt, index)
 
@@ -70,28 +70,22 @@ def of_result(gt: GroundTruth, dt: Detections, index: Index, iou_type: str, ar: 
         yield note
     elif iou_type == 'bbox' and (found := as_corners(gt, dt, index)) >= max(FEW, 4 * overlapped):
         yield (
-            f'{CORNERS}: {found} instances would be overlapped if they were x1, y1, x2, y2, and '
-            f'{_counted(overlapped, "is", "are")}; give x, y, width, height'
+            f'{CORNERS}: as x1, y1, x2, y2 they would overlap {found:,} instances, as they are {overlapped:,}; give x, '
+            'y, width, height'
         )
     elif ar == 0 and overlapped:
-        others = f'{_counted(overlapped, "has", "have")} detections of other categories'
-        yield f'{none}, but {others}; check the category ids'
+        yield f'{none}, but those of other categories overlap {overlapped:,}; check the category ids'
     elif ar == 0:
         yield f'{none}; see whether the results are of this data set, with boxes as x, y, width, height in pixels'
 
 
 def images_note(filled: np.ndarray, detected: np.ndarray) -> Iterator[str]:
-    """Images without detections, as of an interrupted run or of one of several shards.
-
-    Of the images in the file's order, ``filled`` ``(I,)`` bool have instances (no others need detections), and
-    ``detected`` have detections.
-    """
+    """Images without detections, as of an interrupted run or of one of several shards: of all images in the file's
+    order ``(I,)``, which have instances (no others need detections), and which have detections."""
     missed = ~detected[filled]
     number, total = np.count_nonzero(missed), len(missed)
-    if number < FEW:
-        return
     in_a_row = np.diff(np.flatnonzero(np.concatenate([[True], ~missed, [True]]))).max() - 1
-    if number >= MANY * total or total * (number / total) ** in_a_row < CHANCE:
+    if number >= FEW and (number >= MANY * total or total * (number / total) ** in_a_row < CHANCE):
         kind = 'images' if filled.all() else 'images with instances'
         yield (
             f'{number:,} of {total:,} {kind} have no detection, and what is on them counts as missed; see whether the '
@@ -104,9 +98,8 @@ def scores_note(scores: np.ndarray) -> Iterator[str]:
     beyond = np.count_nonzero((scores < -SCORE_MARGIN) | (scores > 1 + SCORE_MARGIN))
     if beyond:
         yield (
-            f'{beyond:,} of {len(scores):,} scores lie{"s" * (beyond == 1)} outside of 0 to 1 ({scores.min():g} to '
-            f'{scores.max():g}); AP takes their order alone, but the error anatomy counts what scores at least '
-            '--min-score, from 0 to 1'
+            f'scores outside of 0 to 1: {beyond:,} of {len(scores):,} ({scores.min():g} to {scores.max():g}); AP takes '
+            'their order alone, but the error anatomy counts what scores at least --min-score, from 0 to 1'
         )
 
 
@@ -115,18 +108,16 @@ def limit_note(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
     limit, size = index.settings.max_dets, len(index.image_ids)
     category, image, instances = index.cells_in(np.arange(size))
     crowds = (category * size + image)[instances > CROWD * limit]
-    if not len(crowds):
-        return
-    left_out = np.isin(dt.category_ids, index.settings.chosen(gt.categories))
-    left_out[index.dt_index] = False
-    image, agnostic = np.searchsorted(index.image_ids, dt.image_ids[left_out]), index.settings.class_agnostic
-    category = 0 if agnostic else np.searchsorted(index.category_ids, dt.category_ids[left_out])
-    bound = image[np.isin(category * size + image, crowds)]
-    if len(bound):
+    # The same without a limit.
+    whole = Index.of(gt, dt, replace(index.settings, max_dets=len(dt))) if len(crowds) else index
+    cells, found = np.unique(whole.dt_category.astype(np.int64) * size + whole.dt_image, return_counts=True)
+    bound = np.isin(cells, crowds) & (found > limit)
+    if bound.any():
+        each = 'image' if index.settings.class_agnostic else 'image and category'
         yield (
-            f'the limit of {limit} detections an image{"" if agnostic else " and category"} leaves out {len(bound):,} '
-            f'on {len(np.unique(bound)):,} of {size:,} images, with up to {instances.max()} instances; --max-dets '
-            'raises it, and strata of crowds suffer most'
+            f'the limit of {limit} detections an {each} leaves out {(found[bound] - limit).sum():,} on '
+            f'{len(np.unique(cells[bound] % size)):,} of {size:,} images, with up to {instances.max()} instances; '
+            '--max-dets raises it, and strata of crowds suffer most'
         )
 
 
@@ -146,17 +137,13 @@ def shards_note(seen: Mapping[str, np.ndarray], name: str, image_ids: np.ndarray
 def overlapping(gt: GroundTruth, dt: Detections, index: Index, iou_type: str) -> np.ndarray:
     """``(p, 3)`` int64: instances, their category, and that of a detection that overlaps it, on some of the images."""
     of_pair = overlaps(index, gt, dt, iou_type)
-    rows, row_starts = by_image(index, np.flatnonzero(index.gt_counted), index.gt_image)
-    columns, starts = by_image(index, np.arange(len(index.dt_index)), index.dt_image)
-    both = np.flatnonzero((np.diff(row_starts) > 0) & (np.diff(starts) > 0))
+    both = list(by_image(index, np.arange(len(index.dt_index))))
     pairs = [np.empty((0, 3), dtype=np.int64)]
-    for image in both[:: -(-len(both) // SAMPLED_IMAGES) or 1]:
-        here = columns[starts[image] : starts[image + 1]]
-        here = here[np.argsort(-index.dt_score[here], kind='stable')[:100]]
-        instances = rows[row_starts[image] : row_starts[image + 1]]
-        of_dt, of_gt = np.nonzero(of_pair(here, instances) >= index.iou_thrs[0])
-        taken = instances[of_gt]
-        pairs.append(np.stack([taken, gt.category_ids[taken], dt.category_ids[index.dt_index[here[of_dt]]]], axis=1))
+    for columns, rows in both[:: -(-len(both) // SAMPLED_IMAGES) or 1]:
+        best = columns[np.argsort(-index.dt_score[columns], kind='stable')[:100]]
+        of_dt, of_gt = np.nonzero(of_pair(best, rows) >= index.iou_thrs[0])
+        taken = rows[of_gt]
+        pairs.append(np.stack([taken, gt.category_ids[taken], dt.category_ids[index.dt_index[best[of_dt]]]], axis=1))
     return np.concatenate(pairs)
 
 
@@ -167,32 +154,23 @@ def as_corners(gt: GroundTruth, dt: Detections, index: Index) -> int:
     return len(np.unique(overlapping(gt, meant, index, 'bbox')[:, 0]))
 
 
-def _counted(number: int, one: str, many: str) -> str:
-    return f'{number:,} {one if number == 1 else many}'
-
-
 def shift_note(pairs: np.ndarray, category_ids: Sequence[int]) -> str | None:
     """Whether other category ids were meant, given ``pairs`` of :func:`overlapping` and all ids."""
     row, wanted, given = pairs.T
-    known, size = np.sort(category_ids), len(category_ids)
-
-    def by_index(first: int) -> np.ndarray:
-        at = given - first
-        return np.where((at >= 0) & (at < size), known[at.clip(0, size - 1)], np.iinfo(np.int64).min)
-
+    index = np.searchsorted(np.sort(category_ids), wanted)
+    # Of what is wanted, which ids given would mean it.
     meant = {
-        'were class indices that count from 0': by_index(0),
-        'were larger by 1': given + 1,
-        'were class indices that count from 1': by_index(1),
-        'were smaller by 1': given - 1,
+        'were class indices that count from 0': index,
+        'were larger by 1': wanted - 1,
+        'were class indices that count from 1': index + 1,
+        'were smaller by 1': wanted + 1,
     }
     total, own = len(np.unique(row)), len(np.unique(row[wanted == given]))
-    found = {words: len(np.unique(row[wanted == each])) for words, each in meant.items()}
+    found = {words: len(np.unique(row[given == each])) for words, each in meant.items()}
     words = max(found, key=found.get)
     if found[words] < max(FEW, 4 * own, 0.5 * total):
         return None
     return (
-        f'categories look shifted: of {total} instances that a detection overlaps, {_counted(own, "has", "have")} one '
-        f'of their category, but {found[words]} would if category ids {words}; give the category ids of the ground '
-        'truth'
+        f'categories look shifted: of {total} instances that a detection overlaps, one of their category overlaps '
+        f'{own}, and {found[words]} if category ids {words}; give the category ids of the ground truth'
     )

@@ -35,7 +35,7 @@ def recall_by_fraction(
     instances. Crowd and ignore regions are never counted.
 
     Args:
-        matches: The matches.
+        matches: Detections matched to ground truth.
         fractions: ``(m,)`` covered or invisible fraction of each annotation; NaN, or a value in no bin, leaves it out.
         edges: Of the bins; f = 0 is a bin of its own.
         weights: ``(R, I)`` how often each of R resamples draws each image. An image's instances are drawn together.
@@ -48,14 +48,10 @@ def recall_by_fraction(
     for position, part in enumerate(parts):
         groups[[part.contains(value) for value in values]] = position
     found = matches.found()[:, rows]
-    # Of none at a threshold that was not asked for, the mean of which is NaN.
-    hits = {
-        'recall50': found[matches.iou_thrs == 0.5],
-        'recall75': found[matches.iou_thrs == 0.75],
-        'recall': found,
-    }
+    thresholds = {'recall50': matches.iou_thrs == 0.5, 'recall75': matches.iou_thrs == 0.75, 'recall': slice(None)}
     recalls, bounds = {}, {}
-    for name, each in hits.items():
+    for name, at in thresholds.items():
+        each = found[at]  # none where the threshold was not asked for
         hit = each.mean(axis=0) if len(each) else np.full(len(rows), np.nan)
         recalls[name] = bootstrap.shares(hit, groups, len(parts), images)[0]
         if weights is not None:

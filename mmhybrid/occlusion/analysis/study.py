@@ -14,7 +14,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
 from .. import matching
-from ..matching import Index, Settings
+from ..matching import Index, Metrics, Settings
 from ..read.detections import IOU_TYPES, load_detections
 from ..read.ground_truth import load_ground_truth
 from ..read.notes import BEYOND
@@ -92,14 +92,8 @@ class Study:
     ) -> Iterator[Evaluated]:
         """Evaluate one model by each IoU type, by default the study's, with ``notes`` beside those of its own."""
         index = Index.of(self.gt, dt, self.settings)
-        notes = (
-            *self.gt.notes,
-            *self.stratification.notes,
-            *self._notes,
-            *dt.notes,
-            *of_detections(self.gt, dt, index),
-            *notes,
-        )
+        early = *self.gt.notes, *self.stratification.notes, *self._notes
+        notes = *early, *dt.notes, *of_detections(self.gt, dt, index), *notes
         for iou_type in self.iou_types if iou_types is None else iou_types:
             yield self._evaluate(dt, index, name, iou_type, notes)
 
@@ -108,21 +102,31 @@ class Study:
         # Now, since the process may have been forked from the one that made the study.
         engine = matching.engine_name(self._engine)
         matched = matching.match(self.gt, dt, iou_type, index, engine)
-        strata = []
-        found = zip(self.stratification.strata, self.members, matched.metrics(self.members), strict=True)
-        for stratum, members, metrics in found:
-            category, _, numbers = index.cells_in(members)
-            num_images, num_instances = len(members), int(numbers.sum())
-            strata.append(
-                StratumResult(
-                    stratum=stratum,
-                    num_images=num_images,
-                    num_instances=num_instances,
-                    num_categories=len(np.unique(category)),
-                    instances_per_image=num_instances / num_images if num_images else NAN,
-                    **vars(metrics),
-                )
-            )
+        counts = self._counts(index)
+        found = zip(self.stratification.strata, self.members, counts[0], matched.metrics(self.members), strict=True)
+        # The fields of each stratum's result; what details there are is added.
+        rows = [_row(*each) for each in found]
+        details, more, kept = self.details, {}, {}
+        if details.any:
+            self._progress(f'{name}: reading the matches of {iou_type}')
+            kept['matches'] = matches = matched.matches()
+        if details.resamples:
+            self._progress(f'{name}: {details.resamples} bootstrap resamples of {iou_type}')
+            kept['samples'] = samples = accumulate.metrics(matches, self.members, self._weights)
+            self._add_intervals(rows, samples, index)
+            more['bootstrap'] = Bootstrap(details.resamples, details.seed, details.confidence)
+        if details.categories and not self.settings.class_agnostic:
+            more['num_common_categories'] = self._add_categories(rows, *counts, matches)
+        if details.instances:
+            weights, fractions = self._weights if details.resamples else None, self.stratification.fractions
+            recall = recall_by_fraction(matches, fractions, weights=weights, confidence=details.confidence)
+            more |= {'instances': recall, 'fraction': self.stratification.fraction}
+        if details.errors:
+            self._progress(f'{name}: error anatomy of {iou_type}')
+            at = details.iou_thr, details.min_score
+            kept['kinds'] = kinds = errors.classify(matches, self.gt, dt, *at)
+            for row, members in zip(rows, self.members, strict=True):
+                row['errors'] = errors.count(kinds, matches, members, *at)
         result = OcclusionResult(
             name=name,
             iou_type=iou_type,
@@ -130,85 +134,70 @@ class Study:
             engine=engine,
             ground_truth=self.gt.source,
             detections=dt.source,
-            strata=tuple(strata),
+            strata=tuple(StratumResult(**row) for row in rows),
             settings=self.settings,
             ignore=self.ignore,
+            **more,
         )
-        more = list(of_result(self.gt, dt, index, iou_type, result.all.ar))
-        if any(note.startswith(CORNERS) for note in more):  # which is why boxes leave their images
+        late = tuple(of_result(self.gt, dt, index, iou_type, result.all.ar))
+        if any(note.startswith(CORNERS) for note in late):  # which is why boxes leave their images
             notes = [note for note in notes if note not in dt.notes or BEYOND not in note]
-        result = replace(result, notes=(*notes, *more))
-        if not self.details.any:
-            return Evaluated(result, dt)
-        self._progress(f'{name}: reading the matches of {iou_type}')
-        return self._with_details(result, matched.matches(), dt)
+        return Evaluated(replace(result, notes=(*notes, *late)), dt, **kept)
 
-    def _with_details(self, result: OcclusionResult, matches: Matches, dt: Detections) -> Evaluated:
-        details, kinds, samples, weights = self.details, None, {}, None
-        if details.resamples:
-            self._progress(f'{result.name}: {details.resamples} bootstrap resamples of {result.iou_type}')
-            weights = self._weights
-            samples = accumulate.metrics(matches, self.members, weights)
-            result = replace(
-                _each(result, intervals=self._intervals(result, samples, matches)),
-                bootstrap=Bootstrap(details.resamples, details.seed, details.confidence),
-            )
-        if details.categories and not self.settings.class_agnostic:
-            result = self._with_categories(result, matches)
-        if details.instances:
-            recall = recall_by_fraction(
-                matches, self.stratification.fractions, weights=weights, confidence=details.confidence
-            )
-            result = replace(result, instances=recall, fraction=self.stratification.fraction)
-        if details.errors:
-            self._progress(f'{result.name}: error anatomy of {result.iou_type}')
-            at = details.iou_thr, details.min_score
-            kinds = errors.classify(matches, self.gt, dt, *at)
-            result = _each(result, errors=[errors.count(kinds, matches, part, *at) for part in self.members])
-        return Evaluated(result, dt, matches, kinds, samples)
+    def _counts(self, index: Index) -> tuple[np.ndarray, np.ndarray]:
+        """``(S, K)`` instances that count, of each stratum and category, and images that have some."""
+        instances, images = np.zeros((2, len(self.members), len(index.category_ids)), dtype=int)
+        for i, members in enumerate(self.members):
+            category, _, numbers = index.cells_in(members)
+            instances[i] = np.bincount(category, numbers, instances.shape[1])
+            images[i] = np.bincount(category, minlength=images.shape[1])
+        return instances, images
 
-    def _intervals(
-        self, result: OcclusionResult, samples: Mapping[str, np.ndarray], matches: Matches
-    ) -> list[dict[str, Interval]]:
+    def _add_intervals(self, rows: list[dict[str, Any]], samples: Mapping[str, np.ndarray], index: Index) -> None:
         # Drawn again and again, the only image with instances would seem to be known exactly.
-        filled = np.unique(matches.gt_image[matches.gt_counted])
+        filled = np.unique(index.gt_image[index.gt_counted])
         known = np.array([np.isin(filled, part).sum() > 1 for part in self.members])
-        estimates = np.array([[getattr(row, key) for key in SAMPLED] for row in result.strata])
+        estimates = np.array([[row[key] for key in SAMPLED] for row in rows])
         stacked = np.stack([samples[key] for key in SAMPLED], axis=2)
         bounds = np.clip(bootstrap.intervals(stacked, estimates, self.details.confidence), 0, 1)
         bounds[:, ~known] = np.nan
-        return [dict(zip(SAMPLED, map(Interval, *each.tolist()), strict=True)) for each in bounds.swapaxes(0, 1)]
+        for row, each in zip(rows, bounds.swapaxes(0, 1), strict=True):
+            row['intervals'] = dict(zip(SAMPLED, map(Interval, *each.tolist()), strict=True))
 
-    def _with_categories(self, result: OcclusionResult, matches: Matches) -> OcclusionResult:
-        """The result with each stratum's categories, and AP over those that all strata of enough images share."""
+    def _add_categories(
+        self, rows: list[dict[str, Any]], instances: np.ndarray, images: np.ndarray, matches: Matches
+    ) -> int:
+        """Each stratum's categories, and AP over those that all strata of enough images share; how many these are."""
         names = {row['id']: row['name'] for row in self.gt.categories}
         category_ids = matches.category_ids.tolist()
         values = accumulate.by_category(matches, self.members)
-        instances = np.zeros((len(self.members), len(category_ids)), dtype=int)
-        images = instances.copy()
-        for i, members in enumerate(self.members):
-            category, _, numbers = matches.cells_in(members)
-            np.add.at(instances[i], category, numbers)
-            np.add.at(images[i], category, 1)
-        heard = [row.num_images >= self.details.min_images and row.num_instances > 0 for row in result.strata]
+        heard = [row['num_images'] >= self.details.min_images and row['num_instances'] > 0 for row in rows]
         common = (instances[heard] > 0).all(axis=0) & any(heard)
-        columns: dict[str, list[Any]] = {'categories': [], 'ap_common': []}
-        for i in range(len(self.members)):
-            found = np.flatnonzero(instances[i]).tolist()
-            columns['categories'].append(
-                tuple(
-                    CategoryResult(
-                        category_ids[k],
-                        names[category_ids[k]],
-                        int(images[i, k]),
-                        int(instances[i, k]),
-                        **{key: float(values[key][i, k]) for key in SAMPLED},
-                    )
-                    for k in found
+        for i, row in enumerate(rows):
+            row['categories'] = tuple(
+                CategoryResult(
+                    category_ids[k],
+                    names[category_ids[k]],
+                    int(images[i, k]),
+                    int(instances[i, k]),
+                    **{key: float(values[key][i, k]) for key in SAMPLED},
                 )
+                for k in np.flatnonzero(instances[i]).tolist()
             )
-            columns['ap_common'].append(float(np.mean(values['ap'][i, common])) if found and common.any() else NAN)
-        return replace(_each(result, **columns), num_common_categories=int(common.sum()))
+            if row['categories'] and common.any():
+                row['ap_common'] = float(np.mean(values['ap'][i, common]))
+        return int(common.sum())
+
+
+def _row(stratum: Stratum, members: np.ndarray, instances: np.ndarray, metrics: Metrics) -> dict[str, Any]:
+    num_images, num_instances = len(members), int(instances.sum())
+    return vars(metrics) | {
+        'stratum': stratum,
+        'num_images': num_images,
+        'num_instances': num_instances,
+        'num_categories': int(np.count_nonzero(instances)),
+        'instances_per_image': num_instances / num_images if num_images else NAN,
+    }
 
 
 def _iou_types(given: Any) -> tuple[str, ...]:
@@ -230,10 +219,3 @@ def _given(value: Any, kind: type) -> Any:
     if value is not None and not isinstance(value, kind):
         raise InputError(f'{kind.__name__.lower()} are {show(value)}; give {kind.__name__}(...).')
     return kind() if value is None else value
-
-
-def _each(result: OcclusionResult, **columns: Sequence[Any]) -> OcclusionResult:
-    """The result with fields of its strata replaced, by one value a stratum."""
-    rows = zip(result.strata, *columns.values(), strict=True)
-    strata = (replace(row, **dict(zip(columns, values, strict=True))) for row, *values in rows)
-    return replace(result, strata=tuple(strata))

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 from mmhybrid.errors import InputError
 from mmhybrid.outputs import Writer
@@ -20,9 +19,9 @@ from ..read.ground_truth import GroundTruth, load_ground_truth
 from ..selection import Stratification
 from ..show import records
 from ..show.distribution import distribution_sheets
-from ..show.notes import notes_of
+from ..show.given import notes_of
 from ..show.numbers import plural
-from ..show.report import GalleryGroup, make_gallery
+from ..show.report.gallery import GalleryGroup, make_gallery
 from ..show.tables import ENOUGH, category_sheets, comparison_sheets, result_sheets
 from ..show.terminal import print_sheets
 from . import options, outputs
@@ -53,16 +52,13 @@ def ratio(args: argparse.Namespace) -> None:
         print(clean(message))
 
 
-def evaluate(args: argparse.Namespace) -> None:
-    """Evaluate every model, print and write."""
-    _evaluate(args, options.models(args))
-
-
 def compare(args: argparse.Namespace) -> None:
     """Evaluate every model, compare each with the first, print and write."""
     if args.bootstrap in (0, 1):
         raise InputError(f'--bootstrap {args.bootstrap}: a comparison needs resamples; give at least {ENOUGH}.')
-    _evaluate(args, options.models(args, least=2))
+    if len(options.models(args)) < 2:
+        raise InputError('--results names one model, but at least two are compared; give [NAME=]DT twice.')
+    evaluate(args)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -71,15 +67,17 @@ def report(args: argparse.Namespace) -> None:
         raise InputError(f'--images {args.images}: is no folder; give the folder of the images.')
     if 'html' not in args.format:
         args.format.append('html')
-    _evaluate(args, options.models(args))
+    evaluate(args)
 
 
-def _evaluate(args: argparse.Namespace, models: options.Models) -> None:
-    selection, settings, details = options.selection(args), options.settings(args), options.details(args)
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluate every model, print and write."""
+    models, selection = options.models(args), options.selection(args)
+    settings, details = options.settings(args), options.details(args)
     folder = Path(args.out_dir or Path('work_dirs', 'occlusion', _folder_name(models)))
     pictures: list[GalleryGroup] = []
     files = outputs.of_evaluation(folder, args, details, len(models), pictures)
-    writer = _writer(args, models)
+    writer = _writer(args, [path for paths in models.values() for path in paths])
     # Before the evaluation, which may take minutes.
     writer.check(files)
     for path in map(Path, writer.inputs):
@@ -99,8 +97,7 @@ def _evaluate(args: argparse.Namespace, models: options.Models) -> None:
     print(clean(message))
 
 
-def _writer(args: argparse.Namespace, models: options.Models = MappingProxyType({})) -> Writer:
-    results = [path for paths in models.values() for path in paths]
+def _writer(args: argparse.Namespace, results: Iterable[str] = ()) -> Writer:
     return Writer([args.ann, *results, *filter(None, [args.values])], args.force, outputs.is_ours)
 
 
@@ -133,10 +130,9 @@ def _outside(pictures: Iterable[GalleryGroup], folder: str) -> Iterator[str]:
     """A note on the images that are not in the folder given."""
     places = {image.file_name: image.outside for group in pictures for image in group.images if image.outside}
     if places:
-        count = f'{plural(len(places), "image")} {"is" if len(places) == 1 else "are"}'
         yield (
-            f"{count} not shown in the report, since 'file_name' leads out of --images {folder} (first to "
-            f'{next(iter(places.values()))}); to show them, give the folder in which the files themselves lie'
+            f"not shown in the report: {plural(len(places), 'image')} whose 'file_name' leads out of --images {folder} "
+            f'(first to {next(iter(places.values()))}); to show them, give the folder in which the files themselves lie'
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
 import math
 import os
@@ -30,7 +31,6 @@ FORMATS = ('html', 'json', 'csv', 'md', 'png', 'svg')
 _FORCE = 'overwrite files that this command did not write'
 # Name -> results file, or all those that are parts of one model's results.
 Models = dict[str, tuple[str, ...]]
-_OR_MERGE = ', or --merge if they are parts of one model.'
 
 
 def add_ratio(parser: Parser) -> None:
@@ -136,11 +136,11 @@ def details(args: argparse.Namespace) -> Details:
     )
 
 
-def models(args: argparse.Namespace, least: int = 1) -> Models:
+def models(args: argparse.Namespace) -> Models:
     """The models in the order given.
 
     Raises:
-        InputError: Fewer models than ``least``, two of one name, a part given twice, or a pattern that no file has.
+        InputError: Two of one name, a part given twice, or a pattern that no file has.
     """
     named = [model for given in args.results for model in _models(given)]
     if args.merge:
@@ -148,18 +148,16 @@ def models(args: argparse.Namespace, least: int = 1) -> Models:
         for name, paths in named:
             parts[name] = parts.get(name, ()) + paths
         named = list(parts.items())
-    if len(named) < least:
-        parts = f', of {len(paths)} files' if (paths := [path for _, own in named for path in own])[1:] else ''
-        raise InputError(f'--results names {len(named)} model{parts}, but {least} are compared; give [NAME=]DT twice.')
-    if args.name is not None and len(named) > 1:
-        raise InputError(f'--name names one results file, but several are given; write NAME=FILE for each{_OR_MERGE}')
     names = [args.name or name or default_name(paths) for name, paths in named]
     models: Models = {}
     for name, (given, paths) in zip(names, named, strict=True):
-        if given is None and names.count(name) > 1:
+        if given is None and args.name is None and names.count(name) > 1:
             name = f'{Path(paths[0]).absolute().parent.name}/{name}'
         if name in models:
-            raise InputError(f'--results: two files are called {name!r}; write NAME=FILE to tell them apart{_OR_MERGE}')
+            raise InputError(
+                f'--results: two models are called {name!r}; write NAME=FILE to tell them apart, or --merge if they '
+                'are parts of one.'
+            )
         if len(set(map(os.path.realpath, paths))) < len(paths):
             raise InputError(f'--results: a file is given twice as a part of {name!r}; give each part once.')
         models[name] = paths
@@ -210,13 +208,10 @@ def _natural(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise argparse.ArgumentTypeError(f'{text!r} is no number')
-    return value
+    with contextlib.suppress(ValueError):
+        if not math.isnan(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f'{text!r} is no number')
 
 
 _COUNT = {'type': _natural, 'metavar': 'N'}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from mmhybrid.outputs import HEAD, is_json_of
@@ -15,13 +15,22 @@ from ..analysis.details import Details
 from ..results import SCHEMA, SCHEMA_VERSION, plain, to_json
 from ..show import figures, records
 from ..show.markdown import to_markdown
-from ..show.report import GalleryGroup, render_report
+from ..show.report.gallery import GalleryGroup
+from ..show.report.page import render_report
 
-HTML_MARK = b'<meta name="generator" content="mmhybrid'
 MARKDOWN_MARK = f'<!-- {SCHEMA} -->\n'
 # A CSV file has no place for a comment, so its first column says whose it is.
 CSV_COLUMN = 'schema'
 EMPTY_CSV = f'{CSV_COLUMN},{SCHEMA}\n'  # a heading without rows
+# How a file begins that a command of this package wrote; JSON is read instead.
+_BEGINNINGS = {
+    '.html': rb'<!DOCTYPE html>.*<meta name="generator" content="mmhybrid',
+    '.md': rb'<!-- SCHEMA -->\n',
+    '.csv': rb'schema,([^\n]*\n)?SCHEMA[,\n]',
+    '.png': rb'\x89PNG\r\n\x1a\n.*Software\0SCHEMA',
+    '.svg': rb'\s*<\?xml.*<dc:title>SCHEMA</dc:title>',
+}
+Make = Callable[[Compared], bytes | str]
 
 
 def is_ours(path: Path) -> bool:
@@ -30,51 +39,42 @@ def is_ours(path: Path) -> bool:
     if suffix == '.json':
         return is_json_of(path, SCHEMA)
     with path.open('rb') as file:
-        content = file.read(HEAD)
-    if suffix == '.html':
-        return HTML_MARK in content
-    if suffix == '.md':
-        return content.startswith(MARKDOWN_MARK.encode())
-    if suffix == '.csv':
-        heading = f'{CSV_COLUMN},'.encode()
-        return content == EMPTY_CSV.encode() or (content.startswith(heading) and f'\n{SCHEMA},'.encode() in content)
-    return figures.is_ours(content)
+        head = file.read(HEAD)
+    pattern = _BEGINNINGS[suffix].replace(b'SCHEMA', re.escape(SCHEMA.encode()))
+    return re.match(pattern, head, re.DOTALL) is not None
 
 
 def of_evaluation(
     folder: Path, args: argparse.Namespace, details: Details, num_models: int, pictures: Sequence[GalleryGroup]
-) -> dict[Path, Callable[[Compared], bytes | str]]:
+) -> dict[Path, Make]:
     """The files that were asked for, and what makes the content of each."""
     least = args.min_images
-    # The end of its name, whether there is anything to put into it, and what makes it.
-    files: list[tuple[str, bool, Callable[[Compared], bytes | str]]] = [
-        ('.json', True, lambda made: to_json(made.results, made.comparisons)),
-        ('.md', True, lambda made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, least)),
-        ('.html', True, lambda made: render_report(made.results, made.comparisons, pictures, args.title, least)),
-        ('.csv', True, lambda made: _csv(records.strata_records(made.results))),
-        (
-            '_categories.csv',
-            details.categories and not args.class_agnostic,
-            lambda made: _csv(records.category_records(made.results)),
-        ),
-        ('_instances.csv', details.instances, lambda made: _csv(records.instance_records(made.results))),
-        (
-            '_differences.csv',
-            details.resamples > 0 and num_models > 1,
-            lambda made: _csv(records.difference_records(made.comparisons)),
-        ),
-    ]
+
+    def drawn(plot: Callable, kind: str) -> Make:
+        return lambda made: figures.to_bytes(plot(made.results, least), kind)
+
+    # The end of its name, what makes it, and whether there is anything to put into it.
+    files: list[tuple[str, Make, bool]] = [
+        ('.json', lambda made: to_json(made.results, made.comparisons), True),
+        ('.md', lambda made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, least), True),
+        ('.html', lambda made: render_report(made.results, made.comparisons, pictures, args.title, least), True),
+        ('.csv', lambda made: _csv(records.strata_records(made.results)), True),
+        ('_categories.csv', lambda made: _csv(records.category_records(made.results)),
+         details.categories and not args.class_agnostic),
+        ('_instances.csv', lambda made: _csv(records.instance_records(made.results)), details.instances),
+        ('_differences.csv', lambda made: _csv(records.difference_records(made.comparisons)),
+         details.resamples > 0 and num_models > 1),
+    ]  # fmt: skip
     for kind in ('png', 'svg'):
-        save = partial(figures.to_bytes, path=f'occlusion.{kind}')
         files += [
-            (f'.{kind}', True, lambda made, save=save: save(figures.plot_ap(made.results, least))),
-            (f'_recall.{kind}', details.instances, lambda made, save=save: save(figures.plot_recall(made.results))),
-            (f'_errors.{kind}', details.errors, lambda made, save=save: save(figures.plot_errors(made.results, least))),
+            (f'.{kind}', drawn(figures.plot_ap, kind), True),
+            (f'_recall.{kind}', drawn(figures.plot_recall, kind), details.instances),
+            (f'_errors.{kind}', drawn(figures.plot_errors, kind), details.errors),
         ]
     return {
         folder / f'occlusion{end}': make
         for kind in dict.fromkeys(args.format)
-        for end, is_filled, make in files
+        for end, make, is_filled in files
         if is_filled and end.endswith(f'.{kind}')
     }
 

@@ -2,46 +2,51 @@
 
 Matching detections to ground truth is done image by image, so one pass serves every stratum. The engine
 ``pycocotools`` is the reference; ``hotcoco`` gives the same numbers (to 1e-12, on every stratum) in a hundredth of the
-time where the extra ``fast`` is installed and the process may use it (see :mod:`.forked`).
+time where the extra ``fast`` is installed.
+
+hotcoco works in threads that it starts once and keeps, and a fork copies none of them: in a process forked afterwards
+(by a ``DataLoader``, say) any call would wait for ever. There ``pycocotools`` is the default and ``hotcoco`` refused;
+processes that are spawned may use either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
-from . import forked
 from .index import Index, Matches
 from .settings import Metrics, Settings
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
+    from .hot import HotcocoMatched
+    from .pycoco import PycocotoolsMatched
 
-__all__ = ['ENGINES', 'Index', 'Matched', 'Matches', 'Metrics', 'Settings', 'default_engine', 'engine_name', 'match']
+__all__ = ['ENGINES', 'Index', 'Matches', 'Metrics', 'Settings', 'default_engine', 'engine_name', 'match']
 
 ENGINES = ('pycocotools', 'hotcoco')
+# Whether this process was forked from one that had loaded hotcoco, and so perhaps started its threads.
+lost_threads = False
 
 
-class Matched(Protocol):
-    """Detections matched to ground truth on every image of a data set, by one IoU type."""
+def _note_fork() -> None:
+    global lost_threads
+    lost_threads = lost_threads or 'hotcoco' in sys.modules
 
-    def metrics(self, members: Sequence[np.ndarray]) -> list[Metrics]:
-        """Metrics on each stratum alone, given its images' positions in ``Index.image_ids``, none twice."""
 
-    def matches(self) -> Matches:
-        """The matches themselves, over all areas."""
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def default_engine() -> str:
     """``'hotcoco'`` where it is installed and may be used, else ``'pycocotools'``."""
-    return 'hotcoco' if find_spec('hotcoco') and not forked.lost_threads else 'pycocotools'
+    return 'hotcoco' if find_spec('hotcoco') and not lost_threads else 'pycocotools'
 
 
 def engine_name(name: str | None) -> str:
@@ -49,22 +54,27 @@ def engine_name(name: str | None) -> str:
     name = default_engine() if name is None else name
     if name not in ENGINES:
         raise InputError(f'unknown engine {show(name)}; choose from {", ".join(ENGINES)}.')
-    if name == 'hotcoco':
-        if not find_spec('hotcoco'):
-            raise InputError("the engine 'hotcoco' is not installed; pip install hotcoco, or take 'pycocotools'.")
-        forked.check_hotcoco()
+    if name == 'hotcoco' and not find_spec('hotcoco'):
+        raise InputError("the engine 'hotcoco' is not installed; pip install hotcoco, or take 'pycocotools'.")
+    if name == 'hotcoco' and lost_threads:
+        raise InputError(
+            "the engine 'hotcoco' would wait for ever in a process forked after it was loaded; take 'pycocotools', or "
+            "start the process by multiprocessing's 'spawn'."
+        )
     return name
 
 
 def match(
     gt: GroundTruth, dt: Detections, iou_type: str = 'bbox', index: Index | None = None, engine: str | None = None
-) -> Matched:
-    """Match checked detections to ground truth by ``'bbox'`` or ``'segm'``; ``index`` is theirs, by default COCO's."""
+) -> PycocotoolsMatched | HotcocoMatched:
+    """Match checked detections to ground truth by ``'bbox'`` or ``'segm'``; ``index`` is theirs, by default COCO's.
+
+    What is returned gives ``metrics(members)`` on strata, each the positions of its images in ``Index.image_ids``, none
+    twice, and ``matches()``, the matches themselves over all areas.
+    """
     index = Index.of(gt, dt) if index is None else index
     if engine_name(engine) == 'hotcoco':
-        from .hot import HotcocoMatched
-
-        return HotcocoMatched(gt, dt, iou_type, index)
-    from .pycoco import PycocotoolsMatched
-
-    return PycocotoolsMatched(gt, dt, iou_type, index)
+        from .hot import HotcocoMatched as Engine
+    else:
+        from .pycoco import PycocotoolsMatched as Engine
+    return Engine(gt, dt, iou_type, index)

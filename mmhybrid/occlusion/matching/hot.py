@@ -15,7 +15,6 @@ import numpy as np
 
 from ..read.columns import to_rows
 from ..read.files import garbage_collector_paused
-from .forked import check_hotcoco
 from .index import Index, Matches
 from .settings import MAX_AREA, NAN, Metrics
 
@@ -44,35 +43,26 @@ class HotcocoMatched:
                 image |= {key: gt.images[at][key] for key in ('height', 'width')}
         self._categories = [{'id': i + 1, 'name': str(i + 1)} for i in range(len(index.category_ids))]
         batches = list(self._batches())
-        self._stopped = False
-        if len(batches) == 1:
-            stream = self._stream(batches)
-        else:
-            # While one thread makes objects, under Python's lock, hotcoco works without it on those of the other.
-            with ThreadPoolExecutor(1) as pool:
-                half = len(batches) // 2
-                second = pool.submit(self._stream, batches[half:])
-                try:
-                    stream = hotcoco.StreamingEval.merge([self._stream(batches[:half]), second.result()])
-                finally:
-                    self._stopped = True
-        self._evaluator = stream.finalize()
+        half, self._stopped = len(batches) // 2, False
+        # While one thread makes objects, under Python's lock, hotcoco works without it on those of the other.
+        with ThreadPoolExecutor(2) as pool:
+            try:
+                parts = list(pool.map(self._stream, (batches[:half], batches[half:])))
+            finally:
+                self._stopped = True
+        self._evaluator = hotcoco.StreamingEval.merge(parts).finalize()
 
     def metrics(self, members: Sequence[np.ndarray]) -> list[Metrics]:
         """Metrics on each stratum's images alone."""
-        check_hotcoco()
         whole = len(self._images)
         slices = {str(i): (part + 1).tolist() for i, part in enumerate(members) if 0 < len(part) < whole}
         reply = self._evaluator.slice_by(slices)
-        empty = dict.fromkeys(METRICS.values(), -1)
-        found = [
-            reply['_overall' if len(part) == whole else str(i)] if len(part) else empty
-            for i, part in enumerate(members)
-        ]
-        return [
-            Metrics(**{ours: NAN if each[theirs] == -1 else each[theirs] for ours, theirs in METRICS.items()})
-            for each in found
-        ]
+        made = []
+        for i, part in enumerate(members):
+            found = reply.get('_overall' if len(part) == whole else str(i), {})  # nothing where there is no image
+            values = {ours: found.get(theirs, -1) for ours, theirs in METRICS.items()}
+            made.append(Metrics(**{name: NAN if value == -1 else value for name, value in values.items()}))
+        return made
 
     @garbage_collector_paused()
     def matches(self) -> Matches:
@@ -81,33 +71,28 @@ class HotcocoMatched:
         hotcoco hands them out as Python lists, which takes longer than the matching. So a second evaluation, of one
         area range, gets only the detections that can take an instance; the others take none in any case.
         """
-        check_hotcoco()
-        index = self._index
-        shape = len(index.iou_thrs), len(index.dt_index)
-        dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
+        matches = Matches.from_records(self._index, self._iou_type, self._records())
         if self._iou_type == 'bbox':  # no mask is that large
-            dt_ignored[:] = self._dt.boxes[index.dt_index, 2:].prod(axis=1) > MAX_AREA
+            is_large = self._dt.boxes[self._index.dt_index, 2:].prod(axis=1) > MAX_AREA
+            matches.dt_ignored[is_large & (matches.dt_gt < 0)] = True
+        return matches
+
+    def _records(self) -> Iterator[tuple[np.ndarray, list[dict[str, Any] | None]]]:
+        dataset = {'categories': self._categories}
         for images, gt_rows, columns in self._batches():
             columns = columns[self._candidates(gt_rows, columns)]
             if not len(columns):
                 continue
             # Not as a stream: that keeps no single matches. Detections are numbered from 1 in the order given.
-            annotations = self._instances(gt_rows)
-            coco_gt = hotcoco.COCO(
-                {'images': self._images[images], 'categories': self._categories, 'annotations': annotations}
-            )
+            dataset |= {'images': self._images[images], 'annotations': self._instances(gt_rows)}
+            coco_gt = hotcoco.COCO(dataset)
             results, segmentation = self._detections(gt_rows, columns)
             coco_dt = coco_gt.load_res(results, segmentation=segmentation)
             evaluator = hotcoco.COCOeval(coco_gt, coco_dt, self._iou_type)
             self._set(evaluator.params)
             evaluator.params.area_rng, evaluator.params.area_rng_lbl = [[0, MAX_AREA]], ['all']
             evaluator.evaluate()
-            found = [each for each in evaluator.eval_imgs if each is not None]
-            taken = columns[np.array([i for each in found for i in each['dtIds']], dtype=np.int64) - 1]
-            for t in range(len(dt_gt)):
-                dt_gt[t, taken] = np.array([i for each in found for i in each['dtMatches'][t]], dtype=np.int32) - 1
-                dt_ignored[t, taken] = [flag for each in found for flag in each['dtIgnore'][t]]
-        return Matches(**vars(index), iou_type=self._iou_type, dt_gt=dt_gt, dt_ignored=dt_ignored)
+            yield columns, evaluator.eval_imgs
 
     def _set(self, params: hotcoco.Params) -> None:
         params.iou_thrs = list(self._index.settings.iou_thrs)

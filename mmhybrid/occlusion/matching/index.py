@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,6 +127,21 @@ class Matches(Index):
     iou_type: str
     dt_gt: np.ndarray
     dt_ignored: np.ndarray
+
+    @classmethod
+    def from_records(
+        cls, index: Index, iou_type: str, parts: Iterable[tuple[np.ndarray, list[dict[str, Any] | None]]]
+    ) -> Matches:
+        """From records of pycocotools' ``evalImgs``, each list with the columns ``dt_...`` of the ids 1, 2, ...."""
+        shape = len(index.iou_thrs), len(index.dt_index)
+        dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
+        for columns, records in parts:
+            found = [each for each in records if each is not None and len(each['dtIds'])]
+            if found:
+                taken = columns[np.concatenate([each['dtIds'] for each in found]) - 1]
+                dt_gt[:, taken] = np.concatenate([each['dtMatches'] for each in found], axis=1) - 1
+                dt_ignored[:, taken] = np.concatenate([each['dtIgnore'] for each in found], axis=1)
+        return cls(**vars(index), iou_type=iou_type, dt_gt=dt_gt, dt_ignored=dt_ignored)
 
     @property
     def is_true_positive(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from .index import Index, Matches
-from .settings import NAN, Metrics
+from .settings import Metrics
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
@@ -55,11 +55,8 @@ class PycocotoolsMatched:
         return [done[positions] for positions in strata]
 
     def _accumulate(self, positions: tuple[int, ...]) -> Metrics:
-        """Metrics on the images at these positions.
-
-        ``COCOeval.accumulate`` finds an image's matches by its position in ``params.imgIds``, so a subset of ids
-        would silently read other images' matches. The view built here holds the subset's matches and nothing else.
-        """
+        # `COCOeval.accumulate` finds an image's matches by its position in `params.imgIds`, so a subset of ids would
+        # silently read other images' matches. The view built here holds the subset's matches and nothing else.
         params = copy.copy(self._evaluator.params)
         params.imgIds = [params.imgIds[position] for position in positions]
         with contextlib.redirect_stdout(io.StringIO()):
@@ -77,37 +74,24 @@ class PycocotoolsMatched:
 
     def matches(self) -> Matches:
         """The matches over all areas."""
-        index = self._index
         column = np.full(len(self._evaluator.cocoDt.anns), -1)
-        column[index.dt_index] = np.arange(len(index.dt_index))
-        shape = len(index.iou_thrs), len(index.dt_index)
-        dt_gt, dt_ignored = np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=bool)
-        for part in self._parts(ALL, len(self._evaluator.params.areaRng)):
-            found = [each for each in part if each is not None and each['dtIds']]
-            if found:
-                columns = column[np.concatenate([each['dtIds'] for each in found]) - 1]
-                dt_gt[:, columns] = np.concatenate([each['dtMatches'] for each in found], axis=1) - 1
-                dt_ignored[:, columns] = np.concatenate([each['dtIgnore'] for each in found], axis=1)
-        return Matches(**vars(index), iou_type=self._evaluator.params.iouType, dt_gt=dt_gt, dt_ignored=dt_ignored)
+        column[self._index.dt_index] = np.arange(len(self._index.dt_index))
+        parts = self._parts(ALL, len(self._evaluator.params.areaRng))
+        return Matches.from_records(self._index, self._evaluator.params.iouType, ((column, part) for part in parts))
 
 
 def _summarize(evaluator: COCOeval) -> Metrics:
-    """What ``COCOeval.summarize`` prints, with NaN for its -1."""
+    """What ``COCOeval.summarize`` prints: means without the -1 of categories that have no ground truth, NaN of none."""
     precision = evaluator.eval['precision'][..., 0]  # (IoU, recall, category, area)
-    recall = evaluator.eval['recall'][..., 0]  # (IoU, category, area)
     iou_thrs = evaluator.params.iouThrs
-    return Metrics(
-        ap=_mean(precision[..., ALL]),
-        ap50=_mean(precision[iou_thrs == 0.5][..., ALL]),
-        ap75=_mean(precision[iou_thrs == 0.75][..., ALL]),
-        aps=_mean(precision[..., SMALL]),
-        apm=_mean(precision[..., MEDIUM]),
-        apl=_mean(precision[..., LARGE]),
-        ar=_mean(recall[..., ALL]),
-    )
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean without the -1 of categories that have no ground truth."""
-    values = values[values > -1]
-    return float(np.mean(values)) if len(values) else NAN
+    values = {
+        'ap': precision[..., ALL],
+        'ap50': precision[iou_thrs == 0.5][..., ALL],
+        'ap75': precision[iou_thrs == 0.75][..., ALL],
+        'aps': precision[..., SMALL],
+        'apm': precision[..., MEDIUM],
+        'apl': precision[..., LARGE],
+        'ar': evaluator.eval['recall'][..., ALL, 0],  # (IoU, category)
+    }
+    found = {name: each[each > -1] for name, each in values.items()}
+    return Metrics(**{name: float(np.mean(each)) for name, each in found.items() if len(each)})

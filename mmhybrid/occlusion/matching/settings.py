@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -28,9 +28,7 @@ class Metrics:
         ap: AP averaged over the IoU thresholds, 0.50:0.95 by default, all areas.
         ap50: AP at IoU 0.50; NaN if that is none of the thresholds.
         ap75: AP at IoU 0.75; likewise.
-        aps: AP of small instances, area below 32 squared.
-        apm: AP of medium ones, up to 96 squared.
-        apl: AP of large ones.
+        aps, apm, apl: AP of small instances, area below 32 squared, of medium ones, up to 96 squared, and of large.
         ar: AR averaged over the thresholds, all areas.
     """
 
@@ -63,21 +61,18 @@ class Settings:
     categories: Sequence[int | str] | None = None
 
     def __post_init__(self) -> None:
+        keep_plain(self)
+        if self.max_dets < 1:
+            raise InputError(f'max_dets is {self.max_dets}; give a positive integer.')
         thresholds = _listed(self.iou_thrs, Real, _threshold)
         if not thresholds or not all(0 < each <= 1 for each in thresholds):
             raise InputError(f'the IoU thresholds are {show(self.iou_thrs)}; give numbers above 0 and up to 1.')
-        if not isinstance(self.max_dets, Integral) or self.max_dets < 1:
-            raise InputError(f'the limit of detections is {show(self.max_dets)}; give a positive integer.')
-        if not isinstance(self.class_agnostic, bool | np.bool_):
-            raise InputError(f'class_agnostic is {show(self.class_agnostic)}; give True or False.')
         categories = None if self.categories is None else _listed(self.categories, str, _id_or_name)
         if categories == ():
             raise InputError(
                 f'the categories are {show(self.categories)}; give a list of ids or names, or None for all.'
             )
         object.__setattr__(self, 'iou_thrs', tuple(sorted(thresholds)))
-        object.__setattr__(self, 'max_dets', int(self.max_dets))
-        object.__setattr__(self, 'class_agnostic', bool(self.class_agnostic))
         object.__setattr__(self, 'categories', categories)
 
     def at(self, iou_thr: float) -> int | None:
@@ -91,22 +86,37 @@ class Settings:
         Raises:
             InputError: One of the settings' is not among them, or is the name of several.
         """
-        ids = [category['id'] for category in categories]
+        ids = [row['id'] for row in categories]
         if self.categories is not None:
-            by_name: dict[str, list[int]] = {}
-            for category in categories:
-                by_name.setdefault(category['name'], []).append(category['id'])
-            ids = [_category_id(each, by_name, set(ids)) for each in self.categories]
+            ids = [_category_id(each, categories) for each in self.categories]
         return np.unique(np.array(ids, dtype=np.int64))
 
 
-def as_float(given: Any) -> float:
-    """A number as Python's; one of fewer bits as it is written, 0.3 and not 0.30000001192092896."""
+def keep_plain(given: Any) -> None:
+    """Make the plain fields of a frozen dataclass Python's own values; InputError names one of another type."""
+    for each in fields(given):
+        if each.type in PLAIN:
+            value, (kind, words, plain) = getattr(given, each.name), PLAIN[each.type]
+            if not isinstance(value, kind):
+                raise InputError(f'{each.name} is {show(value)}; give {words}.')
+            object.__setattr__(given, each.name, plain(value))
+
+
+def _as_float(given: Any) -> float:
+    # One of fewer bits as it is written: 0.3 and not 0.30000001192092896.
     return float(str(given)) if isinstance(given, np.floating) else float(given)
 
 
+PLAIN = {
+    'bool': (bool | np.bool_, 'True or False', bool),
+    'int': (Integral, 'an integer', int),
+    'float': (Real, 'a number', _as_float),
+    'float | None': (Real | None, 'a number', lambda value: None if value is None else _as_float(value)),
+}
+
+
 def _threshold(given: Any) -> float:
-    value = as_float(given)
+    value = _as_float(given)
     return next((each for each in IOU_THRS if abs(each - value) <= 1e-9), value)
 
 
@@ -119,21 +129,19 @@ def _listed(given: Any, alone: type, kind: Callable[[Any], Any]) -> tuple:
 
 
 def _id_or_name(given: Any) -> Any:
-    return int(given) if isinstance(given, Integral) else given
+    is_whole = isinstance(given, Integral) or (isinstance(given, float) and given.is_integer())
+    return int(given) if is_whole else given
 
 
-def _category_id(wanted: int | str, by_name: Mapping[str, list[int]], ids: set[int]) -> int:
-    if isinstance(wanted, str):
-        named = by_name.get(wanted, ())
-        if len(named) > 1:
-            raise InputError(f'{len(named)} categories are called {show(wanted)}; give their ids, {show(list(named))}.')
-        if named:
-            return named[0]
-        # A command line has text only.
-        digits = wanted.strip()
-        wanted = int(digits) if digits.removeprefix('-').isdecimal() and len(digits) < 20 else wanted
-    if wanted in ids:
-        return wanted
-    names = list(by_name)
-    known = ', '.join(map(show, names[:10])) + (f' and {len(names) - 10} others' if len(names) > 10 else '')
-    raise InputError(f'no category has the name or id {show(wanted)}; choose from {known}.')
+def _category_id(wanted: int | str, categories: Sequence[Mapping[str, Any]]) -> int:
+    # By name, else by id as text: a command line has nothing else.
+    found = [row['id'] for row in categories if row['name'] == wanted]
+    found = found or [row['id'] for row in categories if str(row['id']) == str(wanted).strip()]
+    if len(found) > 1:
+        raise InputError(f'{len(found)} categories are called {show(wanted)}; give their ids, {show(found)}.')
+    if not found:
+        names = list(dict.fromkeys(row['name'] for row in categories))
+        others = f' and {len(names) - 10} others' if len(names) > 10 else ''
+        known = ', '.join(map(show, names[:10])) + others
+        raise InputError(f'no category has the name or id {show(wanted)}; choose from {known}.')
+    return found[0]

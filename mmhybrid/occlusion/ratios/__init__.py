@@ -50,16 +50,12 @@ class Occlusion:
     """Occlusion of every image and instance of a data set.
 
     Attributes:
-        definition: One of ``DEFINITIONS``.
-        geometry: One of ``GEOMETRIES``.
         ratios: Image id -> r, in the order of the file's images.
         fractions: ``(n,)`` float64, one an annotation in the file's order: the share of the instance that other
             instances of its image cover, whatever the ``definition``, but for ``invisible`` the share of its amodal
             mask that is not visible. In ``[0, 1]``; 0 without area; NaN where the annotation does not count.
     """
 
-    definition: str
-    geometry: str
     ratios: dict[int, float]
     fractions: np.ndarray
 
@@ -102,7 +98,7 @@ def measure(gt: GroundTruth, definition: str = 'covered', geometry: str = 'bbox'
         ratios, own = rle.measure(*_masks(gt, geometry, rows, image), counts, definition)
     fractions = np.full(len(gt.annotation_ids), np.nan)
     fractions[rows] = own
-    return Occlusion(definition, geometry, dict(zip(gt.image_ids.tolist(), ratios.tolist(), strict=True)), fractions)
+    return Occlusion(dict(zip(gt.image_ids.tolist(), ratios.tolist(), strict=True)), fractions)
 
 
 def _masks(gt: GroundTruth, kind: str, rows: np.ndarray, image: np.ndarray) -> tuple[list, np.ndarray]:

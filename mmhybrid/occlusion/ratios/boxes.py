@@ -16,13 +16,10 @@ CELLS = 2**17
 
 
 def covered_fractions(boxes: np.ndarray) -> np.ndarray:
-    """Share of each box that the other boxes cover.
+    """Share ``(n,)`` of each box that the other boxes cover, in ``[0, 1]``; 0 for a box without area.
 
     Args:
         boxes: ``(n, 4)`` boxes of one image as ``x, y, width, height`` in pixels, without crowd regions.
-
-    Returns:
-        ``(n,)`` float64 fractions in ``[0, 1]``; 0 for a box without area.
 
     Raises:
         InputError: ``boxes`` has another shape, a value that is not finite or a negative size.
@@ -30,36 +27,26 @@ def covered_fractions(boxes: np.ndarray) -> np.ndarray:
     return _Overlaps(_checked(boxes)).fractions
 
 
-def covered_ratio(boxes: np.ndarray) -> float:
-    """Occlusion ratio ``covered`` of one image, in ``[0, 1]``: the area-weighted mean of :func:`covered_fractions`.
+# The following take the same and raise the same; 0 for an image with one instance or none.
 
-    Boxes without area contribute nothing; 0 for an image with one instance or none. Arguments and errors are those of
-    :func:`covered_fractions`.
-    """
+
+def covered_ratio(boxes: np.ndarray) -> float:
+    """Ratio ``covered`` of one image, in ``[0, 1]``: the area-weighted mean of :func:`covered_fractions`."""
     return RATIOS['covered'](_Overlaps(_checked(boxes)))
 
 
 def multi_ratio(boxes: np.ndarray) -> float:
-    """Occlusion ratio ``multi`` of one image, in ``[0, 1]``: of the area under any box, the share under two or more.
-
-    Arguments and errors are those of :func:`covered_fractions`.
-    """
+    """Ratio ``multi`` of one image, in ``[0, 1]``: of the area under any box, the share under two or more."""
     return RATIOS['multi'](_Overlaps(_checked(boxes)))
 
 
 def pairwise_ratio(boxes: np.ndarray) -> float:
-    """Occlusion ratio ``pairwise`` of one image: intersection area summed over pairs, over the sum of areas.
-
-    In ``[0, (n - 1) / 2]``, hence above 1 in some heaps. Arguments and errors are those of :func:`covered_fractions`.
-    """
+    """Ratio ``pairwise`` of one image, in ``[0, (n - 1) / 2]``: intersections summed over pairs, over summed areas."""
     return RATIOS['pairwise'](_Overlaps(_checked(boxes)))
 
 
 def max_iou(boxes: np.ndarray) -> float:
-    """Largest IoU of any two boxes of one image, in ``[0, 1]``; 0 with one instance or none.
-
-    Arguments and errors are those of :func:`covered_fractions`.
-    """
+    """Largest IoU of any two boxes of one image, in ``[0, 1]``."""
     return RATIOS['max-iou'](_Overlaps(_checked(boxes)))
 
 
@@ -80,8 +67,8 @@ def measure(boxes: np.ndarray, counts: np.ndarray, definition: str) -> tuple[np.
         for images in np.split(alike, range(step, len(alike), step)):
             rows = (stops - counts)[images, None] + np.arange(count)
             areas, covered = _areas_and_covered(boxes[rows])
-            ratios[images] = np.minimum(_divide(covered.sum(axis=1), areas.sum(axis=1)), 1)
-            fractions[rows] = _divide(covered, areas)
+            ratios[images] = np.minimum(divide(covered.sum(axis=1), areas.sum(axis=1)), 1)
+            fractions[rows] = divide(covered, areas)
     return ratios, fractions
 
 
@@ -108,35 +95,34 @@ class _Overlaps:
 
     def __init__(self, boxes: np.ndarray) -> None:
         # Far edges first, area from them: a width that vanishes beside a large x has no cell, so it must have no area.
-        x1, y1 = boxes[:, 0], boxes[:, 1]
-        x2, y2 = x1 + boxes[:, 2], y1 + boxes[:, 3]
-        self.areas = (x2 - x1) * (y2 - y1)
-        meets = (x1[:, None] < x2) & (x1 < x2[:, None]) & (y1[:, None] < y2) & (y1 < y2[:, None])
+        low = boxes[:, :2].T
+        high = low + boxes[:, 2:].T
+        self.areas = np.multiply(*(high - low))
+        meets = np.logical_and(*((low[:, :, None] < high[:, None]) & (low[:, None] < high[:, :, None])))
         # The boxes that overlap another one; a box with area always meets itself.
         self._kept = np.flatnonzero((meets.sum(axis=1) > 1) & (self.areas > 0))
-        self._corners = x1[self._kept], y1[self._kept], x2[self._kept], y2[self._kept]
+        self._low, self._high = low[:, self._kept], high[:, self._kept]  # (2, k): x, y
 
     @cached_property
     def covered(self) -> np.ndarray:
         """``(n,)`` area of each box that other boxes cover."""
         covered = np.zeros(len(self.areas))
-        if len(self._kept):
-            dx, dy, depth, spans = self._cells
-            shared = depth > 1
-            # Sums of positive cells rather than differences of a prefix sum: those lose small boxes beside large ones.
-            for i, (left, top, right, bottom) in zip(self._kept, spans.T.tolist(), strict=True):
-                covered[i] = dx[left:right] @ shared[left:right, top:bottom] @ dy[top:bottom]
+        if not len(self._kept):
+            return covered
+        dx, dy, depth, spans = self._cells
+        shared = depth > 1
+        # Sums of positive cells rather than differences of a prefix sum: those lose small boxes beside large ones.
+        for i, (left, right, top, bottom) in zip(self._kept, spans.T.tolist(), strict=True):
+            covered[i] = dx[left:right] @ shared[left:right, top:bottom] @ dy[top:bottom]
         return np.minimum(covered, self.areas)
 
     @property
     def fractions(self) -> np.ndarray:
         """``(n,)`` share of each box that other boxes cover; 0 without area."""
-        return _divide(self.covered, self.areas)
+        return divide(self.covered, self.areas)
 
     def shared_and_union(self) -> tuple[float, float]:
         """Area under two or more boxes, and under any."""
-        if not len(self._kept):
-            return 0.0, float(self.areas.sum())
         dx, dy, depth, _ = self._cells
         alone = np.delete(self.areas, self._kept).sum()
         return float(dx @ (depth > 1) @ dy), float(dx @ (depth > 0) @ dy + alone)
@@ -145,10 +131,8 @@ class _Overlaps:
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Areas of the intersection and of the union of every two of the boxes that overlap another one."""
         i, j = np.triu_indices(len(self._kept), 1)
-        x1, y1, x2, y2 = self._corners
-        width = np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j])
-        height = np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j])
-        intersections = np.maximum(width, 0) * np.maximum(height, 0)
+        sides = np.minimum(self._high[:, i], self._high[:, j]) - np.maximum(self._low[:, i], self._low[:, j])
+        intersections = np.multiply(*np.maximum(sides, 0))
         areas = self.areas[self._kept]
         return intersections, areas[i] + areas[j] - intersections
 
@@ -156,25 +140,18 @@ class _Overlaps:
     def _cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Coordinate compression of k boxes: in a cell between the boxes' own edges the number of boxes is constant.
 
-        Width of the columns, height of the rows, boxes over each cell, and each box's left, top, right, bottom as
+        Width of the columns, height of the rows, boxes over each cell, and each box's left, right, top, bottom as
         indices of columns and rows ``(4, k)``.
         """
-        x1, y1, x2, y2 = self._corners
-        xs, left, right = _compress(x1, x2)
-        ys, top, bottom = _compress(y1, y2)
+        (xs, columns), (ys, rows) = (
+            np.unique(ends, return_inverse=True) for ends in np.hstack([self._low, self._high])
+        )
+        left, right, top, bottom = spans = np.concatenate([columns, rows]).reshape(4, -1)
         step = np.zeros((len(xs), len(ys)), dtype=np.int32)  # difference array of the count per cell
-        np.add.at(step, (left, top), 1)
-        np.add.at(step, (right, bottom), 1)
-        np.add.at(step, (left, bottom), -1)
-        np.add.at(step, (right, top), -1)
+        for x, y, change in (left, top, 1), (right, bottom, 1), (left, bottom, -1), (right, top, -1):
+            np.add.at(step, (x, y), change)
         depth = step.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
-        return np.diff(xs), np.diff(ys), depth, np.stack([left, top, right, bottom])
-
-
-def _compress(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sorted distinct edges, and the position of each interval's two ends among them."""
-    edges, position = np.unique(np.concatenate([low, high]), return_inverse=True)
-    return edges, position[: len(low)], position[len(low) :]
+        return np.diff(xs), np.diff(ys), depth, spans
 
 
 def _share(part: float, total: float, limit: float = 1.0) -> float:
@@ -191,8 +168,9 @@ RATIOS: dict[str, Callable[[_Overlaps], float]] = {
 }
 
 
-def _divide(part: np.ndarray, total: np.ndarray) -> np.ndarray:
-    return np.divide(part, total, out=np.zeros_like(total), where=total > 0)
+def divide(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Quotients; 0 where the total is 0."""
+    return np.divide(part, total, out=np.zeros(total.shape), where=total > 0)
 
 
 def _checked(boxes: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..read.runlengths import intervals
+from .boxes import divide
 
 # Masks swept at a time: few enough for the processor's cache, which halves the time.
 CHUNK = 512
@@ -41,11 +42,11 @@ def measure(
         of_image = (masks[stop - count : stop] for stop, count in zip(stops, counts.tolist(), strict=True))
         ratios = np.array([max_iou(group) for group in of_image])
     elif definition == 'multi':
-        ratios = _divide(found.shared, found.union)
+        ratios = divide(found.shared, found.union)
     else:
         part = found.pairs if definition == 'pairwise' else _sums(found.covered, counts)
-        ratios = _divide(part, _sums(found.areas, counts))
-    return ratios, _divide(found.covered, found.areas)
+        ratios = divide(part, _sums(found.areas, counts))
+    return ratios, divide(found.covered, found.areas)
 
 
 def invisible(
@@ -57,7 +58,7 @@ def invisible(
     found = overlaps(both, np.repeat(sizes, 2, axis=0), np.full(len(amodal), 2))
     areas = found.areas[::2]
     hidden = areas - found.shared
-    return _divide(_sums(hidden, counts), _sums(areas, counts)), _divide(hidden, areas)
+    return divide(_sums(hidden, counts), _sums(areas, counts)), divide(hidden, areas)
 
 
 def max_iou(masks: list[dict[str, Any]]) -> float:
@@ -130,8 +131,3 @@ def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _sums_by(owner: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
     # bincount adds in float64, in which pixel counts of an image (below 2**32) are exact.
     return np.bincount(owner, values, n).astype(np.int64)
-
-
-def _divide(part: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Quotients; 0 where the total is 0."""
-    return np.divide(part, total, out=np.zeros(len(total)), where=total > 0)

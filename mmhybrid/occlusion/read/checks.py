@@ -1,7 +1,6 @@
 """Column-wise checks on the records of a JSON file, with errors that name file, record and field.
 
-Hundreds of thousands of detections are checked at once, by type sets and arrays; only once a check has failed is each
-record looked at, to count them and to name the first.
+A column is read whole, its faults are found by arrays, and an error counts them and names the first.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ from mmhybrid.text import show
 
 # Beyond this a coordinate is a mistake, and products of two would lose all precision.
 MAX_VALUE = 1e9
+REPEATED = "which repeats another record's"
 WHOLE = re.compile(r'(-?[0-9]{1,32})(\.0*)?')
-FLAGS = {'': False, '0': False, 'false': False, '1': True, 'true': True}
+FLAGS = {None: False, 0: False, 1: True, '': False, '0': False, 'false': False, '1': True, 'true': True}
+BOX_REMEDY = 'give [x, y, width, height] in pixels'
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class Records:
         source: The file's name.
         label: What the list is called, e.g. ``'annotations'``.
         rows: The objects.
-        has_id: Whether an error should give a record's id beside its index.
         offset: Index in the file of the first of ``rows``, where they are a part of it.
         is_part: Whether there are more behind them, so that a count of them is too low.
     """
@@ -43,15 +43,14 @@ class Records:
     source: str
     label: str
     rows: Sequence[Any]
-    has_id: bool = False
     offset: int = 0
     is_part: bool = False
 
     def fail(self, index: int, problem: str, remedy: str, count: int = 1) -> NoReturn:
         """Raise an ``InputError`` about record ``index``, the first of ``count``."""
         name = f'{self.label}[{self.offset + index}]'
-        if self.has_id and isinstance(self.rows[index], dict) and 'id' in self.rows[index]:
-            name += f' (id {show(self.rows[index]["id"])})'
+        row = self.rows[index] if index < len(self.rows) else None
+        name += f' (id {show(row["id"])})' if isinstance(row, dict) and 'id' in row else ''
         counted = f'{"at least " if self.is_part else ""}{count} records, the first is ' if count > 1 else ''
         raise InputError(f'{self.source}: {counted}{name}: {problem}; {remedy}.')
 
@@ -62,86 +61,65 @@ class Records:
             index = int(np.argmax(bad))
             self.fail(index, problem(index), remedy, int(bad.sum()))
 
+    def refuse(self, field: str, values: Sequence[Any], bad: Iterable[Any], fault: str, remedy: str) -> None:
+        """:meth:`fail_where` about a field with ``values`` ``(n,)``."""
+
+        def problem(i: int) -> str:
+            value = values[i].item() if isinstance(values[i], np.generic) else values[i]
+            return f"field '{field}' is {show(value)}, {fault}"
+
+        self.fail_where(bad, problem, remedy)
+
     def check_objects(self) -> None:
         """Every record is a JSON object."""
-        if not all(issubclass(kind, dict) for kind in set(map(type, self.rows))):
-            self.fail_where(
-                (not isinstance(row, dict) for row in self.rows),
-                lambda i: f'{show(self.rows[i])} is not an object',
-                'give one JSON object a record',
-            )
+        self.fail_where(
+            (not isinstance(row, dict) for row in self.rows),
+            lambda i: f'{show(self.rows[i])} is not an object',
+            'give one JSON object a record',
+        )
 
     def column(self, field: str, remedy: str) -> list[Any]:
         """The field of every record, which must be there."""
-        try:
-            return [row[field] for row in self.rows]
-        except KeyError:
-            self.fail_where((field not in row for row in self.rows), lambda i: f"field '{field}' is missing", remedy)
-            raise
+        self.fail_where((field not in row for row in self.rows), lambda i: f"field '{field}' is missing", remedy)
+        return [row[field] for row in self.rows]
 
     def integers(self, field: str, remedy: str) -> np.ndarray:
         """The field as ``(n,)`` int64, however :func:`whole_numbers` are written."""
         values = self.column(field, remedy)
         numbers, is_whole = whole_numbers(values)
-
-        def problem(i: int) -> str:
-            reason = 'not an integer' if _whole(values[i]) is None else 'which does not fit 64 bits'
-            return f"field '{field}' is {show(values[i])}, {reason}"
-
-        self.fail_where(~is_whole, problem, remedy)
+        self.refuse(field, values, ~is_whole, 'not an integer of 64 bits', remedy)
         return numbers
 
     def numbers(self, field: str, remedy: str, may_miss: bool = False) -> np.ndarray:
         """The field as ``(n,)`` float64, every value finite; if it ``may_miss``, NaN where it is missing or null."""
         values = [row.get(field) for row in self.rows] if may_miss else self.column(field, remedy)
-        missing = [i for i, value in enumerate(values) if value is None] if may_miss else []
-        for i in missing:
-            values[i] = 0.0
-        if bad_kinds := _other_kinds(values, Real):
-            self.fail_where(
-                (type(value) in bad_kinds for value in values),
-                lambda i: f"field '{field}' is {show(values[i])}, not a number",
-                remedy,
-            )
-        array = to_float(values)
-        self.fail_where(~np.isfinite(array), lambda i: f"field '{field}' is {array[i]}, not a finite number", remedy)
-        array[missing] = np.nan
-        return array
+        numbers = to_numbers(values)
+        is_given = np.array([value is not None for value in values], dtype=bool) if may_miss else True
+        self.refuse(field, values, is_given & ~np.isfinite(numbers), 'not a finite number', remedy)
+        return numbers
 
     def flags(self, field: str) -> np.ndarray:
         """The field as ``(n,)`` bool: 0 and 1 as numbers, booleans or text; a record without it is false."""
-        values = [row.get(field, 0) for row in self.rows]
-        if not set(map(type, values)) <= {int, bool} or not set(values) <= {0, 1}:
-            values = [_flag(value) for value in values]
-            self.fail_where(
-                (value is None for value in values),
-                lambda i: f"field '{field}' is {show(self.rows[i][field])}, neither 0 nor 1",
-                'give 0 or 1',
-            )
-        return np.array(values, dtype=bool)
+        values = [row.get(field) for row in self.rows]
+        flags = list(map(_flag, values))
+        self.refuse(field, values, (flag is None for flag in flags), 'neither 0 nor 1', 'give 0 or 1')
+        return np.array(flags, dtype=bool)
 
-    def boxes(self, remedy: str) -> np.ndarray:
+    def boxes(self) -> np.ndarray:
         """The field ``bbox`` as ``(n, 4)`` float64 ``x, y, width, height``, finite and without negative size."""
-        values = self.column('bbox', remedy)
-
-        def fail_where(bad: Iterable[Any], problem: str) -> None:
-            self.fail_where(bad, lambda i: f"field 'bbox' is {show(values[i])}, {problem}", remedy)
-
-        if not set(map(type, values)) <= {list} or not set(map(len, values)) <= {4}:
-            fail_where((not _is_sequence(value) or len(value) != 4 for value in values), 'not four numbers')
-        flat = list(chain.from_iterable(values))
-        if bad_kinds := _other_kinds(flat, Real):
-            fail_where((not bad_kinds.isdisjoint(map(type, value)) for value in values), 'not four numbers')
-        array = to_float(flat).reshape(-1, 4)
-        for bad, problem in box_faults(array):
-            fail_where(bad.any(axis=1), f'with {problem}')
-        return array
+        values = self.column('bbox', BOX_REMEDY)
+        are_four = (len(box) == 4 if isinstance(box, list | tuple) else np.shape(box) == (4,) for box in values)
+        self.refuse('bbox', values, (not each for each in are_four), 'not four numbers', BOX_REMEDY)
+        boxes = to_numbers(list(chain.from_iterable(values))).reshape(-1, 4)
+        for bad, fault in box_faults(boxes):
+            self.refuse('bbox', values, bad.any(axis=1), f'with {fault}', BOX_REMEDY)
+        return boxes
 
 
-def box_faults(boxes: np.ndarray, smallest: np.ndarray | float = 0.0) -> Iterator[tuple[np.ndarray, str]]:
-    """What may be wrong with boxes ``(n, 4)``: where, and what it is; ``smallest`` is what the last two may be."""
-    yield ~np.isfinite(boxes), 'a value that is not finite'
-    yield boxes[:, 2:] < smallest, 'a negative width or height'
+def box_faults(boxes: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    """What may be wrong with boxes ``(n, 4)``: where, and what it is."""
+    yield ~np.isfinite(boxes), 'a value that is no finite number'
+    yield boxes[:, 2:] < 0, 'a negative width or height'
     yield abs(boxes) > MAX_VALUE, 'a value beyond 1e9'
 
 
@@ -175,6 +153,12 @@ def to_float(values: Sequence[Any]) -> np.ndarray:
         return np.array([math.inf if abs(value) > sys.float_info.max else float(value) for value in values])
 
 
+def to_numbers(values: Sequence[Any]) -> np.ndarray:
+    """``(n,)`` float64, NaN for what is no number, as text or a boolean is none."""
+    bad = {kind for kind in set(map(type, values)) if not issubclass(kind, Real) or kind is bool}
+    return to_float([math.nan if type(value) in bad else value for value in values] if bad else values)
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, str):
         match = WHOLE.fullmatch(value)
@@ -186,15 +170,6 @@ def _whole(value: Any) -> int | None:
 
 
 def _flag(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return FLAGS.get(value.strip().lower())
-    return bool(value) if value is None or (isinstance(value, Real | np.bool_) and value in (0, 1)) else None
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
-
-
-def _other_kinds(values: Iterable[Any], kind: type) -> set[type]:
-    """The types among ``values`` that are not ``kind``; a bool is no number here."""
-    return {found for found in set(map(type, values)) if not issubclass(found, kind) or found is bool}
+    with suppress(TypeError):  # lists are no keys
+        return FLAGS.get(value.strip().lower() if isinstance(value, str) else value)
+    return None

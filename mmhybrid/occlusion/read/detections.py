@@ -6,25 +6,23 @@ Nothing is dropped; how a file was read that is not a plain list of results, a n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from . import files, mmdet_pickle, segmentations, stream
-from .checks import Records
-from .columns import Columns, to_rows
-from .formats import refuse_foreign
-from .ground_truth import GroundTruth, any_sizes
-from .ids import ImageIds
+from . import files, mmdet_pickle, stream
+from .columns import join, to_rows
+from .ground_truth import GroundTruth
 from .notes import box_notes
 from .records import Known, Results
 from .runlengths import Masks
 from .wrappers import Unwrapper
 
 IOU_TYPES = ('bbox', 'segm')
+LOADED = 'results'  # what results that are no file are called
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ class Detections:
             'score': self.scores.tolist(),
         }
         if iou_type == 'segm':
-            columns['segmentation'] = self.masks.take(np.arange(len(self)))
+            columns['segmentation'] = self.masks.take()
         else:
             columns['bbox'] = self.boxes.tolist()
         return to_rows(columns)
@@ -89,61 +87,44 @@ def load_detections(
     Raises:
         InputError: A file or a record cannot be used.
     """
-    known = _known(gt, iou_types)
+    known = Known(gt, iou_types)
+    is_shards = isinstance(dt, list | tuple) and bool(dt) and all(isinstance(each, str | PathLike) for each in dt)
+    sources, blocks, notes = [], [], []
     with files.garbage_collector_paused():
-        if isinstance(dt, str | PathLike):
-            return _detections(str(dt), [_read(dt, known, iou_types, block_size)], known)
-        if isinstance(dt, list | tuple) and dt and all(isinstance(each, str | PathLike) for each in dt):
-            name = f'{dt[0]} and {len(dt) - 1} more' if len(dt) > 1 else str(dt[0])
-            return _detections(name, (_read(path, known, iou_types, block_size) for path in dt), known)
-        unwrapper = Unwrapper(Results('results', known, iou_types))
-        unwrapper.content(dt)
-        return _detections('results', [unwrapper], known)
-
-
-def _read(path: str | PathLike[str], known: Known, iou_types: Sequence[str], block_size: int) -> Unwrapper:
-    """One file's detections."""
-    source = str(path)
-    with files.explained(path, 'results'), files.open_input(path) as packed:
-        file = files.unpacked(packed, path)
-        head = file.peek(300)
-        if mmdet_pickle.is_pickle(source, head):
-            return mmdet_pickle.read(file, source, known, iou_types)
-        refuse_foreign(head, path)
-        unwrapper = Unwrapper(Results(source, known, iou_types))
-        unwrapper.text(stream.utf8(file, block_size))
-        return unwrapper
-
-
-def _detections(source: str, shards: Iterable[Unwrapper], known: Known) -> Detections:
-    blocks, notes = [], []
-    for shard in shards:
-        blocks.append(shard.finish())
-        notes += shard.results.notes
-    block = blocks[0]
+        for shard in dt if is_shards else [dt]:
+            unwrapper = _read(shard, known, iou_types, block_size)
+            blocks.append(unwrapper.finish())
+            sources.append(unwrapper.results.source)
+            notes += unwrapper.results.notes
+    source, block = sources[0], blocks[0]
     if len(blocks) > 1:
+        source += f' and {len(blocks) - 1} more'
         images = [np.unique(each['image_ids']) for each in blocks]
         if repeated := sum(map(len, images)) - len(np.unique(np.concatenate(images))):
             notes.append(
                 f'{source}: {repeated} images have detections in more than one of the files, all of which count; give '
                 "each image's once"
             )
-        columns = Columns()
-        for each in blocks:
-            columns.add(each)
-        block = columns.joined()
+        block = join(blocks)
     if 'boxes' in block:
-        notes += box_notes(
-            block['boxes'], known.sizes_of(block['image_ids']), source if source == 'results' else f'{source}: results'
-        )
+        what = source if source == LOADED else f'{source}: results'
+        notes += box_notes(block['boxes'], known.sizes_of(block['image_ids']), what)
     return Detections(source=source, **block, notes=tuple(dict.fromkeys(notes)))
 
 
-def _known(gt: GroundTruth, iou_types: Sequence[str]) -> Known:
-    sizes = gt.sizes
-    if sizes is None and 'segm' in iou_types:
-        sizes = segmentations.image_sizes(Records(gt.source, 'images', gt.images, has_id=True))
-    category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
-    names = [category.get('name') for category in gt.categories]
-    images = gt.ids or ImageIds(gt.images, gt.source)
-    return Known(images, category_ids, any_sizes(gt.images) if sizes is None else sizes, names)
+def _read(dt: Any, known: Known, iou_types: Sequence[str], block_size: int) -> Unwrapper:
+    """Detections of one file, or loaded."""
+    if not isinstance(dt, str | PathLike):
+        unwrapper = Unwrapper(Results(LOADED, known, iou_types))
+        unwrapper.content(dt)
+        return unwrapper
+    source = str(dt)
+    with files.explained(dt, 'results'), files.open_input(dt) as packed:
+        file = files.unpacked(packed, dt)
+        head = file.peek(300)
+        if mmdet_pickle.is_pickle(head):
+            return mmdet_pickle.read(file, source, known, iou_types)
+        files.refuse_foreign(head, dt)
+        unwrapper = Unwrapper(Results(source, known, iou_types))
+        unwrapper.text(stream.utf8(file, block_size))
+        return unwrapper

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import bz2
-import errno
 import gc
 import io
 import json
 import lzma
 import os
-import re
 import select
 import stat
 import zipfile
@@ -25,7 +23,7 @@ from typing import IO, Any
 from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
-from .formats import ZIP, refuse_foreign
+from . import stream
 
 # Seconds to wait for what is to be written into a named pipe.
 WAIT = 60.0
@@ -35,6 +33,21 @@ FREE = 2**27
 RATIO = 100
 # Of COCO's ground truth.
 SECTIONS = ('images', 'categories', 'annotations')
+
+ZIP = (b'PK\x03\x04', b'PK\x05\x06')
+PICKLES = (b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')  # of protocols 2 to 5
+# What is given in place of JSON, by its first bytes, and what to do.
+_FOREIGN = {
+    b'version https://git-lfs': 'a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`',
+    b'<': 'an HTML page or XML; a failed download? Fetch the file again',
+    b'PAR1': 'a Parquet table; give COCO JSON',
+    b'\x93NUMPY': 'a NumPy array; give COCO JSON',
+    b'SQLite format 3\0': 'an SQLite database; give COCO JSON',
+    **dict.fromkeys((b'\x89PNG', b'\xff\xd8\xff'), 'a picture; give COCO JSON'),
+    **dict.fromkeys((b'7z\xbc\xaf', b'Rar!'), 'an archive; unpack it and give the JSON file in it'),
+    **dict.fromkeys(PICKLES, 'a Python pickle; give COCO JSON'),
+    **dict.fromkeys(ZIP, 'a zip file of PyTorch, or in another file; give COCO JSON'),
+}
 
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
@@ -46,16 +59,12 @@ def open_input(path: str | PathLike[str]) -> IO[bytes]:
         InputError: A device, which may have no end; a named pipe into which nothing is written; or no possible name.
         OSError: It cannot be opened.
     """
-    # Without O_NONBLOCK the system waits for a pipe's writer; looked at when open, so that it cannot be exchanged.
     if '\0' in os.fspath(path):
-        raise InputError(
-            f'{clean(os.fspath(path))}: has a NUL character, as no file name does; give the path of a file.'
-        )
+        raise InputError(f'{clean(os.fspath(path))}: has a NUL character, as no file has; give the path of a file.')
+    # Without O_NONBLOCK the system waits for a pipe's writer; looked at when open, so that it cannot be exchanged.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
     try:
         kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
             raise InputError(f'{path}: is a device, not a file; give the path of a file.')
         if stat.S_ISFIFO(kind) and os.name != 'nt':
@@ -75,24 +84,24 @@ def unpacked(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
         path: Its name, for messages.
 
     Returns:
-        A buffered file, whose reading raises ``InputError`` when it unpacks to far more than annotations do. PyTorch's
-        zip files are left as they are.
+        A buffered file, whose reading raises ``InputError`` where it is broken or unpacks to far more than annotations
+        do. PyTorch's zip files are left as they are.
 
     Raises:
-        InputError: A zip file without JSON, or with several, or encrypted; zstd where no module reads it; a packed file
+        InputError: A zip file without a single JSON file that can be read; zstd where no module reads it; a packed file
             in a packed one.
     """
     head = file.peek(8)  # without reading: a pipe cannot be rewound
     if head.startswith(ZIP):
         return _only_member(file, path)
-    unpacker = next((make for magic, make in _UNPACKERS.items() if head.startswith(magic)), None)
-    if unpacker is None:
-        return file
-    return _packed_once(_Unpacked(_frames(file, unpacker(path)), path), path)
+    for magic, unpacker in _UNPACKERS.items():
+        if head.startswith(magic):
+            return io.BufferedReader(_Unpacked(_frames(file, unpacker(path)), path))
+    return file
 
 
 def read_json(path: str | PathLike[str], what: str) -> Any:
-    """Content of a JSON file, which may be packed as :func:`unpacked` takes it.
+    """Content of a JSON file, which may be packed as :func:`unpacked` takes it; of JSON lines a list of them.
 
     Args:
         path: The file.
@@ -105,32 +114,33 @@ def read_json(path: str | PathLike[str], what: str) -> Any:
         raw = unpacked(file, path).read()
         if not raw.strip():
             raise ValueError('it is empty')
-        refuse_foreign(raw[:1024], path)
+        refuse_foreign(raw[:300], path)
         try:
             content = loads(raw)
         except json.JSONDecodeError as error:
-            if error.msg == 'Extra data' and error.colno == 1 and raw.lstrip().startswith(b'{'):
-                raise InputError(
-                    f'{path}: holds a JSON object on each line, as JSON lines (.jsonl, .odgt) do; give the {what} as '
-                    'one COCO JSON.'
-                ) from None
-            raise
+            if error.msg != 'Extra data' or not raw.lstrip().startswith(b'{'):
+                raise
+            content = []
+            stream.of_lines(iter([raw]), lambda lines, _: content.extend(loads(lines)))
         if isinstance(content, dict) and any(raw.count(b'"%s"' % name.encode()) > 1 for name in SECTIONS):
-            _refuse_repeated(raw, path)
+            # JSON's readers keep the last of two alone. Of what the hook makes, the outermost object's is returned.
+            names = json.loads(raw, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+            for name in SECTIONS:
+                if names.count(name) > 1:
+                    raise InputError(f"{path}: has '{name}' {names.count(name)} times; give one list of them.")
         return content
 
 
-def _refuse_repeated(raw: bytes, path: str | PathLike[str]) -> None:
-    """Raise an ``InputError`` where an object has a section twice, of which JSON's readers keep the last alone."""
-    names: list[str] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> None:  # the outermost object comes last
-        names[:] = [name for name, _ in pairs]
-
-    json.loads(raw, object_pairs_hook=keep)
-    for name in SECTIONS:
-        if names.count(name) > 1:
-            raise InputError(f"{path}: has '{name}' {names.count(name)} times; give one list of them.")
+def refuse_foreign(head: bytes, path: str | PathLike[str]) -> None:
+    """Raise an ``InputError`` if a file that begins with ``head`` (300 bytes or more) is known to be no JSON."""
+    text = head.removeprefix(b'\xef\xbb\xbf').lstrip()
+    name = next((name for magic, name in _FOREIGN.items() if text.startswith(magic) or head.startswith(magic)), None)
+    if head.startswith(tuple(_UNPACKERS)):
+        name = 'packed twice; unpack it once'
+    if head[257:262] == b'ustar':
+        name = 'a tar archive; unpack it and give the JSON file in it'
+    if name:
+        raise InputError(f'{path}: is {name}.')
 
 
 def loads(raw: bytes) -> Any:
@@ -240,38 +250,27 @@ _UNPACKERS: dict[bytes, Callable[[Any], Callable[[], Any]]] = {
 }
 
 
-def _packed_once(content: io.RawIOBase, path: str | PathLike[str]) -> IO[bytes]:
-    buffered = io.BufferedReader(content)
-    if buffered.peek(8).startswith((*_UNPACKERS, *ZIP)):
-        raise InputError(f'{path}: is packed twice; unpack it once.')
-    return buffered
-
-
 def _only_member(file: IO[bytes], path: str | PathLike[str]) -> IO[bytes]:
     """The JSON file in a zip file."""
     if not file.seekable():
         file = io.BytesIO(file.read())
     try:
         archive = zipfile.ZipFile(file)
-        members = [
-            each
-            for each in archive.infolist()
-            if not each.is_dir() and not re.search(r'^__MACOSX/|(^|/)\.[^/]*$', each.filename)  # as macOS adds
-        ]
-        if any(each.filename.endswith('/data.pkl') for each in members):
+        names = [name for name in archive.namelist() if not name.startswith('__MACOSX/') and not name.endswith('/')]
+        if any(name.endswith('/data.pkl') for name in names):
             file.seek(0)
             return file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)
-        found = [each for each in members if each.filename.lower().endswith(('.json', '.jsonl'))]
+        found = [name for name in names if name.lower().endswith(('.json', '.jsonl'))]
         if len(found) != 1:
-            names = ', '.join(clean(each.filename) for each in (found or members)[:3]) or 'nothing'
-            problem = f'holds {len(found)} JSON files' if found else 'holds no JSON file'
-            raise InputError(f'{path}: is a zip file that {problem} ({names}); give one with a single JSON file.')
-        if found[0].flag_bits & 1:
-            raise InputError(f'{path}: is an encrypted zip file; unpack it and give the JSON file in it.')
-        packed = min(found[0].compress_size, file.seek(0, os.SEEK_END))  # the first is only what the file says
+            shown = ', '.join(map(clean, (found or names)[:3])) or 'nothing'
+            raise InputError(
+                f'{path}: is a zip file with {len(found)} JSON files ({shown}); give one with a single JSON file.'
+            )
         member = archive.open(found[0])
+        # The first is only what the file says.
+        packed = min(archive.getinfo(found[0]).compress_size, file.seek(0, os.SEEK_END))
         pieces = ((0, data) for data in iter(lambda: member.read(2**20), b''))
-        return _packed_once(_Unpacked(pieces, path, packed), path)
+        return io.BufferedReader(_Unpacked(pieces, path, packed))
     except _BROKEN as error:
         raise InputError(
             f'{path}: cannot be read as a zip file, which PyTorch writes too ({error}); make or fetch it again.'

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from os import PathLike
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import show, writable
 
 from . import layouts, segmentations
-from .checks import Records, repeats, to_float, whole_numbers
+from .checks import REPEATED, Records, repeats, to_numbers, whole_numbers
 from .columns import positions, to_rows
 from .files import garbage_collector_paused, read_json
 from .ids import ImageIds
@@ -31,7 +29,6 @@ from .polygons import rasterise
 
 GEOMETRIES = ('bbox', 'segm', 'amodal')
 IGNORE = ('region', 'as-instances')
-BOX_REMEDY = 'give [x, y, width, height] in pixels'
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +144,8 @@ def load_ground_truth(
     with garbage_collector_paused():
         source = 'ground truth'
         if isinstance(gt, str | PathLike):
-            source, is_odgt = str(gt), '.odgt' in PurePath(gt).suffixes
-            gt = layouts.read_crowdhuman(gt) if is_odgt else read_json(gt, 'ground truth')
-        return _checked(gt, source, geometries, iou_types, ignore)
+            source, gt = str(gt), read_json(gt, 'ground truth')
+        return _checked(layouts.as_coco(gt, source), source, geometries, iou_types, ignore)
 
 
 def _checked(
@@ -159,12 +155,11 @@ def _checked(
         hint = 'that looks like a results file' if isinstance(content, list) else f'found {show(content)}'
         raise InputError(f'{source}: ground truth must be a JSON object, {hint}; give a COCO annotation file.')
     images = _section(content, 'images', source)
-    layouts.refuse_regions(content.get('annotations'), source)
     categories = _section(content, 'categories', source)
     annotations = _section(content, 'annotations', source, may_be_empty=True)
     remedy = 'give every category its own integer id'
     category_ids = categories.integers('id', remedy)
-    categories.fail_where(repeats(category_ids), lambda i: f"field 'id' repeats the value {category_ids[i]}", remedy)
+    categories.refuse('id', category_ids, repeats(category_ids), REPEATED, remedy)
     ids = ImageIds(images.rows, source)
     notes = [] if annotations.rows else [f'{source}: there are no annotations']
 
@@ -174,11 +169,8 @@ def _checked(
     at = positions(ids.numbers, of_image)
     remedy = "list the category under 'categories' or remove the annotation"
     of_category = annotations.integers('category_id', remedy)
-    annotations.fail_where(
-        ~np.isin(of_category, category_ids),
-        lambda i: f"field 'category_id' is {of_category[i]}, which is no category of 'categories'",
-        remedy,
-    )
+    bad = ~np.isin(of_category, category_ids)
+    annotations.refuse('category_id', of_category, bad, "which is no category of 'categories'", remedy)
     is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
     if ignore == 'as-instances':
         is_ignored[:] = False
@@ -197,7 +189,7 @@ def _checked(
         shapes, told = segmentations.load(annotations, sizes_of, needed, ~(is_crowd | is_ignored))
         notes += told
     if 'bbox' in needed:
-        boxes = annotations.boxes(BOX_REMEDY)
+        boxes = annotations.boxes()
         notes += box_notes(boxes, any_sizes(images.rows)[at], f'{source}: annotations')
     else:
         boxes = _boxes(annotations, shapes.get('segmentations'), sizes_of)
@@ -235,25 +227,20 @@ def _section(content: dict[str, Any], name: str, source: str, may_be_empty: bool
     if not isinstance(rows, list) or not (rows or may_be_empty):
         problem = f"'{name}' is missing" if name not in content else f"'{name}' is {show(rows)}, not a filled list"
         raise InputError(f'{source}: {problem}; give COCO ground truth with images, annotations and categories.')
-    records = Records(source, name, rows, has_id=True)
+    records = Records(source, name, rows)
     records.check_objects()
     return records
-
-
-def _measured(masks: list[Any], sizes: np.ndarray, measure: str) -> np.ndarray:
-    """``area`` or ``toBbox`` of masks."""
-    from pycocotools import mask
-
-    return getattr(mask, measure)(rasterise(masks, sizes))
 
 
 def _boxes(annotations: Records, masks: list[Any] | None, sizes: np.ndarray | None) -> np.ndarray:
     """Boxes that nothing was asked of: the field, or around the masks, or none."""
     with suppress(InputError):
-        return annotations.boxes(BOX_REMEDY)
+        return annotations.boxes()
     if masks is None:
         return np.zeros((len(annotations.rows), 4))
-    return _measured(masks, sizes, 'toBbox').reshape(-1, 4)
+    from pycocotools import mask
+
+    return mask.toBbox(rasterise(masks, sizes)).reshape(-1, 4)
 
 
 def _areas(
@@ -261,30 +248,27 @@ def _areas(
 ) -> tuple[np.ndarray, list[str]]:
     """The field ``area``; where it is missing, pixels of masks if there are any, else width times height of boxes."""
     areas = annotations.numbers('area', "give the instance's area in square pixels", may_miss=True)
-    annotations.fail_where(areas < 0, lambda i: f"field 'area' is {areas[i]:g}, negative", 'give square pixels')
-    missing = np.flatnonzero(np.isnan(areas))
-    if not len(missing):
+    annotations.refuse('area', areas, areas < 0, 'negative', 'give square pixels')
+    is_missing = np.isnan(areas)
+    if not is_missing.any():
         return areas, []
-    if masks is None:
-        areas[missing], used = boxes[missing, 2:].prod(axis=1), 'width times height of the box was'
-    else:
-        areas[missing] = _measured([masks[i] for i in missing.tolist()], sizes[missing], 'area')
-        used = "the mask's pixels were"
-    return areas, [
-        f"{annotations.source}: {len(missing)} of {len(areas)} annotations have no 'area'; {used} used for "
-        'APs, APm and APl'
-    ]
+    found, used = boxes[:, 2:].prod(axis=1), 'width times height of the box was'
+    if masks is not None:
+        from pycocotools import mask
+
+        found, used = mask.area(rasterise(masks, sizes)), "the mask's pixels were"
+    told = f"{annotations.source}: {is_missing.sum()} of {len(areas)} annotations have no 'area'"
+    return np.where(is_missing, found, areas), [f'{told}; {used} used for APs, APm and APl']
 
 
 def any_sizes(images: Sequence[dict[str, Any]]) -> np.ndarray:
     """``(I, 2)`` float64 height and width of the images; NaN where they are not known."""
-    sizes = [[image.get(field) for field in ('height', 'width')] for image in images]
-    known = (size if set(map(type, size)) <= {int, float} else [np.nan] * 2 for size in sizes)
-    return to_float(list(chain.from_iterable(known))).reshape(-1, 2)
+    return np.stack([to_numbers([image.get(field) for image in images]) for field in ('height', 'width')], axis=1)
 
 
 def _images(rows: Sequence[dict[str, Any]], ids: ImageIds, sizes: np.ndarray | None) -> list[dict[str, Any]]:
-    known = {'id': ids.numbers.tolist()}
+    """The image records, with ids and sizes as numbers, and names that can be written."""
+    known: dict[str, Any] = {'id': ids.numbers.tolist()}
     if sizes is not None:
         known |= {'height': sizes[:, 0].tolist(), 'width': sizes[:, 1].tolist()}
     images = [row | values for row, values in zip(rows, to_rows(known), strict=True)]

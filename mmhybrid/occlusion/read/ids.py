@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmhybrid.text import show
-
-from .checks import Records, repeats, whole_numbers
+from .checks import REPEATED, Records, repeats, whole_numbers
 
 # Of COCO, CityPersons and KAIST, and LVIS.
 NAME_FIELDS = ('file_name', 'im_name', 'coco_url')
@@ -25,11 +23,6 @@ class Found(NamedTuple):
     ids: np.ndarray
     is_known: np.ndarray
     note: str = ''
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every value is known."""
-        return bool(self.is_known.all())
 
 
 class ImageIds:
@@ -51,23 +44,19 @@ class ImageIds:
         Raises:
             InputError: An image without an id, with one that is neither a whole number nor text, or with another's.
         """
-        records, remedy = Records(source, 'images', images, has_id=True), 'give every image its own id'
+        records, remedy = Records(source, 'images', images), 'give every image its own id'
         values = records.column('id', remedy)
         numbers, is_whole = whole_numbers(values)
         is_text = np.array([isinstance(value, str) for value in values], dtype=bool)
-        records.fail_where(
-            ~is_whole & ~is_text,
-            lambda i: f"field 'id' is {show(values[i])}, neither a whole number of 64 bits nor text",
-            remedy,
-        )
-        self.source, self._images, self.has_numbers = source, images, bool(is_whole.all())
+        records.refuse('id', values, ~is_whole & ~is_text, 'neither an integer of 64 bits nor text', remedy)
+        self.source, self._images = source, images
         self.names: list[int | str] = [
             value if isinstance(value, str) else number for value, number in zip(values, numbers.tolist(), strict=True)
         ]
-        if self.has_numbers and is_text.any() and repeats(numbers).any():
-            self.has_numbers = False  # '7' and '07' are two
+        # '7' and '07' are two, 7 and 7.0 are not.
+        self.has_numbers = bool(is_whole.all() and not (is_text.any() and repeats(numbers).any()))
         keys = numbers if self.has_numbers else list(map(str, self.names))
-        records.fail_where(repeats(keys), lambda i: f"field 'id' repeats the value {show(values[i])}", remedy)
+        records.refuse('id', values, repeats(keys), REPEATED, remedy)
         self.numbers = numbers if self.has_numbers else np.arange(len(values))
 
     def resolve(
@@ -76,7 +65,6 @@ class ImageIds:
         source: str,
         label: str = 'results',
         file_names: Sequence[Any] | None = None,
-        begin: int = 0,
         remedy: str = 'evaluate results and ground truth of the same data set',
     ) -> tuple[np.ndarray, list[str]]:
         """Numbers of the images that a file's records name, all of them by one rule.
@@ -89,11 +77,9 @@ class ImageIds:
 
         Args:
             values: n ids: integers, integral floats or text; an array of integers is quickest.
-            source: The file's name; with the next two, for messages.
-            label: What its list of records is called.
+            source: The file's name; with ``label``, what its list is called, for messages.
             file_names: What the n records have as ``file_name`` beside their ids, None for a record without it. They
                 decide where the ids are unknown, and must not contradict them silently.
-            begin: Index in the file of the first record.
             remedy: What to do about records that name no image, which are an ``InputError``.
 
         Returns:
@@ -101,21 +87,17 @@ class ImageIds:
         """
         found = self.find(values, is_own=source == self.source)
         named = None if file_names is None else self.find(file_names)
-        if named is not None and not found.is_whole and named.is_whole:
+        if named is not None and not found.is_known.all() and named.is_known.all():
             return named.ids, [
                 f"{source}: images were matched by the records' 'file_name', their 'image_id' is unknown"
             ]
-        records = Records(source, label, values, offset=begin)
-        records.fail_where(
-            ~found.is_known,
-            lambda i: f"field 'image_id' is {show(_plain(values[i]))}, which is no image of {self.source}",
-            remedy,
-        )
+        fault = f'which is no image of {self.source}'
+        Records(source, label, values).refuse('image_id', values, ~found.is_known, fault, remedy)
         notes = [f'{source}: {found.note}'] if found.note else []
         if named is not None and len(other := np.flatnonzero(named.is_known & (named.ids != found.ids))):
             notes.append(
                 f"{source}: {len(other)} of {len(values)} records have the 'file_name' of another image than their "
-                f"'image_id', the first is {label}[{begin + other[0]}]; ids were used, so see which are right"
+                f"'image_id', the first is {label}[{other[0]}]; ids were used, so see which are right"
             )
         return found.ids, notes
 
@@ -134,9 +116,9 @@ class ImageIds:
             image = np.array([table.get(key, -1) for key in keys], dtype=np.int64)
             is_known = (image >= 0) & (is_whole | (not is_number))
             found = Found(np.where(is_known, self.numbers[image], 0), is_known, note)
-            if not best.is_whole:
+            if not best.is_known.all():
                 best = found if is_known.sum() > best.is_known.sum() else best
-            elif found.is_whole and (others := int((found.ids != best.ids).sum())):
+            elif is_known.all() and (others := int((found.ids != best.ids).sum())):
                 is_padded = any(isinstance(value, str) and value[:1] == '0' != value for value in distinct)
                 if is_padded and not is_number:
                     best = found
@@ -144,7 +126,7 @@ class ImageIds:
                     note = f'ids were used, which as names of files would be other images ({others} of {len(texts)})'
                     best = best._replace(note=f'{note}; see that they are those of {self.source}')
                 break
-            if best.is_whole and (is_own or best.note):
+            if best.is_known.all() and (is_own or best.note):
                 break
         return Found(best.ids[place], best.is_known[place], best.note)
 
@@ -173,9 +155,7 @@ def _distinct(values: Sequence[Any]) -> tuple[Sequence[Any], np.ndarray]:
     """Values without repeats, as far as that is quick, and the ``(n,)`` position there of each."""
     if isinstance(values, np.ndarray) and values.dtype == np.int64:
         return np.unique(values, return_inverse=True)
-    if (kinds := set(map(type, values))) == {int} and (numbers := whole_numbers(values))[1].all():
-        return np.unique(numbers[0], return_inverse=True)
-    if kinds != {str}:
+    if set(map(type, values)) not in ({str}, {int}):
         return values, np.arange(len(values))
     position = {value: at for at, value in enumerate(dict.fromkeys(values))}
     return list(position), np.array([position[value] for value in values])
@@ -183,7 +163,3 @@ def _distinct(values: Sequence[Any]) -> tuple[Sequence[Any], np.ndarray]:
 
 def _base(name: str | None) -> str | None:
     return name and name.replace('\\', '/').rpartition('/')[2]
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

@@ -26,15 +26,12 @@ def box_notes(boxes: np.ndarray, sizes: np.ndarray, what: str) -> list[str]:
     if not len(boxes):
         return []
     total = len(boxes)
-    starts = range(0, total, CHUNK)
-    parts = (_counts(boxes[i : i + CHUNK], sizes[i : i + CHUNK]) for i in starts)
+    parts = (_counts(boxes[i : i + CHUNK], sizes[i : i + CHUNK]) for i in range(0, total, CHUNK))
     shares, beyond, fits = map(sum, zip(*parts, strict=True))
     if shares == total > 1 and boxes.any():
         return [f'{what}: all numbers of boxes lie within 0 and 1; if they are shares of the image, give pixels']
-    if not beyond:
-        return []
     told = f'{what}: {beyond} of {total} boxes {BEYOND}'
-    if total > 3 and fits / total > 0.99:
+    if beyond and total > 3 and fits / total > 0.99:
         return [f'{told}, while all would fit as corners; if they are x1, y1, x2, y2, give x, y, width, height']
     if beyond / total > FEW:
         return [f'{told}; see whether they are x, y, width, height in pixels of these images']

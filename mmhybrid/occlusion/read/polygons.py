@@ -15,7 +15,9 @@ from mmhybrid.text import show
 
 from .checks import Records, to_float
 
-REMEDY = 'give polygons or run-length encoding'
+REMEDY = (
+    "give polygons, or run-length encoding {'size': [height, width], 'counts': ...} as pycocotools.mask.encode makes it"
+)
 # Pixels along the outline of a polygon that is drawn although it leads far out of its image; pycocotools holds some
 # forty bytes for each.
 MAX_OUTLINE = 1e6
@@ -38,45 +40,51 @@ def rasterise(segmentations: Sequence[Any], sizes: np.ndarray) -> list[dict[str,
     return encoded
 
 
-def check(
-    records: Records, field: str, values: list[Any], sizes: np.ndarray
-) -> tuple[list[Any], list[int], np.ndarray, list[str]]:
-    """Check polygons, all at once; only if something is unusual, one by one.
+def check(records: Records, field: str, sizes: np.ndarray) -> tuple[list[Any], np.ndarray, np.ndarray, list[str]]:
+    """Check polygons in a field of n records, all at once; only if something is unusual, one by one.
+
+    Points and lines have no pixel, and the last of an odd number of coordinates is not read. What leads far out of the
+    image is drawn here, since only here it is known to fit into memory.
 
     Returns:
-        ``values`` with polygons that pycocotools draws as they are, run lengths as they were, and None without a mask;
-        which are polygons; ``(m, 4)`` smallest x and y and largest x and y of their points; and notes.
+        The field's values: polygons that pycocotools draws as they are, run lengths, unchecked where they were given;
+        ``(n, 4)`` smallest x and y and largest x and y of the polygons' points, NaN of run lengths; ``(n,)`` bool,
+        where there was no mask, which is made one without pixels; and notes.
     """
-    notes, outside = [], 0
+    values, notes = [row.get(field) for row in records.rows], []
+    told = f'of {len(values)} {records.label} have'
     drawn = [i for i, value in enumerate(values) if not isinstance(value, dict)]
-    extents = _sound_extents([values[i] for i in drawn])
-    reach = sizes[drawn].max(axis=1, keepdims=True)
-    if extents is None or not ((extents[:, :2] >= -reach) & (extents[:, 2:] <= 2 * reach)).all():  # not so for NaN
-        outcomes = {i: _drawable(values[i], sizes[i], records.rows[i].get('bbox')) for i in drawn}
-        records.fail_where(
-            (isinstance(outcomes.get(i), str) for i in range(len(values))),
-            lambda i: f"field '{field}' {outcomes[i]}",
-            REMEDY,
-        )
-        values = [outcomes[i][0] if i in outcomes else value for i, value in enumerate(values)]
-        if stray := sum(is_stray for _, is_stray, _ in outcomes.values()):
+    points, is_missing = _extents([values[i] for i in drawn]), np.zeros(len(values), dtype=bool)
+    if points is None:
+        outcomes = {i: _polygons(values[i], records.rows[i].get('bbox')) for i in drawn}
+        is_wrong = [isinstance(outcomes.get(i), str) for i in range(len(values))]
+        records.fail_where(is_wrong, lambda i: f"field '{field}' {outcomes[i]}", REMEDY)
+        if stray := sum(is_stray for _, is_stray in outcomes.values()):
             notes.append(
-                f'{stray} of {len(values)} {records.label} have polygons with too few points or an odd '
-                f"number of coordinates in '{field}'; what is too many was left out, as by pycocotools"
+                f"{stray} {told} polygons with too few points or an odd number of coordinates in '{field}'; what is "
+                'too many was left out, as by pycocotools'
             )
-        outside = sum(is_outside for _, _, is_outside in outcomes.values())
-        drawn = [i for i in drawn if isinstance(values[i], list)]
-        extents = _sound_extents([values[i] for i in drawn])
-    if outside := outside + ((extents[:, :2] >= sizes[drawn, ::-1]) | (extents[:, 2:] <= 0)).any(axis=1).sum():
-        notes.append(
-            f"{outside} of {len(values)} {records.label} have a '{field}' of polygons outside of the image, where "
-            'pycocotools draws nothing'
-        )
-    return values, drawn, extents, notes
+        for i, (polygons, _) in outcomes.items():
+            is_missing[i] = not polygons
+            values[i] = polygons or {'size': sizes[i].tolist(), 'counts': [int(sizes[i].prod())]}
+        drawn = [i for i in drawn if not is_missing[i]]
+        points = _extents([values[i] for i in drawn])
+    extents = np.full((len(values), 4), np.nan)
+    extents[drawn] = points
+    low, high, reach = extents[:, :2], extents[:, 2:], sizes.max(axis=1, keepdims=True)
+    if outside := ((low >= sizes[:, ::-1]) | (high <= 0)).any(axis=1).sum():
+        notes.append(f"{outside} {told} a '{field}' of polygons outside of the image, where pycocotools draws nothing")
+    far = np.flatnonzero(((low < -reach) | (high > 2 * reach)).any(axis=1)).tolist()
+    if too_far := [i for i in far if any(map(_is_too_far, values[i]))]:
+        problem = f"field '{field}' is {show(values[too_far[0]])}, with a point far outside the image"
+        records.fail(too_far[0], problem, REMEDY, len(too_far))
+    for i in far:
+        values[i], extents[i] = rasterise([values[i]], sizes[[i]])[0], np.nan
+    return values, extents, is_missing, notes
 
 
-def _sound_extents(values: list[Any]) -> np.ndarray | None:
-    """``(n, 4)`` smallest x and y and largest x and y of each one's points; None if not all are polygons."""
+def _extents(values: list[Any]) -> np.ndarray | None:
+    """``(m, 4)`` smallest x and y and largest x and y of each one's points; None if not all are sound polygons."""
     if not values:
         return np.empty((0, 4))
     if not set(map(type, values)) <= {list} or not all(values):
@@ -86,56 +94,42 @@ def _sound_extents(values: list[Any]) -> np.ndarray | None:
         return None
     lengths = np.array(list(map(len, polygons)))
     numbers = list(chain.from_iterable(polygons))
-    if (lengths < 6).any() or (lengths % 2).any() or not set(map(type, numbers)) <= {int, float}:
+    if (lengths < 6).any() or (lengths % 2).any() or not _are_plain(numbers):
         return None
     begin = np.append(0, np.cumsum(lengths))  # of each polygon
     first = np.cumsum([0, *map(len, values[:-1])])  # of each of the values: its first polygon
     points, starts = to_float(numbers).reshape(-1, 2), begin[first] // 2
+    if not np.isfinite(points).all():
+        return None
     return np.concatenate([np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)], axis=1)
 
 
-def _is_box(polygon: list[float], box: Any) -> bool:
-    """Whether four numbers are those of ``bbox``, up to rounding, rather than a line's two points."""
-    if len(polygon) != 4 or not isinstance(box, list) or len(box) != 4 or not set(map(type, box)) <= {int, float}:
-        return False
-    return bool((abs(to_float(polygon) - to_float(box)) <= 1).all())
+def _are_plain(values: Any) -> bool:
+    return isinstance(values, list) and set(map(type, values)) <= {int, float}
 
 
-def _drawable(value: Any, size: np.ndarray, box: Any) -> tuple[Any, bool, bool] | str:
-    """What pycocotools makes of polygons: polygons, run lengths, or None without a mask; whether beside polygons there
-    were points, lines or odd numbers; and whether all was far outside of the image. Or what is wrong.
-
-    Points and lines have no pixel, and the last of an odd number of coordinates is not read; but what looks so may be a
-    polygon of pairs, or the record's ``box``. What leads far out of the image is drawn here, since only here it is
-    known to fit into memory.
-    """
+def _polygons(value: Any, box: Any) -> tuple[list[Any], bool] | str:
+    """Polygons of three points or more in a value, and whether beside them there were points, lines or odd numbers; or
+    what is wrong. What has too few points may be meant as pairs, or be the record's ``box``, up to rounding."""
     if value is None:
-        return None, False, False
+        return [], False
     if not isinstance(value, list):
         return f'is {show(value)}, neither polygons nor run-length encoding'
-    polygons = [value] if value and set(map(type, value)) <= {int, float} else value
+    polygons = [value] if value and _are_plain(value) else value
     for polygon in polygons:
-        if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
-            return f'holds {show(polygon)}, not a list of numbers x, y, x, y, ...'
-        if not np.isfinite(to_float(polygon)).all():
-            return f'holds {show(polygon)}, in which a point is not finite'
-    kept = [polygon[: len(polygon) // 2 * 2] for polygon in polygons if len(polygon) >= 6]
+        if not _are_plain(polygon) or not np.isfinite(to_float(polygon)).all():
+            return f'holds {show(polygon)}, not a list of finite numbers x, y, x, y, ...'
+        is_box = len(polygon) == 4 and _are_plain(box) and len(box) == 4
+        if is_box and len(polygons) == 1 and (abs(to_float(polygon) - to_float(box)) <= 1).all():
+            return f"is {show(value)}, the record's box, and no polygon"
     if len(polygons) > 2 and set(map(len, polygons)) == {2}:
         return f'is {show(value)}, a polygon as pairs, where each is one list x, y, x, y, ...'
-    if not kept and any(_is_box(polygon, box) for polygon in polygons):
-        return f"is {show(value)}, the record's box, and no polygon"
-    is_stray = bool(kept) and any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons)
-    reach, is_far = int(size.max()), False
-    for polygon in kept:
-        points = to_float(polygon).reshape(-1, 2)
-        if points.min() < -reach or points.max() > 2 * reach:
-            is_far = True
-            outline = abs(np.diff(points, axis=0, append=points[:1])).max(axis=1).sum()
-            if max(outline, abs(points).max()) > MAX_OUTLINE:
-                return f'holds {show(polygon)}, in which a point is far outside the image'
-    if not is_far:
-        return kept or None, is_stray, False
-    from pycocotools import mask
+    kept = [polygon[: len(polygon) // 2 * 2] for polygon in polygons if len(polygon) >= 6]
+    return kept, bool(kept) and kept != polygons
 
-    drawn = rasterise([kept], size[None])[0]
-    return drawn, is_stray, mask.area(drawn) == 0
+
+def _is_too_far(polygon: list[float]) -> bool:
+    """Whether pycocotools would need too much memory to draw it."""
+    points = to_float(polygon).reshape(-1, 2)
+    outline = abs(np.diff(points, axis=0, append=points[:1])).max(axis=1).sum()
+    return bool(max(outline, abs(points).max()) > MAX_OUTLINE)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Real
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
-from .checks import repeats, to_float
+from .checks import Records, repeats, to_float
 from .files import open_input
 
 if TYPE_CHECKING:
@@ -59,120 +59,101 @@ def read_property(
             value, values of which only some are numbers, or more than 50 labels.
     """
     if isinstance(values, Mapping):
-        return Property(column or 'value', *_by_image(gt, values.items(), 'values'))
-    path, source = Path(values), str(Path(values))
+        return Property(column or 'value', *_by_image(gt, list(values.items()), 'values'))
+    path = Path(values)
     try:
         with open_input(path) as file:
             text = io.TextIOWrapper(file, encoding='utf-8-sig').read()
-    except (OSError, UnicodeDecodeError) as error:
+        name, pairs = (_read_csv if path.suffix.lower() == '.csv' else _read_json)(text, column)
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise InputError(f'{path}: cannot be read ({error}); {FORMS}.') from None
-    if path.suffix.lower() == '.csv':
-        name, pairs = _read_csv(text, source, column)
-    else:
-        name, pairs = column or path.stem, _read_json(text, source)
-    return Property(name, *_by_image(gt, pairs, source))
+    return Property(name or path.stem, *_by_image(gt, pairs, str(path)))
 
 
-def _read_json(text: str, source: str) -> Iterable[tuple[str, Any]]:
-    try:
-        # As tuples of pairs: a dictionary would keep the last of two entries for one image, silently.
-        content = json.loads(text, object_pairs_hook=tuple)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'{source}: not valid JSON ({error}); {FORMS}.') from None
+def _read_json(text: str, column: str | None) -> tuple[str | None, list[tuple[str, Any]]]:
+    # As tuples of pairs: a dictionary would keep the last of two entries for one image, silently.
+    content = json.loads(text, object_pairs_hook=tuple)
     if not isinstance(content, tuple):
-        raise InputError(f'{source}: no JSON object; {FORMS}.')
-    return content
+        raise ValueError('it is no JSON object')
+    return column, list(content)
 
 
-def _read_csv(text: str, source: str, column: str | None) -> tuple[str, list[tuple[str, Any]]]:
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline='')))
-    except csv.Error as error:
-        raise InputError(f'{source}: not valid CSV ({error}); {FORMS}.') from None
-    heading = [cell.strip() for cell in rows[0]] if rows else []
+def _read_csv(text: str, column: str | None) -> tuple[str, list[tuple[str, Any]]]:
+    heading, *rows = list(csv.reader(io.StringIO(text, newline=''))) or [[]]
+    heading = [cell.strip() for cell in heading]
     key = next((name for name in KEY_COLUMNS if name in heading), None)
     others = [name for name in heading if name != key]
-    if key is None or not others:
-        raise InputError(f'{source}: the heading is {show(heading)}; {FORMS} and one for the value.')
-    if column is None and len(others) > 1:
-        raise InputError(f'{source}: has the columns {", ".join(others)}; say which one holds the value.')
-    column = others[0] if column is None else column
-    if heading.count(column) != 1:
-        raise InputError(
-            f'{source}: has {heading.count(column)} columns {column!r}; its columns are {", ".join(others)}.'
-        )
-    at, value_at = heading.index(key), heading.index(column)
-    keys, cells = [], []
-    for number, row in enumerate(rows[1:], start=2):
-        if row and len(row) != len(heading):
-            raise InputError(f'{source}: line {number} has {len(row)} cells, the heading {len(heading)}; repair it.')
+    name = others[0] if column is None and len(others) == 1 else column
+    if key is None or heading.count(name) != 1:
+        wanted = 'one of values, or the name of one' if column is None else f'one {column!r}'
+        raise ValueError(f"the heading is {show(heading)}, which needs a column 'image_id' or 'file_name' and {wanted}")
+    pairs = []
+    for number, row in enumerate(rows, start=2):
+        if len(row) not in (0, len(heading)):
+            raise ValueError(f'line {number} has {len(row)} cells, the heading {len(heading)}')
         if row:
-            keys.append(row[at].strip())
-            cells.append(row[value_at].strip())
-    return column, list(zip(keys, _numbers_or_text(cells), strict=True))
+            pairs.append((row[heading.index(key)].strip(), _number_or_text(row[heading.index(name)].strip())))
+    return name, pairs
 
 
-def _numbers_or_text(cells: list[str]) -> list[float | str]:
-    """Numbers for cells that are; beside labels, ``nan`` and ``inf`` are labels too."""
-    numbers: list[float | None] = []
-    for cell in cells:
-        try:
-            numbers.append(None if '_' in cell else float(cell))  # for Python, 1_0 is ten
-        except ValueError:
-            numbers.append(None)
-    has_labels = None in numbers
-    return [
-        cell if number is None or (has_labels and not math.isfinite(number)) else number
-        for cell, number in zip(cells, numbers, strict=True)
-    ]
+def _number_or_text(cell: str) -> float | str:
+    """A finite number where the cell is one; for Python, 1_0 is ten."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    return number if math.isfinite(number) and '_' not in cell else cell
 
 
 def _by_image(
-    gt: GroundTruth, pairs: Iterable[tuple[Any, Any]], source: str
+    gt: GroundTruth, pairs: list[tuple[Any, Any]], source: str
 ) -> tuple[dict[int, float | str], tuple[str, ...]]:
-    keys, values = map(list, zip(*pairs, strict=True)) if (pairs := list(pairs)) else ([], [])
+    keys, values = [key for key, _ in pairs], [_value(value) for _, value in pairs]
     found = gt.ids.find(keys)
-    notes = [f'{source}: {found.note}'] if found.note else []
-    if unknown := int((~found.is_known).sum()):
-        first = keys[int(np.argmin(found.is_known))]
-        if unknown == len(keys):
-            raise InputError(f'{source}: {show(first)} is no image of {gt.source}; use its image ids or file names.')
-        notes.append(
-            f'{source}: {unknown} of {len(keys)} entries are of no image of {gt.source}, the first is {show(first)}'
-        )
     known = np.flatnonzero(found.is_known)
+    notes = [f'{source}: {found.note}'] if found.note else []
+    if unknown := len(keys) - len(known):
+        first = show(keys[int(np.argmin(found.is_known))])
+        if unknown == len(keys):
+            raise InputError(f'{source}: {first} is no image of {gt.source}; use its image ids or file names.')
+        notes.append(f'{source}: {unknown} of {len(keys)} entries are of no image of {gt.source}, the first is {first}')
+
+    def fail_where(bad: list[bool] | np.ndarray, problem: str, remedy: str) -> None:
+        at = known[np.asarray(bad, dtype=bool)].tolist()
+        if at:
+            value = show(pairs[at[0]][1])
+            Records(source, 'entries', pairs).fail(
+                at[0], f'image {show(keys[at[0]])} has the value {value}{problem}', remedy, len(at)
+            )
+
+    given = [values[at] for at in known.tolist()]
     ids = found.ids[known]
-    if (twice := repeats(ids)).any():
-        first = keys[known[int(np.argmax(twice))]]
-        raise InputError(
-            f'{source}: {twice.sum()} images have two values, the first is {show(first)}; give one an image.'
-        )
-    by_id = {i: _checked(values[at], keys[at], source) for i, at in zip(ids.tolist(), known.tolist(), strict=True)}
+    fail_where(repeats(ids), ', and another before', 'give every image one')
+    remedy = "give a finite number, or a label other than 'all', which names all images"
+    fail_where([value is None for value in given], '', remedy)
+    is_label = [isinstance(value, str) for value in given]
+    if not all(is_label):
+        fail_where(is_label, ', while others have numbers', 'give numbers or labels')
+    by_id = dict(zip(ids.tolist(), given, strict=True))
     names = dict(zip(gt.image_ids.tolist(), gt.image_names, strict=True))
     if missing := [name for i, name in names.items() if i not in by_id]:
         raise InputError(
             f'{source}: {len(missing)} of {len(names)} images have no value, the first is image {show(missing[0])}; '
             'give every image of the ground truth one.'
         )
-    labels = {value for value in by_id.values() if isinstance(value, str)}
-    odd = next((i for i in names if isinstance(by_id[i], str)), None)
-    if odd is not None and len(set(map(type, by_id.values()))) > 1:
-        raise InputError(
-            f'{source}: some values are numbers, but image {show(names[odd])} has {show(by_id[odd])}; give numbers or '
-            'labels.'
-        )
+    labels = set(given) if any(is_label) else ()
     if len(labels) > MAX_LABELS:
         raise InputError(f'{source}: {len(labels)} different labels; give at most {MAX_LABELS}, or numbers.')
     return {i: by_id[i] for i in names}, tuple(notes)
 
 
-def _checked(value: Any, key: Any, source: str) -> float | str:
+def _value(value: Any) -> float | str | None:
+    """A finite number or a label; None for what is neither."""
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
-    if isinstance(value, Real) and math.isfinite(number := float(to_float([value])[0])):
-        return number
-    if value == 'all':
-        raise InputError(f"{source}: image {show(key)} has the label 'all', which names all images; use another.")
-    if isinstance(value, str) and value:
-        return str(value)
-    raise InputError(f'{source}: image {show(key)} has the value {show(value)}; give a finite number or a label.')
+    if isinstance(value, Real):
+        number = float(to_float([value])[0])
+        return number if math.isfinite(number) else None
+    return str(value) if isinstance(value, str) and value not in ('', 'all') else None

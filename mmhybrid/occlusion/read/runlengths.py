@@ -47,23 +47,28 @@ class Masks:
         offsets = np.cumsum([0, *lengths], dtype=np.int64)
         return cls(sizes.astype(np.int32), text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Masks]) -> Masks:
+        """One part after the other."""
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        sizes, areas, margins = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ('sizes', 'areas', 'margins')
+        )
+        return cls(sizes, b''.join(part.text for part in parts), np.append(0, np.cumsum(lengths)), areas, margins)
+
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def spans(self, rows: np.ndarray) -> np.ndarray:
+    def spans(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """``(b, 2)`` int64, the image columns from which on and up to which (exclusive) masks at ``rows`` may reach."""
         heights, widths = self.sizes[rows].astype(np.int64).T
         before, after = self.margins[rows].T // heights
         return np.stack([before, widths - after], axis=1)
 
-    def rles(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """:meth:`take` of masks from ``start`` up to ``stop``."""
-        return self.take(np.arange(start, stop))
-
-    def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        """Masks at ``rows`` ``(b,)``, each ``{'size': [height, width], 'counts': bytes}``."""
+    def take(self, rows: np.ndarray | slice = slice(None)) -> list[dict[str, Any]]:
+        """Masks at ``rows`` ``(b,)``, by default all, each ``{'size': [height, width], 'counts': bytes}``."""
         text = memoryview(self.text)
-        edges = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        edges = self.offsets[:-1][rows].tolist(), self.offsets[1:][rows].tolist()
         return [
             {'size': size, 'counts': bytes(text[begin:end])}
             for size, begin, end in zip(self.sizes[rows].tolist(), *edges, strict=True)

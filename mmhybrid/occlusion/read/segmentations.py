@@ -8,7 +8,7 @@ the last is an error.
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from . import polygons
 from .checks import Records, whole_numbers
 from .runlengths import MAX_SIDE, Masks
 
-RLE_REMEDY = "give run-length encoding {'size': [height, width], 'counts': ...} as pycocotools.mask.encode makes it"
+UNSOUND = 'counts that do not fill its size'
 SEGM_REMEDY = 'evaluating segm needs masks: give polygons or run-length encoding'
 AMODAL_REMEDY = "occlusion by amodal masks needs every instance's amodal mask, and the visible one of those occluded"
 
@@ -57,17 +57,12 @@ def load(
     fields: dict[str, Any] = {}
     notes: list[str] = []
     if 'segm' in needed:
-        values, extents, is_missing, notes = check_ground_truth(annotations, sizes)
-        fields |= {'segmentations': values, 'extents': extents}
-        if count := int(is_missing.sum()):
-            if count == len(values):
-                annotations.fail(
-                    0, "field 'segmentation' is missing, empty or of points and lines alone", SEGM_REMEDY, count
-                )
-            notes.append(
-                f"{count} of {len(values)} annotations have no 'segmentation', or one of points and lines alone; as "
-                'masks, nothing can match them'
-            )
+        values, fields['extents'], is_missing, notes = check_ground_truth(annotations, sizes)
+        if values and is_missing.all():
+            problem = "field 'segmentation' is missing, empty or of points and lines alone"
+            annotations.fail(0, problem, SEGM_REMEDY, len(values))
+        fields['segmentations'] = values
+        notes += _without_mask(annotations, is_missing)
     if 'amodal' in needed:
         names = _amodal_fields(annotations, counted)
         whole, visible = (check_ground_truth(annotations, sizes, name) for name in names)
@@ -100,60 +95,48 @@ def check_ground_truth(
         float64 ``x1, y1, x2, y2`` in pixels that each stays within when it is drawn; ``(n,)`` bool, where there is no
         mask, but a field that is missing, null, or holds points and lines alone; and notes.
     """
-    given = [row.get(field) for row in annotations.rows]
-    values, drawn, points, notes = polygons.check(annotations, field, given, sizes)
-    is_missing = np.array([value is None for value in values], dtype=bool)
-    for i in np.flatnonzero(is_missing).tolist():
-        values[i] = _empty(sizes[i])
-    extents = np.empty((len(values), 4))
-    extents[drawn] = points + DRAWING_MARGIN
-    encoded = [i for i, value in enumerate(values) if isinstance(value, dict)]
-    packed = _pack(annotations, field, encoded, [values[i] for i in encoded], sizes[encoded], polygons.REMEDY)
-    extents[encoded, ::2] = packed.spans(np.arange(len(packed)))
-    extents[encoded, 1::2] = np.stack([np.zeros(len(packed)), packed.sizes[:, 0]], axis=1)
-    for index, rle in zip(encoded, packed.take(np.arange(len(packed))), strict=True):
+    values, extents, is_missing, notes = polygons.check(annotations, field, sizes)
+    encoded, masks = _pack(annotations, field, values, sizes)
+    for index, rle in zip(encoded, masks.take(), strict=True):
         values[index] = rle
+    extents += DRAWING_MARGIN
+    left, right = masks.spans().T
+    extents[encoded] = np.stack([left, 0 * left, right, masks.sizes[:, 0]], axis=1)
     return values, extents, is_missing, notes
 
 
-def check_detections(results: Records, sizes: np.ndarray, notes: list[str] | None = None) -> Masks:
-    """Field ``segmentation`` of n detections in images of ``sizes`` ``(n, 2)``: run lengths, as in COCO's format of
-    results, or polygons, of which an empty list is a mask without pixels. ``notes`` is given what there is to tell."""
+def check_detections(results: Records, sizes: np.ndarray) -> tuple[Masks, list[str]]:
+    """Field ``segmentation`` of n detections in images of ``sizes`` ``(n, 2)``, and notes: run lengths, as in COCO's
+    format of results, or polygons, of which an empty list is a mask without pixels."""
     remedy = 'evaluating segm needs masks: give the results file with masks, in mmdet *.segm.json'
-    values = results.column('segmentation', remedy)
-    if not set(map(type, values)) <= {dict}:
-        results.fail_where((value is None for value in values), lambda i: "field 'segmentation' is None", remedy)
-        values, _, _, found = polygons.check(results, 'segmentation', values, sizes)
-        if empty := sum(value is None for value in values):
-            found.append(
-                f"{empty} of {len(values)} {results.label} have a 'segmentation' that is empty or of points and lines "
-                'alone, which matches nothing'
-            )
-        if notes is not None:
-            notes += [f'{results.source}: {note}' for note in found]
-        values = [_empty(size) if value is None else value for value, size in zip(values, sizes, strict=True)]
-        values = polygons.rasterise(values, sizes)
-    return _pack(results, 'segmentation', range(len(values)), values, sizes, RLE_REMEDY)
+    given = results.column('segmentation', remedy)
+    results.refuse('segmentation', given, (value is None for value in given), 'no mask', remedy)
+    values, _, is_missing, notes = polygons.check(results, 'segmentation', sizes)
+    notes += _without_mask(results, is_missing)
+    _, masks = _pack(results, 'segmentation', polygons.rasterise(values, sizes), sizes)
+    return masks, [f'{results.source}: {note}' for note in notes]
 
 
-def _empty(size: np.ndarray) -> dict[str, Any]:
-    """A mask without pixels; pycocotools compresses its one run."""
-    return {'size': size.tolist(), 'counts': [int(size.prod())]}
+def _without_mask(records: Records, is_missing: np.ndarray) -> list[str]:
+    note = (
+        f"{is_missing.sum()} of {len(is_missing)} {records.label} have no 'segmentation', or one that is empty or of "
+        'points and lines alone, which matches nothing'
+    )
+    return [note] if is_missing.any() else []
 
 
-def _pack(
-    records: Records, field: str, indices: Sequence[int], rles: Sequence[dict[str, Any]], sizes: np.ndarray, remedy: str
-) -> Masks:
-    """One buffer of the encodings in ``field`` of the records at ``indices``, checked."""
-    texts = [_compressed(rle, size) for rle, size in zip(rles, sizes.tolist(), strict=True)]
-    broken = {index: text for index, text in zip(indices, texts, strict=True) if isinstance(text, str)}
+def _pack(records: Records, field: str, values: list[Any], sizes: np.ndarray) -> tuple[list[int], Masks]:
+    """Which values of a field are encodings, and one buffer of these, checked."""
+    encoded = [i for i, value in enumerate(values) if isinstance(value, dict)]
+    texts = [_compressed(values[i], size) for i, size in zip(encoded, sizes[encoded].tolist(), strict=True)]
+    broken = {i: text for i, text in zip(encoded, texts, strict=True) if isinstance(text, str)}
     if not broken:
-        packed = Masks.measured(b''.join(texts), list(map(len, texts)), sizes)
-        broken = {indices[i]: 'counts that do not fill its size' for i in np.flatnonzero(packed.areas < 0).tolist()}
+        masks = Masks.measured(b''.join(texts), list(map(len, texts)), sizes[encoded])
+        broken = {encoded[i]: UNSOUND for i in np.flatnonzero(masks.areas < 0).tolist()}
     if broken:
         first = min(broken)
-        records.fail(first, f"field '{field}' has {broken[first]}", remedy, len(broken))
-    return packed
+        records.fail(first, f"field '{field}' has {broken[first]}", polygons.REMEDY, len(broken))
+    return encoded, masks
 
 
 def _compressed(rle: dict[str, Any], size: list[int]) -> bytes | str:
@@ -166,7 +149,7 @@ def _compressed(rle: dict[str, Any], size: list[int]) -> bytes | str:
     if isinstance(counts, list):
         numbers, is_whole = whole_numbers(counts)
         if not is_whole.all() or numbers.min(initial=0) < 0 or sum(numbers.tolist()) != size[0] * size[1]:
-            return 'counts that do not fill its size'
+            return UNSOUND
         from pycocotools import mask
 
         return mask.frPyObjects({'size': size, 'counts': numbers.tolist()}, *size)['counts']

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from .files import ZIP
+
 # torch/storage.py; bfloat16 has no NumPy type and is widened.
 STORAGES = {
     'DoubleStorage': '<f8',
@@ -34,8 +36,7 @@ STORAGES = {
     'BoolStorage': '|b1',
 }
 # torch/serialization.py, the format without zip.
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-PROTOCOL_VERSION = 1001
+MAGIC_NUMBER, PROTOCOL_VERSION = 0x1950A86A20F9469CFC6C, 1001
 # A view may repeat its storage; beyond this many elements it is an attempt to fill the memory.
 MAX_REPEATED = 2**24
 # Any pickle may hold this many values, a longer one so many a byte: what programs write holds hardly one a byte.
@@ -47,25 +48,31 @@ NESTS = {dict, OrderedDict, list, tuple, set, frozenset}
 class RefusedError(Exception):
     """A pickle names something that is not needed to hold predictions."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(f"it names '{name}', which predictions do not need and which might do harm")
 
-def load(file: Any) -> Any:
-    """Unpickle nested lists, dictionaries, numbers, texts, CPU tensors and NumPy arrays.
+
+def load(file: Any) -> tuple[Any, bool]:
+    """Nested lists, dictionaries, numbers, texts, and CPU tensors and NumPy arrays as arrays.
 
     Args:
-        file: A binary file in which one can go back.
+        file: A binary file in which one can go back: a pickle, or what ``torch.save`` writes since PyTorch 1.6, a zip
+            file with a pickle and the storages of tensors.
 
     Returns:
-        The object; :func:`array` gives the content of a tensor or array in it.
+        The object, and whether it was in a zip file.
 
     Raises:
         RefusedError: The pickle names anything else.
         Exception: Of any kind, if the pickle is broken.
     """
-    return _unshared(_Unpickler(file, _GLOBALS).load(), file)
-
-
-def load_zip(file: Any) -> Any:
-    """:func:`load` of a file that ``torch.save`` wrote since PyTorch 1.6: a zip file with a pickle and the storages."""
+    is_zip = file.read(4).startswith(ZIP)
+    file.seek(0)
+    if not is_zip:
+        content = _Unpickler(file, _GLOBALS).load()
+        if content == MAGIC_NUMBER:
+            raise pickle.UnpicklingError('the format of PyTorch before 1.6; load it and save it by a newer PyTorch')
+        return _plain(content, file), False
     archive = zipfile.ZipFile(file)
     pickles = [name for name in archive.namelist() if name.endswith('/data.pkl')]
     if len(pickles) != 1:
@@ -78,24 +85,27 @@ def load_zip(file: Any) -> Any:
         return _elements(_member(archive, f'{folder}data/{key}'), dtype, length)
 
     inner = io.BytesIO(_member(archive, pickles[0]))
-    return _unshared(_Unpickler(inner, _GLOBALS | _STORAGE_GLOBALS, storage).load(), inner)
+    return _plain(_Unpickler(inner, _GLOBALS | _STORAGE_GLOBALS, storage).load(), inner), True
 
 
-def _unshared(content: Any, file: Any) -> Any:
-    """The content, unless it is far more values than ``file`` has bytes, as when lists hold one list many times.
+def _plain(content: Any, file: Any) -> Any:
+    """The content, with arrays in lists and dictionaries in place of what stands for them.
 
-    Each value takes a byte or more, but one that was there before is two bytes however much is in it.
+    It must not be far more values than ``file`` has bytes, as when lists hold one list many times: each value takes a
+    byte or more, but one that was there before is two bytes however much is in it.
     """
     limit = max(FREE, SHARED * file.seek(0, os.SEEK_END))
     count, waiting = 0, [content] if type(content) in NESTS else []
     while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            value = value.values()
-        count += len(value)
+        nest = waiting.pop()
+        count += len(nest)
         if count > limit:
             raise pickle.UnpicklingError(f'lists within lists that repeat one another to more than {limit} values')
-        waiting += [each for each in value if type(each) in NESTS]
+        for key, value in nest.items() if isinstance(nest, dict) else enumerate(nest):
+            if type(value) in NESTS:
+                waiting.append(value)
+            elif type(value) is _Array and isinstance(nest, dict | list):
+                nest[key] = value.state
     return content
 
 
@@ -117,13 +127,6 @@ def _check_memo(file: Any) -> None:
     file.seek(begin)
 
 
-def array(value: Any) -> np.ndarray | None:
-    """The NumPy array that a tensor or array of :func:`load` stands for; None if the value is neither."""
-    if isinstance(value, _Array):
-        return getattr(value, 'state', None)
-    return value if isinstance(value, np.ndarray) else None
-
-
 class _Unpickler(pickle.Unpickler):
     """Finds only what a table holds; ``find`` gives a storage, whose bytes are elsewhere, by its description."""
 
@@ -141,10 +144,8 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         kind, dtype, key, _, length = pid[:5]
         is_known = kind == 'storage' and dtype in STORAGES.values() and (len(pid) <= 5 or pid[5] is None)
-        if self._find is None or not is_known:
+        if self._find is None or not is_known or type(length) is not int or length < 0:
             raise pickle.UnpicklingError('a storage of an unknown kind')
-        if type(length) is not int or length < 0:
-            raise pickle.UnpicklingError('a storage of negative length')
         return self._find(dtype, key, length)
 
 
@@ -181,10 +182,9 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, order: str = 'C') -> np.ndarra
 def _storage(raw: bytes) -> np.ndarray:
     """What ``torch.storage._load_from_bytes`` reads: five pickles, the number of elements and the elements."""
     file = io.BytesIO(raw)
-    if _Unpickler(file, {}).load() != MAGIC_NUMBER or _Unpickler(file, {}).load() != PROTOCOL_VERSION:
-        raise pickle.UnpicklingError('a tensor in an unknown format')
-    if not _Unpickler(file, {}).load()['little_endian']:
-        raise pickle.UnpicklingError('a tensor from a big-endian machine')
+    *numbers, system = (_Unpickler(file, {}).load() for _ in range(3))
+    if numbers != [MAGIC_NUMBER, PROTOCOL_VERSION] or not system['little_endian']:
+        raise pickle.UnpicklingError('a tensor in an unknown format, or from a big-endian machine')
     dtype, key, length = _Unpickler(file, _STORAGE_GLOBALS, lambda *description: description).load()
     if _Unpickler(file, {}).load() != [key] or int.from_bytes(file.read(8), 'little') != length:
         raise pickle.UnpicklingError('a storage of another length than it says')

@@ -1,8 +1,9 @@
-"""The forms in which results come, led back to records or to lists of each image."""
+"""The forms in which results come, led back to records of detections, or of images with lists of them."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -18,20 +19,30 @@ from .checks import Records
 from .columns import Block
 from .records import Results
 
+# Under which key an image is.
+IMAGES = ('image_id', 'img_id', 'image', 'file_name')
 # Under which key detections are: of a whole file, of an image.
 KEYS = ('predictions', 'results', 'detections', 'instances', 'annotations')
 # Rows that are made columns at a time.
 SLICE = 100_000
 FORM = 'give COCO results, a list of {"image_id", "category_id", "bbox" and/or "segmentation", "score"}'
 _SPACE = b' \t\n\r'
+_SECOND_LINE = re.compile(rb'\n\s*\S')
+_LINES = re.compile(rb'\s*\{.*\}\s*\n\s*[^\s,\]}]')  # which no JSON object begins with
 
 
 class Unwrapper:
-    """Reads results of any of the known forms into the columns of ``results``."""
+    """Reads results of any of the known forms into the columns of ``results``.
+
+    Attributes:
+        form: Of all rows, as the first has it: ``'records'``; ``'nested'``, an image with a list of records; or
+            ``'per image'``, an image with lists of boxes, labels and scores.
+    """
 
     def __init__(self, results: Results) -> None:
-        self.results = results
-        self._form = ''  # of all rows, as the first has it
+        self.results, self.form = results, ''
+        self._images: list[str] = []  # of rows that are of an image
+        self._num_contrary = 0  # records within an image's that have another's id
         self._box_fields: set[str] = set()
 
     def text(self, chunks: Iterator[bytes]) -> None:
@@ -48,12 +59,12 @@ class Unwrapper:
         if begin == b'[':
             return stream.of_list(chain([head], chunks), self._take)
         if begin == b'{':
-            pieces = [head]
-            while b'\n' not in pieces[-1].lstrip(_SPACE) and (chunk := next(chunks, b'')):
+            pieces, tail = [head], head.lstrip(_SPACE)
+            while not _SECOND_LINE.search(tail) and (chunk := next(chunks, b'')):
                 pieces.append(chunk)
+                tail = b'\n' * (b'\n' in tail) + chunk
             head = b''.join(pieces)
-            line, _, more = head.strip(_SPACE).partition(b'\n')
-            if (row := _fields(line)) is not None and (more or _is_row(row)):
+            if _LINES.match(head):
                 return stream.of_lines(chain([head], chunks), self._take)
         return self._whole(b''.join([head, *chunks]))
 
@@ -70,29 +81,26 @@ class Unwrapper:
     def finish(self) -> Block:
         """The columns; errors are those of :meth:`Results.finish`."""
         results = self.results
-        block = results.finish()
-        if self._form in ('', 'records') or not len(results):
-            return block
-        note = f'{results.source}: one record an image was read'
-        if self._form == 'per image':
-            note += ', its labels as category ids'
-            if 'boxes' in block:
-                given = block['boxes']
-                sizes = results.known.sizes_of(block['image_ids'])
-                corners = per_image.has_corners(self._box_fields, given, sizes, results.source)
-                block['boxes'] = per_image.to_sides(given) if corners else given
-                note += f' and its boxes as {"x1, y1, x2, y2" if corners else "x, y, width, height"}'
-                Records(results.source, results.label, ()).fail_where(
-                    (block['boxes'][:, 2:] < 0).any(axis=1),
-                    lambda i: f'box {given[i].tolist()} has a negative width or height',
-                    per_image.BOX_REMEDY,
-                )
-        results.notes.append(note)
+        block, source = results.finish(), results.source
+        if count := len(self._images) - len(set(self._images)):
+            results.notes.append(f'{source}: {count} records are of an image that another is of too, and all count')
+        if self._num_contrary:
+            results.notes.append(
+                f"{source}: {self._num_contrary} detections have another 'image_id' than the record that they are in; "
+                'their own was used'
+            )
+        note = 'one record an image was read' + ', its labels as category ids' * (self.form == 'per image')
+        if self._box_fields and 'boxes' in block:
+            sizes, records = results.known.sizes_of(block['image_ids']), Records(source, results.label, ())
+            block['boxes'], corners = per_image.sides(self._box_fields, block['boxes'], sizes, records)
+            note += f' and its boxes as {corners}'
+        if self._images and len(results) and results.classes is None:
+            results.notes.append(f'{source}: {note}')
         return block
 
     def _take(self, text: bytes, is_part: bool) -> None:
-        if self._form in ('', 'records') and self.results.take_typed(text):
-            self._form = 'records'
+        if self.form in ('', 'records') and self.results.take_typed(text):
+            self.form = 'records'
         else:
             self._rows(json.loads(text), is_part)
 
@@ -100,11 +108,13 @@ class Unwrapper:
         """An object. A long list under one of the keys is not decoded as a whole, but as if it were the file."""
         import msgspec
 
-        found = _fields(text) or {}
+        found: dict[str, msgspec.Raw] = {}
+        with suppress(msgspec.MsgspecError, RecursionError):
+            found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         keys = [key for key in KEYS if key in found]
-        if len(keys) == 1 and not _is_row(found) and not {'annotations', 'images', 'categories'} & set(found):
-            value = found[keys[0]]
-            if isinstance(value, msgspec.Raw) and (view := memoryview(value))[:1] == b'[':
+        if len(keys) == 1 and not {'annotations', 'images', 'categories', *IMAGES[:2]} & set(found):
+            view = memoryview(found[keys[0]])
+            if view[:1] == b'[':
                 self._note(f'under {keys[0]!r}')
                 chunks = (bytes(view[at : at + stream.BLOCK]) for at in range(0, len(view), stream.BLOCK))
                 return stream.of_list(chunks, self._take)
@@ -125,10 +135,9 @@ class Unwrapper:
         if content and not self.results.known.images.find(list(content)).is_known.any():
             self._refuse(f'found an object with {show(list(content))}')
         self._note('under the id of each image')
-        rows = []
+        rows: list[Any] = []
         for image, value in content.items():
-            for row in value if isinstance(value, list | tuple) else [value]:
-                rows.append(self._within(image, row, len(rows)))
+            rows += self._within({'image_id': image}, value if isinstance(value, list | tuple) else [value])
         return self.content(rows)
 
     def _by_own_lists(self, content: Mapping[str, Any], rows: Sequence[Any]) -> Sequence[Any]:
@@ -144,70 +153,69 @@ class Unwrapper:
                 if isinstance(each, Mapping) and isinstance(each.get(name), str) and str(each.get('id')) in used
             }
             if section == 'images':
+                meant: dict[str, Any] = own
                 by_id, by_name = (known.images.find(list(values)) for values in (own, own.values()))
-                wrong = by_name.is_known & (~by_id.is_known | (by_id.ids != by_name.ids))
-                lacking, meant = ~by_name.is_known, own
+                is_known, is_same = by_name.is_known, by_id.is_known & (by_id.ids == by_name.ids)
             else:
                 ids = dict(zip(known.category_names, known.category_ids.tolist(), strict=False))
                 meant = {key: ids.get(value) for key, value in own.items()}
-                lacking = np.array([each is None for each in meant.values()], dtype=bool)
-                wrong = ~lacking & np.array([str(value) != key for key, value in meant.items()], dtype=bool)
+                is_known = np.array([value is not None for value in meant.values()], dtype=bool)
+                is_same = np.array([str(value) == key for key, value in meant.items()], dtype=bool)
+            wrong = is_known & ~is_same
             if not wrong.any():
                 continue
-            if lacking.any():
-                raise InputError(
-                    f"{source}: its own '{section}' have other ids for {wrong.sum()} of the names that {known.source} "
-                    f'has too, and {lacking.sum()} names that it lacks; give the ids of {known.source}.'
-                )
+            count = f'{wrong.sum()} of {len(own)}'
+            told = f"{source}: its own '{section}' have other ids for {count} names than {known.source}"
+            if not is_known.all():
+                raise InputError(f'{told}, which lacks {(~is_known).sum()} of them; give the ids of {known.source}.')
             rows = [{**row, field: meant.get(str(row.get(field)))} if isinstance(row, Mapping) else row for row in rows]
-            self.results.notes.append(
-                f"{source}: its own '{section}' have other ids for {wrong.sum()} of {len(own)} names than "
-                f"{known.source}, so '{name}' was used"
-            )
+            self.results.notes.append(f"{told}, so '{name}' was used")
         return rows
 
-    def _within(self, image: Any, row: Any, position: int) -> Any:
-        """A record within an image's, with that image; an id of its own is kept to be compared with it."""
-        if not isinstance(row, Mapping):
-            return row
-        inner = row.get('image_id', image)
-        if inner != image and str(inner) != str(image):
-            self.results.inner_ids.append((position, inner))
-        return {**row, 'image_id': image}
+    def _within(self, image: dict[str, Any], rows: Sequence[Any]) -> list[Any]:
+        """Records within an image's, with that image where they name none."""
+        rows = [{**image, **row} if isinstance(row, Mapping) else row for row in rows]
+        ids = [image['image_id'], *(row['image_id'] for row in rows if isinstance(row, Mapping))]
+        if len(set(map(str, ids))) > 1 and (found := self.results.known.images.find(ids)).is_known[0]:
+            self._num_contrary += int((found.is_known & (found.ids != found.ids[0])).sum())
+        return rows
 
     def _rows(self, rows: Sequence[Any], is_part: bool = False) -> None:
         """Read some of the list's elements; ``is_part`` says whether others follow."""
         if not rows:
             return
-        self._form = self._form or _form(rows[0])
+        self.form = self.form or _form(rows[0])
         results = self.results
-        if self._form == 'records':
+        if self.form == 'records':
             return results.take_rows(rows, is_part)
-        if results.per_image is None:
-            results.label, results.per_image = 'detections', ([], [])
-        given, names = results.per_image
-        records = Records(results.source, 'results', rows, offset=len(given))
+        results.label = 'detections'
+        records = Records(results.source, 'results', rows, offset=len(self._images))
         records.check_objects()
         found: list[Any] = []
         for index, row in enumerate(rows):
-            position, image = len(given), next((row[name] for name in per_image.IMAGES if name in row), None)
-            given.append(image)
-            names.append(name if isinstance(name := row.get('file_name'), str) else None)
-            if self._form == 'per image':
-                if not per_image.is_per_image(row):
-                    records.fail(index, 'it has no list of scores, as the first record has', FORM)
-                name = per_image.Instances(records, index, row, FORM).add_to(results, position, corners=False)
-                self._box_fields |= {name} - {''}
+            image = {'image_id': next((row[name] for name in IMAGES if name in row), None)}
+            if isinstance(row.get('file_name'), str):
+                image['file_name'] = row['file_name']
+            self._images.append(str(image['image_id']))
+            if self.form == 'nested':
+                inner = next((row[key] for key in KEYS if isinstance(row.get(key), list)), None)
+                if inner is None:
+                    records.fail(index, f'{show(row)} has no list of detections', FORM)
+                found += self._within(image, inner)
+                if len(found) >= SLICE:
+                    results.take_rows(found, is_part=True)
+                    found = []
                 continue
-            inner = next((row[key] for key in KEYS if isinstance(row.get(key), list)), None)
-            if inner is None:
-                records.fail(index, f'{show(row)} has no list of detections', FORM)
-            for each in inner:
-                each = self._within(image, each, position)
-                found.append({**each, 'image_id': position} if isinstance(each, Mapping) else each)
-            if len(found) >= SLICE:
-                results.take_rows(found, is_part=True)
-                found = []
+            if not per_image.is_per_image(row):
+                records.fail(index, 'it has no list of scores, as the first record has', FORM)
+            try:
+                block = per_image.columns(row, results.iou_types)
+            except ValueError as error:
+                records.fail(index, str(error), FORM)
+            if count := len(block['scores']):
+                ids = {'image_ids': [image['image_id']] * count, 'file_names': [image.get('file_name')] * count}
+                results.add(block | ids)
+                self._box_fields.add(per_image.field(row, per_image.BOXES))
         results.take_rows(found, is_part)
 
     def _note(self, where: str) -> None:
@@ -225,18 +233,6 @@ def _form(row: Any) -> str:
     return 'nested' if 'score' not in row and any(isinstance(row.get(key), list) for key in KEYS) else 'records'
 
 
-def _fields(text: bytes) -> dict[str, Any] | None:
-    """The fields of a JSON object, their values not decoded if msgspec takes the text; None if it is none."""
-    import msgspec
-
-    with suppress(msgspec.MsgspecError, RecursionError):
-        return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    with suppress(ValueError, RecursionError):
-        content = json.loads(text)
-        return content if isinstance(content, dict) else None
-    return None
-
-
 def _is_row(content: Mapping[Any, Any]) -> bool:
     """Whether an object is one record: of a detection or of an image."""
-    return any(name in content for name in per_image.IMAGES[:2])
+    return any(name in content for name in IMAGES[:2])

@@ -14,7 +14,7 @@ from mmhybrid.text import clean
 
 from ..analysis.recall import FRACTION_EDGES
 from ..strata import bins
-from .numbers import count, number, percent
+from .numbers import number, percent
 from .sheet import Column, Sheet, by_kind, column, of_rows, of_strata
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def distribution_sheets(stratification: Stratification, gt: GroundTruth) -> list
     columns = (
         *_counts('images', [row.num_images for row in rows], len(gt.image_ids)),
         *_counts('instances', [row.num_instances for row in rows], sum(per_image.values())),
-        column('inst/img', rows, lambda row: _part(row.num_instances, row.num_images), number),
+        column('inst/img', rows, lambda row: row.num_instances / (row.num_images or math.nan), number),
     )
     title = f'images of {clean(gt.source)}, by {clean(stratification.measure.label)}'
     notes = ['%: of all images, of all instances; crowd and ignored regions are not counted']
@@ -52,11 +52,4 @@ def distribution_sheets(stratification: Stratification, gt: GroundTruth) -> list
 
 
 def _counts(title: str, counts: Sequence[int], whole: int) -> tuple[Column, Column]:
-    return (
-        Column(title, tuple(map(count, counts))),
-        Column('%', tuple(percent(_part(value, whole)) for value in counts)),
-    )
-
-
-def _part(count: int, whole: int) -> float:
-    return count / whole if whole else math.nan
+    return column(title, counts, int), column('%', counts, lambda value: value / (whole or math.nan), percent)

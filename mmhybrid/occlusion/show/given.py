@@ -1,4 +1,4 @@
-"""What a caller wants shown, checked: ``evaluate`` returns a dictionary, and tables are made of lists."""
+"""The results that a caller wants shown: checked, and what is to be told of them beside the numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import clean
 
+from ..matching.settings import Settings
 from ..results import Comparison, OcclusionResult
 
 _ADVICE = {OcclusionResult: 'evaluate(...).values()', Comparison: 'compare(...).comparisons'}
@@ -14,7 +16,7 @@ Row = TypeVar('Row', OcclusionResult, Comparison)
 
 
 def listed(given: Any, kind: type[Row]) -> list[Row]:
-    """The list of what was given.
+    """The list of what was given; ``evaluate`` returns a dictionary.
 
     Raises:
         InputError: It is one alone, a dictionary or anything else that is no list of ``kind``.
@@ -26,3 +28,27 @@ def listed(given: Any, kind: type[Row]) -> list[Row]:
         what = ''.join((type(given).__name__, *wrong[:1]))
         raise InputError(f'a {what} cannot be shown; give a list of {kind.__name__}, e.g. {_ADVICE[kind]}.')
     return rows
+
+
+def notes_of(results: Iterable[OcclusionResult]) -> list[str]:
+    """The notes of some results, each once, led by the models that it is about if these are not all."""
+    results = list(results)
+    about: dict[str, dict[str, None]] = {}
+    for result in results:
+        for note in result.notes:
+            about.setdefault(note, {})[result.name] = None
+    everyone = {result.name for result in results}
+    return [clean(note if len(own) == len(everyone) else f'{", ".join(own)}: {note}') for note, own in about.items()]
+
+
+def settings_of(result: OcclusionResult) -> str:
+    """What is not as COCO evaluation has it; empty if nothing."""
+    usual, settings = Settings(), result.settings
+    parts = {
+        f'IoU thresholds {", ".join(f"{each:g}" for each in settings.iou_thrs)}': settings.iou_thrs != usual.iou_thrs,
+        f'at most {settings.max_dets:,} detections of an image and category': settings.max_dets != usual.max_dets,
+        f'categories {", ".join(map(str, settings.categories or ()))} alone': settings.categories is not None,
+        'all categories taken for one': settings.class_agnostic,
+        "instances with 'ignore' set taken for any others": result.ignore != 'region',
+    }
+    return '; '.join(clean(part) for part, is_other in parts.items() if is_other)

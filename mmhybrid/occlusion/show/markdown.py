@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..results import MIN_IMAGES, Comparison, OcclusionResult
-from .given import listed
-from .notes import notes_of
+from .given import listed, notes_of
 from .sheet import Sheet
 from .tables import category_sheets, comparison_sheets, result_sheets
 

@@ -6,10 +6,11 @@ Every record of one kind has the same keys, whatever was asked for: what is miss
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from operator import attrgetter
@@ -31,14 +32,12 @@ Record = dict[str, Any]
 RECALLS = ('recall50', 'recall75', 'recall')
 # Column -> field.
 _MEASURE = {'measure': 'measure.name', 'definition': 'measure.definition', 'geometry': 'measure.geometry'}
-_ORIGIN = (
-    {'model': 'name', 'iou_type': 'iou_type'}
-    | _MEASURE
-    | {'engine': 'engine', 'ground_truth': 'ground_truth', 'detections': 'detections'}
-)
+_FILES = {'engine': 'engine', 'ground_truth': 'ground_truth', 'detections': 'detections'}
+_ORIGIN = {'model': 'name', 'iou_type': 'iou_type', **_MEASURE, **_FILES}
 _STRATUM = {'stratum': 'stratum.name', 'kind': 'stratum.kind', 'lower': 'stratum.lower', 'upper': 'stratum.upper'}
-# A spreadsheet takes a cell that starts with one of these, in either width, for a formula and runs it.
-FORMULA = tuple('=+-@＝＋－＠')
+# A spreadsheet takes a cell that starts with one of these, in either width, for a formula and runs it. An apostrophe is
+# marked so that nobody takes it for a mark.
+MARKED = tuple("=+-@＝＋－＠'")
 
 
 def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
@@ -144,32 +143,20 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def strata_frame(results: Iterable[OcclusionResult]) -> DataFrame:
-    """:func:`strata_records` as a ``pandas.DataFrame``; ImportError without pandas, as for every frame here."""
-    return _frame(strata_records(results))
+def _as_frame(records: Callable[[Iterable[Any]], list[Record]]) -> Callable[[Iterable[Any]], DataFrame]:
+    def frame(rows: Iterable[Any]) -> DataFrame:
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError('data frames need pandas, which is not installed: pip install pandas') from None
+        return pandas.DataFrame.from_records(records(rows))
+
+    frame.__doc__ = f':func:`{records.__name__}` as a ``pandas.DataFrame``; ImportError without pandas.'
+    return frame
 
 
-def category_frame(results: Iterable[OcclusionResult]) -> DataFrame:
-    """:func:`category_records` as a ``pandas.DataFrame``."""
-    return _frame(category_records(results))
-
-
-def instance_frame(results: Iterable[OcclusionResult]) -> DataFrame:
-    """:func:`instance_records` as a ``pandas.DataFrame``."""
-    return _frame(instance_records(results))
-
-
-def difference_frame(comparisons: Iterable[Comparison]) -> DataFrame:
-    """:func:`difference_records` as a ``pandas.DataFrame``."""
-    return _frame(difference_records(comparisons))
-
-
-def _frame(records: list[Record]) -> DataFrame:
-    try:
-        import pandas
-    except ImportError:
-        raise ImportError('data frames need pandas, which is not installed: pip install pandas') from None
-    return pandas.DataFrame.from_records(records)
+strata_frame, category_frame = _as_frame(strata_records), _as_frame(category_records)
+instance_frame, difference_frame = _as_frame(instance_records), _as_frame(difference_records)
 
 
 def _values(row: Any, *names: str, **paths: str) -> Record:
@@ -196,13 +183,9 @@ def _cell(value: Any) -> str:
         # float() first: NumPy's own floats have another repr.
         return '' if math.isnan(value) else repr(float(value))
     value = escaped(str(value))  # a name, which in a user's file may be anything
-    is_formula = value.lstrip().startswith(FORMULA) and not _is_number(value)
-    return "'" + value if is_formula or value.startswith("'") else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    if not value.lstrip().startswith(MARKED):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any
 
 from mmhybrid.text import clean
 
-from ..results import Difference, StratumResult
 from .numbers import MISSING, count, interval
 
 # The order in which strata are shown, and what a section of them is called.
@@ -65,28 +63,21 @@ class Sheet:
     Attributes:
         title: One line.
         columns: From left to right.
-        sections: Number of rows of each group of rows, in order.
+        sections: Heading, None for none, and number of rows of each group of rows, in order.
         few: One flag a row: too few images or instances to conclude from.
         notes: Lines under the table.
-        headings: One title a section, for media that have room; empty without any.
     """
 
     title: str
     columns: tuple[Column, ...]
-    sections: tuple[int, ...]
+    sections: tuple[tuple[str | None, int], ...]
     few: tuple[bool, ...]
     notes: tuple[str, ...]
-    headings: tuple[str, ...] = ()
 
 
 def by_kind(rows: Iterable) -> list:
     """Rows with a ``stratum``: all images, groups, bins, cumulative."""
     return sorted(rows, key=lambda row: list(FAMILIES).index(row.stratum.kind))
-
-
-def is_few(row: StratumResult | Difference, min_images: int) -> bool:
-    """Whether a stratum has too few images to conclude from."""
-    return row.num_images < min_images
 
 
 def column(
@@ -115,15 +106,15 @@ def of_rows(
     sizes: Sequence[int] = (),
     least: int = 0,
     unit: str = 'images',
-    sections: Mapping[str, int] = MappingProxyType({}),
+    sections: Mapping[str, int] | None = None,
 ) -> Sheet:
     """A sheet whose rows of a size below ``least`` are marked; ``sections`` are headings and how many rows each has."""
     few = tuple(size < least for size in sizes) or (False,) * len(first.values)
     first = replace(first, values=tuple(value + ' *' * mark for value, mark in zip(first.values, few, strict=True)))
     if any(few):
         notes = [f'* fewer than {least} {unit}: too few to conclude from', *notes]
-    sizes = tuple(sections.values()) if sections else (len(few),)
-    return Sheet(title, (first, *columns), sizes, few, tuple(notes), tuple(sections))
+    parts = tuple((sections or {None: len(few)}).items())
+    return Sheet(title, (first, *columns), parts, few, tuple(notes))
 
 
 def of_strata(

@@ -14,10 +14,9 @@ from mmhybrid.text import clean
 
 from ..matching.settings import Settings
 from ..results import MIN_IMAGES, SAMPLED, Bootstrap, Comparison, Difference, Errors, OcclusionResult, StratumResult
-from .given import listed
-from .notes import settings_of
+from .given import listed, settings_of
 from .numbers import METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
-from .sheet import Column, Sheet, by_kind, column, is_few, of_rows, of_strata
+from .sheet import Column, Sheet, by_kind, column, of_rows, of_strata
 
 BRACKETS = '[low, high]'
 # Fewer resamples make rough bounds.
@@ -37,7 +36,7 @@ def result_sheets(results: Iterable[OcclusionResult], min_images: int) -> list[S
         sheets.append(strata_sheet(result, min_images))
         if result.instances:
             sheets.append(instances_sheet(result, min_images=min_images))
-        if any(row.errors for row in result.strata):
+        if result.all.errors:
             sheets.append(errors_sheet(result, min_images))
     return sheets + [models_sheet(group, min_images) for group in side_by_side(results) if len(group) > 1]
 
@@ -60,7 +59,7 @@ def comparison_sheets(
 
 def category_sheets(results: Iterable[OcclusionResult], min_images: int, top: int = 20) -> list[Sheet]:
     """:func:`categories_sheet` of the results that have categories."""
-    return [categories_sheet(each, min_images, top) for each in results if any(row.categories for row in each.strata)]
+    return [categories_sheet(each, min_images, top) for each in results if each.all.categories]
 
 
 def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
@@ -86,13 +85,12 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
 
 
 def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
-    """AP of several models side by side, for one IoU type."""
-    rows = by_kind({row.stratum.name: row for result in results for row in result.strata}.values())
+    """AP of several models side by side, on the same strata and for one IoU type."""
+    rows = by_kind(results[0].strata)
     columns = [column('images', rows, 'num_images', drop=1)]
     for index, result in enumerate(results, 1):
-        own = {row.stratum.name: row for row in result.strata}
-        cells = [own.get(row.stratum.name) for row in rows]
-        columns.append(column(clean(result.name), cells, 'ap', percent, drop=2, alias=f'({index})'))
+        own = by_kind(result.strata)
+        columns.append(column(clean(result.name), own, 'ap', percent, drop=2, alias=f'({index})'))
     title = f'{results[0].iou_type} AP in %, by {clean(results[0].measure.label)}'
     return of_strata(title, rows, columns, _notes(results), min_images)
 
@@ -116,7 +114,7 @@ def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> 
 
 def errors_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     """Detections by kind, an image and as a share of the false positives; the instances missed."""
-    rows = [row for row in by_kind(result.strata) if row.errors is not None]
+    rows = by_kind(result.strata)
     columns = [column('images', rows, 'num_images', drop=2)]
     for title, kind, drop in _ERRORS:
         value, shares = partial(per_image, kind=kind), [_share(row.errors, kind) for row in rows]
@@ -136,7 +134,7 @@ def categories_sheet(result: OcclusionResult, min_images: int, top: int = 20) ->
     The strata are five at most of the groups, else the bins, evenly spread over those of enough images.
     """
     family = result.groups or result.bins or result.cumulative
-    enough = [row for row in family if row.categories and not is_few(row, min_images)]
+    enough = [row for row in family if row.categories and row.num_images >= min_images]
     chosen = [enough[i] for i in np.linspace(0, len(enough) - 1, min(len(enough), 5)).round().astype(int)]
     largest = sorted(result.all.categories, key=lambda category: (-category.num_instances, category.id))[:top]
     columns = []
@@ -209,7 +207,7 @@ def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_im
     if boot.resamples < needed:
         advice += f', which takes more than {count(needed)} resamples (--bootstrap)'
     notes = [
-        f'{_brackets(boot, "paired ")}; {"bold" if metrics[1:] else "better, worse"}: it excludes 0',
+        f'{BRACKETS}: {intervals(boot, "paired ")}; {"bold" if metrics[1:] else "better, worse"}: it excludes 0',
         f'{count(tested)} differences are tested: {number(tested * alpha)} would exclude 0 by chance alone; {advice}',
     ]
     return of_strata(title, first, columns, notes, min_images)
@@ -217,7 +215,7 @@ def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_im
 
 def verdict(row: Difference, min_images: int) -> str:
     """``'better'`` or ``'worse'`` where the interval excludes 0 and the images are not too few, else nothing."""
-    if is_few(row, min_images) or math.isnan(row.difference):
+    if row.num_images < min_images or math.isnan(row.difference):
         return ''
     return 'better' if row.interval.low > 0 else 'worse' if row.interval.high < 0 else ''
 
@@ -228,37 +226,37 @@ def compared_metrics(comparison: Comparison) -> list[str]:
 
 
 def side_by_side(results: Iterable[OcclusionResult]) -> list[list[OcclusionResult]]:
-    """Results that one figure or table can hold together: of one IoU type and measure, in order of appearance."""
+    """Results that one figure or table can hold together: of one IoU type and the same strata."""
     together: dict[tuple, list[OcclusionResult]] = {}
     for result in results:
-        together.setdefault((result.iou_type, result.measure), []).append(result)
+        strata = tuple(row.stratum.name for row in result.strata)
+        together.setdefault((result.iou_type, result.measure, strata), []).append(result)
     return list(together.values())
 
 
 def per_image(row: StratumResult, kind: str) -> float:
     """Detections of a kind of error (or ``missed`` instances) an image; NaN without images."""
-    return getattr(row.errors, kind) / row.num_images if row.errors and row.num_images else math.nan
+    return getattr(row.errors, kind) / (row.num_images or math.nan)
 
 
 def _notes(results: Sequence[OcclusionResult]) -> list[str]:
     """How the results were made."""
     boots = dict.fromkeys(result.bootstrap for result in results if result.bootstrap is not None)
-    return [_brackets(boot) for boot in boots] + [
-        f'not as COCO: {made}' for made in dict.fromkeys(map(settings_of, results)) if made
-    ]
+    others = dict.fromkeys(filter(None, map(settings_of, results)))
+    return [*(f'{BRACKETS}: {intervals(boot)}' for boot in boots), *(f'not as COCO: {other}' for other in others)]
 
 
-def _brackets(boot: Bootstrap, paired: str = '') -> str:
+def intervals(boot: Bootstrap, paired: str = '') -> str:
+    """What the brackets hold: ``'95% bootstrap interval, 1,000 resamples of the images'``."""
     rough = f', too few to rely on (give {ENOUGH} or more)' if boot.resamples < ENOUGH else ''
     kind = f'{boot.confidence * 100:g}% {paired}bootstrap interval'
-    return f'{BRACKETS}: {kind}, {count(boot.resamples)} resamples of the images{rough}'
+    return f'{kind}, {count(boot.resamples)} resamples of the images{rough}'
 
 
 def _share(errors: Errors, kind: str) -> str:
     """A kind's part of the false positives; of the instances, for missed ones."""
     if kind == 'missed':
-        instances = errors.true_positive + errors.missed
-        return share(errors.missed / instances) if instances else ''
+        return share(errors.missed / (errors.true_positive + errors.missed or math.nan))
     return share(errors.share(kind)) if kind in Errors.KINDS else ''
 
 

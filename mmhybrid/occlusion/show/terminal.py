@@ -6,16 +6,13 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from mmhybrid.text import is_unsafe
+from mmhybrid.console import make_console, plain
 
 from ..results import MIN_IMAGES, Comparison, OcclusionResult
 from .sheet import Column, Sheet
 from .tables import BRACKETS, comparison_sheets, result_sheets
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 MIN_WIDTH = 80
 GAP = 2
@@ -30,7 +27,7 @@ def print_table(
 ) -> None:
     """Print the strata of each result and, where it has them, recall by instance and errors; then models side by side.
 
-    AP, AR and recall are in percent. Columns that the width has no room for are left out and named under the table.
+    Metrics are in percent. Columns that the width has no room for are left out and named under the table.
 
     Args:
         results: Of one model or several, of one IoU type or both.
@@ -55,10 +52,9 @@ def print_comparison(
     metrics: Sequence[str] = ('ap',),
     width: int | None = None,
 ) -> None:
-    """Print, for each comparison and metric, the paired difference on every stratum.
+    """Print, for each comparison and metric, the paired difference on every stratum; other arguments as above.
 
-    ``better`` and ``worse`` mark differences whose interval excludes 0. Other arguments are those of
-    :func:`print_table`.
+    ``better`` and ``worse`` mark differences whose interval excludes 0.
 
     Args:
         comparisons: Each of a model with the baseline.
@@ -70,14 +66,9 @@ def print_comparison(
 def print_sheets(sheets: Iterable[Sheet], file: TextIO | None = None, width: int | None = None) -> None:
     """Print tables one below the other; arguments as in :func:`print_table`."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    class Piped(Console):
-        def on_broken_pipe(self) -> None:
-            raise
-
-    console = Piped(file=file, highlight=False, width=width)
+    console = make_console(file, width)
     # A narrow window wraps the lines; a narrow table would lose digits.
     console.width = max(console.width, MIN_WIDTH)
     for sheet in sheets:
@@ -85,21 +76,21 @@ def print_sheets(sheets: Iterable[Sheet], file: TextIO | None = None, width: int
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
         for index, column in enumerate(sheet.columns):
             table.add_column(
-                _text(column.heading, console),
+                plain(column.heading, console),
                 justify='right' if index and not column.is_text else 'left',
                 overflow='fold',
                 no_wrap=index > 0,
                 max_width=_width(column, console.width, index == 0),
             )
-        ends = set(accumulate(sheet.sections))
+        ends = set(accumulate(size for _, size in sheet.sections))
         rows = zip(sheet.few, *(column.texts for column in sheet.columns), strict=True)
         for number, (few, *cells) in enumerate(rows, 1):
-            cells = [_text(cell, console) for cell in cells]
+            cells = [plain(cell, console) for cell in cells]
             table.add_row(*cells, style='dim' if few else None, end_section=number in ends)
-        console.print(_text(sheet.title, console, 'bold'), end='\n\n')
+        console.print(plain(sheet.title, console, 'bold'), end='\n\n')
         console.print(table)
         for note in sheet.notes:
-            console.print(_text(note, console, 'dim'))
+            console.print(plain(note, console, 'dim'))
         console.print()
 
 
@@ -147,11 +138,3 @@ def _width(column: Column, width: int, first: bool) -> int:
 
     natural = max(map(cell_len, (column.heading, *column.texts)))
     return min(natural, max(18, width // 3)) if first else natural
-
-
-def _text(value: str, console: Console, style: str = ''):
-    """Text that is never read as rich's markup nor by the terminal, in characters that the output can write."""
-    from rich.text import Text
-
-    value = ''.join('?' if is_unsafe(char) else char for char in value)
-    return Text(value.encode(console.encoding, 'replace').decode(console.encoding), style=style, overflow='fold')

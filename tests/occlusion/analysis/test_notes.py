@@ -108,10 +108,10 @@ def test_images_that_a_weak_detector_skips_by_chance_are_not_told():
 
 def test_scores():
     gt, dt = crowds(np.random.default_rng(3))
-    only(notes(gt, [row | {'score': row['score'] * 100} for row in dt]), '72 of 72 scores lie outside of 0 to 1')
-    only(notes(gt, [row | {'score': row['score'] - 0.5} for row in dt]), 'scores lie outside', '-0.4')
+    only(notes(gt, [row | {'score': row['score'] * 100} for row in dt]), 'scores outside of 0 to 1: 72 of 72 (')
+    only(notes(gt, [row | {'score': row['score'] - 0.5} for row in dt]), 'scores outside', '-0.4')
     assert list(scores_note(np.array([0, 1 + 1e-7, 0.5]))) == []
-    only(scores_note(np.array([0, 2, 0.5])), '1 of 3 scores lies outside of 0 to 1 (0 to 2)')
+    only(scores_note(np.array([0, 2, 0.5])), 'scores outside of 0 to 1: 1 of 3 (0 to 2)')
 
 
 def test_the_limit_of_detections():

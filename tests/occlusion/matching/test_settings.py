@@ -194,7 +194,7 @@ def test_ignore_is_a_region_or_an_instance():
         (['b'], [5]),
         ('b', [5]),
         ([9, 'b', 9], [5, 9]),
-        (['9'], [9]),  # as a command line has it
+        (['9 ', 5.0], [5, 9]),  # text as a command line has it
         (['5'], [2]),  # a name goes first
     ],
 )
@@ -248,8 +248,8 @@ def test_one_meaning_of_a_threshold_in_all_of_a_result(engine):
         (dict(iou_thrs=[math.nan]), 'the IoU thresholds are'),
         (dict(iou_thrs='half'), 'the IoU thresholds are'),
         (dict(iou_thrs=None), 'the IoU thresholds are None'),
-        (dict(max_dets=0), 'the limit of detections is 0; give a positive integer'),
-        (dict(max_dets=1.5), 'the limit of detections is 1.5'),
+        (dict(max_dets=0), 'max_dets is 0; give a positive integer'),
+        (dict(max_dets=1.5), 'max_dets is 1.5; give an integer'),
         (dict(class_agnostic='no'), "class_agnostic is 'no'; give True or False"),
         (dict(categories=[]), r'the categories are \[\]; give a list of ids or names'),
         (dict(categories=7), 'the categories are 7'),

@@ -41,10 +41,10 @@ CASES = {
     'box missing': (drop(2, 'bbox'), r"results\[2\]: field 'bbox' is missing"),
     'score missing': (drop(2, 'score'), r"results\[2\]: field 'score' is missing; give"),
     'score nan': (field(2, 'score', NAN), r"results\[2\]: field 'score' is nan, not a finite number"),
-    'score null': (field(2, 'score', None), r"results\[2\]: field 'score' is None, not a number"),
-    'score true': (field(2, 'score', True), r"results\[2\]: field 'score' is True, not a number"),
-    'score huge': (field(2, 'score', 10**400), r"results\[2\]: field 'score' is inf"),
-    'box nan': (field(2, 'bbox', [NAN, 0, 1, 1]), r"results\[2\]: field 'bbox' .* not finite"),
+    'score null': (field(2, 'score', None), r"results\[2\]: field 'score' is None, not a finite number"),
+    'score true': (field(2, 'score', True), r"results\[2\]: field 'score' is True, not a finite number"),
+    'score huge': (field(2, 'score', 10**400), r"results\[2\]: field 'score' is 1000+\.\.\.0+, not a finite number"),
+    'box nan': (field(2, 'bbox', [NAN, 0, 1, 1]), r"results\[2\]: field 'bbox' .* no finite number"),
     'box negative': (field(2, 'bbox', [0, 0, 1, -1]), r'results\[2\]: .* negative width or height'),
     'box far': (field(2, 'bbox', [0, 0, 1, 1e10]), r'results\[2\]: .* beyond 1e9'),
     'no mask': (drop(1, 'segmentation'), r"results\[1\]: field 'segmentation' is missing; .*segm"),
@@ -215,7 +215,7 @@ def test_uncompressed_counts_become_compressed(tmp_path):
     rle = DT[0]['segmentation']
     height, width = rle['size']
     rows = [dict(DT[0]), {**DT[0], 'segmentation': {'size': (height, width), 'counts': [10, 20, height * width - 30]}}]
-    masks = load_detections(rows, CHECKED, ('segm',)).masks.rles(0, 2)
+    masks = load_detections(rows, CHECKED, ('segm',)).masks.take()
     from pycocotools import mask
 
     assert mask.area(masks).tolist() == [mask.area(rle), 20]

@@ -50,28 +50,31 @@ CASES = {
     'annotations no list': (lambda gt: gt.update(annotations={}), r"'annotations' is \{\}"),
     'no categories': (lambda gt: gt.pop('categories'), "'categories' is missing"),
     'image no object': (lambda gt: gt['images'].append(7), r'images\[4\]: 7 is not an object'),
-    'image id twice': (lambda gt: gt['images'].append(gt['images'][0]), r"images\[4\] \(id \d+\): field 'id' repeats"),
+    'image id twice': (
+        lambda gt: gt['images'].append(gt['images'][0]),
+        r"images\[4\] \(id \d+\): field 'id' is \d+, which repeats another record's",
+    ),
     'image id missing': (drop('images', 1, 'id'), r"images\[1\]: field 'id' is missing"),
     'category id twice': (
         lambda gt: gt['categories'].append({'id': 3}),
-        r"categories\[4\] \(id 3\): field 'id' repeats",
+        r"categories\[4\] \(id 3\): field 'id' is 3, which repeats another record's",
     ),
     'category id text': (field('categories', 0, 'id', 'dog'), r"categories\[0\] .*'id' is 'dog', not an integer"),
     'of no image': (field('annotations', 1, 'image_id', -4), r"annotations\[1\]: field 'image_id' is -4"),
     'of no category': (field('annotations', 1, 'category_id', 1), r"'category_id' is 1, which is no category"),
-    'category huge': (field('annotations', 1, 'category_id', 10**30), r"'category_id' is .* does not fit 64 bits"),
+    'category huge': (field('annotations', 1, 'category_id', 10**30), r"'category_id' is .* not an integer of 64 bits"),
     'area text': (
         field('annotations', 2, 'area', '3'),
-        r"annotations\[2\] \(id 102\): field 'area' is '3', not a number",
+        r"annotations\[2\] \(id 102\): field 'area' is '3', not a finite number",
     ),
     'area nan': (field('annotations', 2, 'area', NAN), r"field 'area' is nan, not a finite number"),
-    'area negative': (field('annotations', 2, 'area', -3), r"field 'area' is -3, negative"),
+    'area negative': (field('annotations', 2, 'area', -3), r"field 'area' is -3.0, negative"),
     'box missing': (drop('annotations', 2, 'bbox'), r"annotations\[2\] .*'bbox' is missing"),
     'box short': (field('annotations', 2, 'bbox', [1, 2, 3]), r"'bbox' is \[1, 2, 3\], not four numbers"),
-    'box nan': (field('annotations', 2, 'bbox', [1, 2, NAN, 3]), r"'bbox' is .* not finite"),
-    'box infinite': (field('annotations', 2, 'bbox', [INF, 2, 2, 3]), r"'bbox' is .* not finite"),
+    'box nan': (field('annotations', 2, 'bbox', [1, 2, NAN, 3]), r"'bbox' is .* no finite number"),
+    'box infinite': (field('annotations', 2, 'bbox', [INF, 2, 2, 3]), r"'bbox' is .* no finite number"),
     'box negative': (field('annotations', 2, 'bbox', [1, 2, -2, 3]), r"'bbox' is .* negative width or height"),
-    'box null': (field('annotations', 2, 'bbox', [1, 2, None, 3]), r'annotations\[2\] .*not four numbers'),
+    'box null': (field('annotations', 2, 'bbox', [1, 2, None, 3]), r'annotations\[2\] .*no finite number'),
     'crowd 2': (field('annotations', 2, 'iscrowd', 2), r"'iscrowd' is 2, neither 0 nor 1"),
     'ignore text': (field('annotations', 2, 'ignore', 'no'), r"'ignore' is 'no', neither 0 nor 1"),
     'no masks': (every('segmentation'), r"\d+ records, the first is annotations\[0\] .*'segmentation' is missing"),
@@ -189,8 +192,8 @@ def test_masks_that_are_missing_match_nothing():
     loaded = load_ground_truth(gt, BOTH, BOTH)
     assert mask.area(loaded.segmentations[:6]).tolist() == [0] * 6
     assert loaded.notes == (
-        f"ground truth: 6 of {len(loaded.areas)} annotations have no 'segmentation', or one of points and lines alone; "
-        'as masks, nothing can match them',
+        f"ground truth: 6 of {len(loaded.areas)} annotations have no 'segmentation', or one that is empty or of points "
+        'and lines alone, which matches nothing',
     )
     same(load_ground_truth(gt), load_ground_truth(GT))
     assert load_ground_truth(gt).notes == ()

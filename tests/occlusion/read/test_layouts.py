@@ -47,15 +47,16 @@ def test_crowdhuman(tmp_path, packed):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('{"ID": "a", "gtboxes": []}\n{"id": "b"}', r"line 2 is \{'id': 'b'\}, without 'ID', and 'gtboxes'"),
-        ('[1]', r'line 1 is \[1\]'),
-        ('{"ID": "a", "gtboxes": [{"tag": "person"}]}', 'line 1 is'),
-        ('{"ID": "a", "gtboxes": [3]}', 'line 1 is'),
+        ('{"ID": "a", "gtboxes": []}\n{"id": "b"}', r"image 2 is \{'id': 'b'\}, without 'ID', and 'gtboxes'"),
+        ('[1]', 'ground truth must be a JSON object'),
+        ('{"ID": "a", "gtboxes": []}\n[1]', r'image 2 is \[1\], without'),
+        ('{"ID": "a", "gtboxes": [{"tag": "person"}]}', 'image 1 is'),
+        ('{"ID": "a", "gtboxes": [3]}', 'image 1 is'),
         ('{"ID": "a", "gtboxes": [{"tag": "person", "fbox": [1, 2]}]}', "'bbox' is .*not four numbers"),
-        ('{"ID": ["a"], "gtboxes": []}', "'id' is .*neither a whole number .*nor text"),
-        ('{"ID": "a", "gtboxes": []}\n{"ID": "a", "gtboxes": []}', "'id' repeats the value 'a'"),
+        ('{"ID": ["a"], "gtboxes": []}', "'id' is .*neither an integer .*nor text"),
+        ('{"ID": "a", "gtboxes": []}\n{"ID": "a", "gtboxes": []}', "'id' is 'a', which repeats another record's"),
         ('{"ID": "a", "gtboxes": []}\n\n{"ID"', r'not valid JSON \(line 3: Expecting'),
-        ('\n', "'images' is .*not a filled list"),
+        ('\n', 'it is empty'),
     ],
 )
 def test_lines_that_are_not_of_crowdhuman(tmp_path, text, message):
@@ -155,7 +156,7 @@ def test_missing_amodal_masks():
     with pytest.raises(InputError, match="field 'i_segm' has counts that do not fill"):
         load_ground_truth(gt, ('amodal',))
     gt['annotations'][-1]['i_segm'] = [[0, 0, 1e7, 0, 5, 5]]
-    with pytest.raises(InputError, match=r"field 'i_segm' holds .* far outside"):
+    with pytest.raises(InputError, match=r"field 'i_segm' is .* far outside"):
         load_ground_truth(gt, ('amodal',))
 
 
@@ -163,7 +164,7 @@ FILES = {
     'missing': (None, 'no such file'),
     'empty': (b'', r'not valid JSON \(it is empty\); give'),
     'cut': (b'{"images": [', 'not valid JSON'),
-    'binary': (b'\x89PNG\r\n\x1a\n\xff\xfe\xfa', 'is a PNG picture'),
+    'binary': (b'\x89PNG\r\n\x1a\n\xff\xfe\xfa', 'is a picture'),
     'deep': (b'[' * 200_000, 'not valid JSON'),
     'half a gzip': (gzip.compress(b'[]' * 99)[:15], 'cannot be read'),
     'no gzip': (b'\x1f\x8bhello world, hello world', 'cannot be read'),

@@ -58,7 +58,7 @@ def test_columns(tmp_path, protocol):
     corners = np.concatenate([each['pred_instances']['bboxes'] for each in content]).astype(float)
     assert np.array_equal(dt.boxes, np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]))
     assert dt.scores.tolist() == np.concatenate([each['pred_instances']['scores'] for each in content]).tolist()
-    assert dt.masks.rles(0, 6) == [rle for each in content for rle in each['pred_instances']['masks']]
+    assert dt.masks.take() == [rle for each in content for rle in each['pred_instances']['masks']]
 
 
 def test_as_mmdetection_evaluates_them(tmp_path):
@@ -135,30 +135,29 @@ def test_masks_with_scores_of_their_own(tmp_path):
 
 ID = int(CHECKED.image_ids[0])
 CASES = {
-    'no list': ({'a': 1}, 'must be a list'),
-    'no dictionary': ([prediction(ID), 3], r'predictions\[1\]: 3 is not an object'),
-    'no image': ([prediction(-4)], r"predictions\[0\]: field 'image_id' is -4, which is no image"),
-    'image twice': ([prediction(ID), prediction(ID)], r"predictions\[1\]: field 'img_id' repeats"),
-    'no id': ([{'pred_instances': {}}], "field 'img_id' is missing"),
-    'no instances': ([{'img_id': ID}], "field 'pred_instances' is None"),
-    'no scores': ([prediction(ID, scores=None)], "no list or tensor 'scores'"),
-    'two scores': ([prediction(ID, scores=np.ones(2))], "'labels' of shape .* not one integer a score"),
-    'score of text': ([prediction(ID, scores=['x'])], 'type <U1 is not a row of numbers'),
-    'nan score': ([prediction(ID, scores=np.array([0.5, np.nan, 1]))], "'scores' has nan, not a finite"),
+    'no list': ({'a': 1}, 'must be a JSON list of detections, found an object'),
+    'no dictionary': ([prediction(ID), 3], r'results\[1\]: 3 is not an object'),
+    'no image': ([prediction(-4)], r"3 records, the first is detections\[0\]: field 'image_id' is -4, which is no"),
+    'no id': ([{'pred_instances': prediction(ID)['pred_instances']}], "field 'image_id' is None, which is no image"),
+    'no instances': ([{'img_id': ID}], r'results\[0\]: it has no list of scores'),
+    'no scores': ([prediction(ID, scores=None)], r'results\[0\]: it has no list of scores'),
+    'two scores': ([prediction(ID, scores=np.ones(2))], "'labels' is .*, not a list of 2, as many as there are scores"),
+    'score of text': ([prediction(ID, scores=['x'])], r"'scores' is \['x'\], not finite numbers"),
+    'nan score': ([prediction(ID, scores=np.array([0.5, np.nan, 1]))], "'scores' is .*nan.*, not finite numbers"),
     'label outside': (
         [prediction(ID, labels=np.array([0, 4, 1]))],
         r'detections\[1\]: the class 4 is none of the 4 categories, counted from 0',
     ),
     'label below': ([prediction(ID, labels=np.array([0, -1, 1]))], 'the class -1 is none'),
-    'broken label': ([prediction(ID, labels=np.full(3, 0.5))], 'type float64 is not one integer'),
-    'three boxes': ([prediction(ID, bboxes=np.zeros((3, 5)))], r'\(3, 5\) and type float64 is not four'),
-    'infinite box': ([prediction(ID, bboxes=np.full((3, 4), np.inf))], 'not finite'),
+    'broken label': ([prediction(ID, labels=np.full(3, 0.5))], "'labels' is .*, not whole numbers"),
+    'three boxes': ([prediction(ID, bboxes=np.zeros((3, 5)))], "'boxes_xyxy' is .*, not rows of 4 finite numbers"),
+    'infinite box': ([prediction(ID, bboxes=np.full((3, 4), np.inf))], 'not rows of 4 finite numbers'),
     'turned box': ([prediction(ID, bboxes=np.array([[0, 0, 5, 5], [5, 5, 0, 9], [0, 0, 1, 1.0]]))], 'negative width'),
     'far box': ([prediction(ID, bboxes=np.full((3, 4), 1e10))], 'beyond 1e9'),
-    'no masks': ([prediction(ID, masks=None)], "'masks' is None, not one run-length"),
+    'no masks': ([prediction(ID, masks=None)], "'masks' is None, not a list of 3, as many"),
     'broken mask': (
         [prediction(ID, masks=[{'size': [SIZE, SIZE], 'counts': b'oo'}] * 3)],
-        r'predictions\[0\].masks\[0\]: .* counts that do not fill',
+        r'3 records, the first is detections\[0\]: .* counts that do not fill',
     ),
 }
 
@@ -175,10 +174,10 @@ def test_one_sentence_for_each_mistake(tmp_path, content, sentence):
     'raw, sentence',
     [
         (None, 'no such file'),
-        (b'', 'not a whole pickle'),
-        (b'\x80\x02]q', 'not a whole'),
+        (b'', r'not valid JSON \(it is empty\)'),
+        (b'\x80\x02]q', 'cannot be read as a pickle'),
         # Numbers an object so high that Python's table of them would fill the memory.
-        (b'\x80\x02]r\xff\xff\xff\x7f.', r'not a whole pickle \(UnpicklingError: object 2147483647 after 3 bytes\)'),
+        (b'\x80\x02]r\xff\xff\xff\x7f.', r'as a pickle \(UnpicklingError: object 2147483647 after 3 bytes\)'),
         (b'\x80\x02]p2147483647\n.', 'object 2147483647 after 3 bytes'),
     ],
 )
@@ -188,6 +187,12 @@ def test_unreadable_files(tmp_path, raw, sentence):
         path.write_bytes(raw)
     with pytest.raises(InputError, match=re.escape(str(path)) + '.*' + sentence):
         load_detections(path, CHECKED)
+
+
+def test_an_image_that_is_twice_there(tmp_path):
+    found = load_detections(written(tmp_path, [prediction(ID), prediction(ID, seed=1)]), CHECKED)
+    assert len(found) == 6
+    assert any('1 records are of an image that another is of too, and all count' in note for note in found.notes)
 
 
 def test_tensors_shared_among_images_fill_no_memory(tmp_path, monkeypatch):

@@ -74,10 +74,10 @@ def broken(change):
 
 CASES = {
     'fewer images': (broken(lambda c: c.pop()), 'holds predictions of 5 images without ids, .* ground truth has 6'),
-    'fewer classes': (broken(lambda c: c[2].pop()), r'predictions\[2\]: .* is not one array for each of the 4 cat'),
-    'no scores': (broken(lambda c: c[1].__setitem__(0, np.zeros((2, 4)))), r'predictions\[1\]: a class has no array'),
-    'a dictionary': (broken(lambda c: c.__setitem__(3, {})), r'predictions\[3\]: \{\} is not one array'),
-    'nan': (broken(lambda c: c[1].__setitem__(0, np.full((1, 5), np.nan))), "'scores' has nan"),
+    'fewer classes': (broken(lambda c: c[2].pop()), r'results\[2\]: .* is not one array of .* for each of the 4 cat'),
+    'no scores': (broken(lambda c: c[1].__setitem__(0, np.zeros((2, 4)))), r'results\[1\]: .* is not one array of x1'),
+    'a dictionary': (broken(lambda c: c.__setitem__(3, {})), r'results\[3\]: \{\} is not one array'),
+    'nan': (broken(lambda c: c[1].__setitem__(0, np.full((1, 5), np.nan))), "'scores' is .*, not finite numbers"),
     'turned': (broken(lambda c: c[1].__setitem__(0, np.array([[5, 5, 1, 9, 0.5]]))), 'negative width or height'),
     'masks of another number': ([(each, [[{}] * 9] * 4) for each in mmdet2()[0]], 'has not one entry of masks a box'),
 }
@@ -149,7 +149,7 @@ def test_saved_tensors(tmp_path):
 
 def test_a_file_of_old_pytorch_is_named(tmp_path):
     path = saved(tmp_path, detectron2(), _use_new_zipfile_serialization=False)
-    with pytest.raises(InputError, match=r'in the format of PyTorch before 1\.6; load it and save it by a newer'):
+    with pytest.raises(InputError, match=r'the format of PyTorch before 1\.6; load it and save it by a newer'):
         load_detections(path, CHECKED)
 
 
@@ -171,7 +171,7 @@ def test_nothing_in_a_saved_file_is_run(tmp_path):
             except (TypeError, pickle.PicklingError):
                 continue
             path.write_bytes(archive(('x/data.pkl', raw), ('x/version', '3')))
-            with pytest.raises(InputError, match=r"names '.*, so it was not loaded"):
+            with pytest.raises(InputError, match=r"it names '.*, which predictions do not need"):
                 load_detections(path, CHECKED)
             assert not marker.exists()
     torch.save(torch.nn.Linear(1, 1), path)
@@ -199,7 +199,7 @@ def test_broken_saved_files(tmp_path):
     for change in changes.values():
         kept = {name: content for name, content in (members | change).items() if content is not None}
         path.write_bytes(archive(*kept.items()))
-        with pytest.raises(InputError, match='not a whole pickle'):
+        with pytest.raises(InputError, match='cannot be read as a pickle'):
             load_detections(path, CHECKED)
     path.write_bytes(archive(*members.items(), kind=zipfile.ZIP_DEFLATED))
     with pytest.raises(InputError, match='is compressed'):

@@ -44,7 +44,7 @@ def test_labels_that_python_reads_as_numbers(tmp_path):
     path = write(tmp_path, 'x.csv', 'id,light\n5,night\n2,nan\n9,Inf\n')
     assert read_property(GT, path).values == {5: 'night', 2: 'nan', 9: 'Inf'}
     path = write(tmp_path, 'x.csv', 'id,people\n5,1\n2,nan\n9,2\n')
-    with pytest.raises(InputError, match="image '2' has the value nan; give a finite number"):
+    with pytest.raises(InputError, match="image '2' has the value 'nan', while others have numbers"):
         read_property(GT, path)
 
 
@@ -67,9 +67,9 @@ def test_csv_by_id(tmp_path, key):
 def test_csv_with_several_columns(tmp_path):
     path = write(tmp_path, 'x.csv', '\ufefffile_name,light,people\na.jpg,night,3\nb.jpg,day,0\nc.jpg,day,11\n')
     assert read_property(GT, path, 'people')[:2] == ('people', {5: 3.0, 2: 0.0, 9: 11.0})
-    with pytest.raises(InputError, match='columns light, people; say which'):
+    with pytest.raises(InputError, match=r"'light', 'people'.* one of values, or the name of one"):
         read_property(GT, path)
-    with pytest.raises(InputError, match="0 columns 'fog'"):
+    with pytest.raises(InputError, match="needs a column 'image_id' or 'file_name' and one 'fog'"):
         read_property(GT, path, 'fog')
 
 
@@ -103,25 +103,25 @@ def test_images_whose_ids_are_text():
     [
         ('x.json', '[1, 2]', 'no JSON object'),
         ('x.json', '[[1, 2]]', 'no JSON object'),
-        ('x.json', '{"5": 1', 'not valid JSON'),
+        ('x.json', '{"5": 1', r"cannot be read \(Expecting ',' delimiter"),
         ('x.json', '{"5": 1, "2": 2}', '1 of 3 images have no value, the first is image 9'),
         ('x.json', '{"5": 1, "a.jpg": 2}', '2 of 3 images have no value'),
-        ('x.json', '{"5": 1, "05": 2, "2": 1, "9": 3}', "1 images have two values, the first is '05'"),
-        ('x.json', '{"5": 1, "5": 2, "2": 1, "9": 1}', 'two values'),
+        ('x.json', '{"5": 1, "05": 2, "2": 1, "9": 3}', r"entries\[1\]: image '05' has the value 2, and"),
+        ('x.json', '{"5": 1, "5": 2, "2": 1, "9": 1}', 'the value 2, and another before; give every image one'),
         ('x.json', '{"7": 1}', "'7' is no image"),
         ('x.json', '{"5": NaN, "2": 1, "9": 1}', 'value nan'),
         ('x.json', '{"5": null}', 'value None'),
-        ('x.json', '{"5": {"a": 1}}', 'give a finite number or a label'),
-        ('x.json', '{"5": 1' + '0' * 400 + '}', 'give a finite number or a label'),
-        ('x.json', '{"5": "all"}', "label 'all'"),
-        ('x.json', '{"5": 1, "2": "night", "9": 2}', "some values are numbers, but image 2 has 'night'"),
+        ('x.json', '{"5": {"a": 1}}', 'give a finite number, or a label'),
+        ('x.json', '{"5": 1' + '0' * 400 + '}', 'give a finite number, or a label'),
+        ('x.json', '{"5": "all"}', "'all', which names all images"),
+        ('x.json', '{"5": 1, "2": "night", "9": 2}', "image '2' has the value 'night', while others have numbers"),
         ('x.csv', '', 'the heading is'),
         ('x.csv', 'name,light\n5,day\n', 'the heading is'),
         ('x.csv', 'image_id\n5\n', 'the heading is'),
         ('x.csv', 'image_id,light\n5\n', 'line 2 has 1 cells'),
         ('x.csv', 'image_id,light\n5,\n', "value ''"),
-        ('x.csv', 'image_id,light\n5,inf\n', 'value inf'),
-        ('x.csv', 'image_id,light,light\n5,1,1\n', 'say which'),
+        ('x.json', '{"5": 1, "2": null, "9": Infinity}', r'2 records, the first is entries\[1\]'),
+        ('x.csv', 'image_id,light,light\n5,1,1\n', 'one of values'),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path, name, text, message):

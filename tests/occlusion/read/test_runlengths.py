@@ -155,11 +155,11 @@ def test_masks_come_back_from_the_buffer():
     text, offsets = bytearray(b''.join(texts)), np.cumsum([0, *map(len, texts)])
     packed = Masks(sizes, text, offsets, *measure(text, offsets, sizes.prod(axis=1)))
     assert len(packed) == 8
-    assert packed.rles(0, 8) == rles
-    assert packed.rles(3, 5) == rles[3:5]
-    assert packed.rles(4, 4) == []
+    assert packed.take() == rles
+    assert packed.take(slice(3, 5)) == rles[3:5]
+    assert packed.take(slice(4, 4)) == []
     assert packed.take(np.array([6, 0, 6])) == [rles[6], rles[0], rles[6]]
-    assert all((mask.decode(rle) == each).all() for rle, each in zip(packed.rles(0, 8), pixels, strict=True))
+    assert all((mask.decode(rle) == each).all() for rle, each in zip(packed.take(), pixels, strict=True))
 
 
 def test_the_columns_that_a_mask_reaches():

@@ -211,15 +211,15 @@ def test_no_detection_is_a_result(tmp_path, text, block_size):
         for name in ('image_ids', 'category_ids', 'scores', 'boxes'):
             one, other = getattr(dt, name), getattr(some, name)
             assert (one.dtype, one.shape[1:]) == (other.dtype, other.shape[1:])
-        assert dt.to_coco('segm') == dt.to_coco('bbox') == dt.masks.rles(0, 0) == []
+        assert dt.to_coco('segm') == dt.to_coco('bbox') == dt.masks.take() == []
 
 
 def test_memory_follows_the_block_not_the_file(tmp_path, monkeypatch):
     path = tmp_path / 'dt.json'
     path.write_text(json.dumps(DT * 40))
     sizes = []
-    typed = records._typed
-    monkeypatch.setattr(records, '_typed', lambda text, types: sizes.append(len(text)) or typed(text, types))
+    take = records.Results.take_typed
+    monkeypatch.setattr(records.Results, 'take_typed', lambda self, text: sizes.append(len(text)) or take(self, text))
     assert len(loaded(path, 2000)) == 40 * len(DT)
     assert len(sizes) > 20
     assert max(sizes) < 5000

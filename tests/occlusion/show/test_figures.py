@@ -14,7 +14,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.occlusion.results import Measure
 from mmhybrid.occlusion.show.figures import ap_families, plot_ap, plot_errors, plot_recall
 from mmhybrid.occlusion.show.figures.panels import compact
-from mmhybrid.occlusion.show.figures.style import THEMES, model_series, wrap
+from mmhybrid.occlusion.show.figures.style import LIGHT, THEMES, model_series, wrap
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 
 from ..sample import result
@@ -42,30 +42,30 @@ def unfilled(results):
 OPEN = (all_images(), *bins((0, 0.25, 0.5, 1, 1.5, math.inf)), *cumulative((0, 0.5, 1)))
 QUARTILES = (all_images(), *bins((-math.inf, 12.3456, 15.7891, 21.25, math.inf), 'brightness'))
 CASES = {
-    'one model': lambda theme: plot_ap(models(1), theme=theme),
-    'six models': lambda theme: plot_ap(models(6), theme=theme),
-    'four models, bbox and segm': lambda theme: plot_ap(models(4) + models(4, iou_type='segm'), theme=theme),
-    'empty strata': lambda theme: plot_ap(unfilled(models(2)), theme=theme),
-    'open bins': lambda theme: plot_ap(models(1, PAIRWISE, strata=OPEN), theme=theme),
-    'quartiles': lambda theme: plot_ap(models(2, Measure('brightness', 'user', ''), strata=QUARTILES), theme=theme),
-    'many bins': lambda theme: plot_ap(models(1, strata=(all_images(), *bins(np.linspace(0, 1, 21)))), theme=theme),
-    'thresholds only': lambda theme: plot_ap(models(3, strata=(all_images(), *cumulative())), theme=theme),
-    'groups, four models': lambda theme: plot_ap(models(4, Measure('weather', 'user', ''), strata=GROUPS), theme=theme),
-    'preset of pairs': lambda theme: plot_ap(models(2, strata=coco_occ()), theme=theme),
-    'recall, four models': lambda theme: plot_recall(models(4) + models(4, iou_type='segm'), theme=theme),
-    'errors, three models': lambda theme: plot_errors(models(3), theme=theme),
-    'all images alone': lambda theme: plot_ap(models(2, strata=(all_images(),)), theme=theme),
+    'one model': lambda: plot_ap(models(1)),
+    'six models': lambda: plot_ap(models(6)),
+    'four models, bbox and segm': lambda: plot_ap(models(4) + models(4, iou_type='segm')),
+    'empty strata': lambda: plot_ap(unfilled(models(2))),
+    'open bins': lambda: plot_ap(models(1, PAIRWISE, strata=OPEN)),
+    'quartiles': lambda: plot_ap(models(2, Measure('brightness', 'user', ''), strata=QUARTILES)),
+    'many bins': lambda: plot_ap(models(1, strata=(all_images(), *bins(np.linspace(0, 1, 21))))),
+    'thresholds only': lambda: plot_ap(models(3, strata=(all_images(), *cumulative()))),
+    'groups, four models': lambda: plot_ap(models(4, Measure('weather', 'user', ''), strata=GROUPS)),
+    'preset of pairs': lambda: plot_ap(models(2, strata=coco_occ())),
+    'recall, four models': lambda: plot_recall(models(4) + models(4, iou_type='segm')),
+    'errors, three models': lambda: plot_errors(models(3)),
+    'all images alone': lambda: plot_ap(models(2, strata=(all_images(),))),
     # As the report has them.
-    'six models, narrow': lambda theme: plot_ap(models(6), theme=theme, families=['bin'], width=5),
-    'groups, narrow': lambda theme: plot_ap(models(2, strata=GROUPS), theme=theme, width=5),
-    'recall, narrow': lambda theme: plot_recall(models(6), theme=theme, metrics=['recall50'], width=5),
-    'errors, narrow': lambda theme: plot_errors(models(2), theme=theme, parts=['share'], width=5),
+    'six models, narrow': lambda: plot_ap(models(6), families=['bin'], width=5),
+    'groups, narrow': lambda: plot_ap(models(2, strata=GROUPS), width=5),
+    'recall, narrow': lambda: plot_recall(models(6), metrics=['recall50'], width=5),
+    'errors, narrow': lambda: plot_errors(models(2), parts=['share'], width=5),
 }
 
 
 @pytest.mark.parametrize('case', CASES)
 def test_no_words_are_cut_or_touch(case):
-    figure = CASES[case]('light')
+    figure = CASES[case]()
     # The layout is done; nothing needs to be drawn to measure the words.
     renderer = FigureCanvasAgg(figure).get_renderer()
     unseen = unseen_tick_labels(figure)
@@ -128,9 +128,12 @@ def test_themes_tell_text_and_series_from_the_background(theme):
     # WCAG 2: 4.5 for text, 3 for marks.
     assert contrast(look.text) > 7 and contrast(look.muted) > 4.5
     assert min(map(contrast, (*look.models, *look.kinds))) > 3
-    figure = plot_ap(models(2), theme=theme)
-    assert to_hex(figure.get_facecolor()) == look.background
-    assert to_hex(figure.axes[0].yaxis.label.get_color()) == look.text
+
+
+def test_figures_are_drawn_in_the_light_theme():
+    figure = plot_ap(models(2))
+    assert to_hex(figure.get_facecolor()) == LIGHT.background
+    assert to_hex(figure.axes[0].yaxis.label.get_color()) == LIGHT.text
 
 
 def values_at_marks(axes):
@@ -199,7 +202,7 @@ def test_several_models_have_panels_for_thresholds_and_bins():
 
 
 def test_models_differ_in_more_than_colour():
-    series = model_series([f'model {i}' for i in range(12)], THEMES['light']).values()
+    series = model_series([f'model {i}' for i in range(12)]).values()
     first = list(series)[:6]
     assert len({each.colour for each in first}) == len({each.marker for each in first}) == 6
     assert len({each.dash for each in first}) == 6
@@ -262,8 +265,6 @@ def test_errors_add_up():
 def test_nothing_to_draw(plot):
     with pytest.raises(InputError, match='nothing to draw'):
         plot([])
-    with pytest.raises(InputError, match="unknown theme 'blue'"):
-        plot([result()], theme='blue')
 
 
 @pytest.mark.parametrize('plot', [plot_recall, plot_errors])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.results import Measure
-from mmhybrid.occlusion.show.report import GalleryGroup, GalleryImage, render_report
-from mmhybrid.occlusion.show.report.page import _template
+from mmhybrid.occlusion.show.report.gallery import GalleryGroup, GalleryImage
+from mmhybrid.occlusion.show.report.page import _template, render_report
 from mmhybrid.occlusion.show.tables import comparison_sheet, errors_sheet, instances_sheet, models_sheet, strata_sheet
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 from mmhybrid.text import is_unsafe
@@ -137,7 +137,7 @@ def test_tables_are_those_of_the_terminal():
         assert rows == [list(row) for row in zip(*(column.texts for column in sheet.columns), strict=True)]
         marked = [row.attributes.get('class') == 'few' for body in table.all('tbody') for row in body.all('tr')]
         assert sum(marked) == sum(sheet.few)
-        assert names == list(sheet.headings)
+        assert names == [heading for heading, _ in sheet.sections if heading is not None]
         bold = [node.text for node in table.all('strong')]
         assert bold == [
             column.values[i] for i in range(len(rows)) for column in sheet.columns if column.strong and column.strong[i]
@@ -261,7 +261,7 @@ def test_titles():
     [
         ([], {}, 'at least one result'),
         ([result(), result()], {}, "two bbox results are called 'TiedResNet-50'"),
-        ([result(), result('B', strata=coco_occ())], {}, 'not on the same images'),
+        ([result(), result('B', strata=coco_occ())], {}, 'not on the same images and strata'),
         ([result(), replace(result('B'), measure=Measure('r', 'multi'))], {}, 'not on the same images'),
         ([result()], {'comparisons': [comparison(result(), result('B'))]}, "names 'B' (bbox)"),
         ([result(full=False)], {'comparisons': [comparison(result(iou_type='segm'), result('B'))]}, '(segm)'),
@@ -274,7 +274,7 @@ def test_what_does_not_belong_together(results, arguments, message):
 
 def test_no_heavy_import_before_a_report_is_made():
     code = (
-        'import sys; import mmhybrid.occlusion.show.report;'
+        'import sys; import mmhybrid.occlusion.show.report.page;'
         'sys.exit(", ".join(sorted({"torch", "mmdet", "matplotlib", "PIL", "jinja2"} & set(sys.modules))) or 0)'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)

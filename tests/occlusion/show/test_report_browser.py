@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmhybrid.occlusion.show.report import GalleryGroup, GalleryImage, render_report
+from mmhybrid.occlusion.show.report.gallery import GalleryGroup, GalleryImage
+from mmhybrid.occlusion.show.report.page import render_report
 
 from ..sample import comparison, result
 from . import browser

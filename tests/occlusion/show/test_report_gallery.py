@@ -9,8 +9,9 @@ from pycocotools import mask as mask_api
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis.errors import KINDS
-from mmhybrid.occlusion.show.report import GalleryGroup, GalleryImage, Shown, draw_gallery_image, render_report
-from mmhybrid.occlusion.show.report.pictures import COLOURS, DT_KINDS, QUALITY
+from mmhybrid.occlusion.show.report.gallery import GalleryGroup, GalleryImage
+from mmhybrid.occlusion.show.report.page import render_report
+from mmhybrid.occlusion.show.report.pictures import COLOURS, DT_KINDS, QUALITY, Shown, draw_gallery_image
 from mmhybrid.occlusion.strata import all_images
 
 from ..sample import result
@@ -143,6 +144,6 @@ def test_gallery_without_files():
     assert [node.text for node in section.all('figcaption')] == [
         'image 9 costs 0.20 points of AP: 1 instance', 'x.jpg (id 7) costs 0.10 points of AP'
     ]  # fmt: skip
-    assert made.text.count('not at hand') == 1 and 'give their folder (--images)' in section.text
+    assert made.text.count('not at hand') == 1 and 'give the folder in which they lie (--images)' in section.text
     assert not list(section.all('ul', 'img', class_='absent'))
     assert not list(page([GalleryGroup('r = 0', [])]).all('section', aria_labelledby='images'))

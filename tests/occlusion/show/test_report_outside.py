@@ -10,8 +10,8 @@ from pycocotools import mask as mask_api
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.cli import main
-from mmhybrid.occlusion.show.report import Shown, draw_gallery_image
 from mmhybrid.occlusion.show.report.gallery import _find
+from mmhybrid.occlusion.show.report.pictures import Shown, draw_gallery_image
 
 from ..synthetic import SIZE, dataset
 
@@ -80,8 +80,7 @@ def test_the_command_says_what_it_left_out(tmp_path, monkeypatch, capsys):
     assert "'file_name' leads out of --images images (first to " in note
     assert note.endswith('outside.png); to show them, give the folder in which the files themselves lie.')
     page = Path('out/occlusion.html').read_text()
-    assert 'data:image/jpeg' in page and 'The image file lies outside of the folder of the images.' in page
-    assert 'Image files outside of the folder of the images were not opened' in page and str(tmp_path) not in page
+    assert 'data:image/jpeg' in page and 'The image file was not at hand.' in page and str(tmp_path) not in page
 
 
 def test_programs_and_pictures_without_bounds_are_not_drawn(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from mmhybrid.occlusion.show.tables import (
     every_category_sheet,
     instances_sheet,
     models_sheet,
+    side_by_side,
     strata_sheet,
 )
 from mmhybrid.occlusion.show.terminal import format_table, print_comparison
@@ -43,17 +44,20 @@ def test_one_style_of_numbers(write, value, text):
     assert interval(Interval(-0.1, 0.2), points) == '[-10.0, +20.0]'
 
 
-def test_a_stratum_that_one_model_lacks():
-    sheet = models_sheet([result('x', full=False), result('y', full=False, strata=(all_images(),))], 10)
-    assert [column.texts[-1] for column in sheet.columns] == ['r >= 0.8 *', '4', '21.0', '-']
+def test_models_on_other_strata_are_not_side_by_side():
+    one, other = result('x', full=False), result('y', full=False, strata=(all_images(),))
+    assert side_by_side([one, other, replace(one, name='z')]) == [[one, replace(one, name='z')], [other]]
+    assert '\nbbox AP in %, by' not in format_table([one, other])
+    sheet = models_sheet([one, replace(one, name='z')], 10)
+    assert [column.texts[-1] for column in sheet.columns] == ['r >= 0.8 *', '4', '21.0', '21.0']
 
 
 def test_sections_have_headings():
     sheet = strata_sheet(result(strata=(*tbc(), *groups(['day', 'night']))), 10)
-    assert sheet.headings[:2] == ('All images', 'Groups') and sheet.sections == (1, 2, 11, 9)
-    assert 'no image is in two' in sheet.headings[2]
+    assert sheet.sections[:2] == (('All images', 1), ('Groups', 2)) and [n for _, n in sheet.sections[2:]] == [11, 9]
+    assert 'no image is in two' in sheet.sections[2][0]
     # Nothing to tell apart.
-    assert strata_sheet(result(strata=(all_images(),)), 10).headings == ()
+    assert strata_sheet(result(strata=(all_images(),)), 10).sections == ((None, 1),)
 
 
 def test_several_models_share_a_table_of_recall():
@@ -102,9 +106,10 @@ def test_every_category_of_every_stratum():
     sheet = every_category_sheet(models)
     columns = by_title(sheet)
     filled = [row for row in models[0].strata if row.categories]
-    assert set(sheet.headings) == {row.stratum.name for row in filled}
-    assert sum(sheet.sections) == len(sheet.few) == 2 * sum(len(row.categories) for row in filled)
-    assert sheet.headings[0] == 'all' and sheet.sections[0] == 6
+    headings, sizes = zip(*sheet.sections, strict=True)
+    assert set(headings) == {row.stratum.name for row in filled}
+    assert sum(sizes) == len(sheet.few) == 2 * sum(len(row.categories) for row in filled)
+    assert sheet.sections[0] == ('all', 6)
     # By name, then by model.
     names = columns['category'].values[:6]
     assert names == tuple(sorted(names, key=str.casefold)) and columns['model'].values[:6] == ('x', 'y') * 3

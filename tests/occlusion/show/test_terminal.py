@@ -216,7 +216,7 @@ def test_fitting_leaves_nothing_out_unsaid(columns, width):
         Column(f'c{i}', ('x',), ('x' * size,), drop=drop) if detailed else Column(f'c{i}', ('x' * size,), drop=drop)
         for i, (size, drop, detailed) in enumerate(columns)
     ]
-    sheet = Sheet('title', (Column('name', ('row',)), *made), (1,), (False,), ())
+    sheet = Sheet('title', (Column('name', ('row',)), *made), ((None, 1),), (False,), ())
     fitted = fit(sheet, width)
     kept = {column.title for column in fitted.columns}
     notes = ' '.join(fitted.notes).replace(',', '').split()

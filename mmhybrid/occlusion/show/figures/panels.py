@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...results import InstanceRecall, StratumResult
+from ...strata import Stratum
 from ..numbers import is_interval
-from .style import CHARACTER, SMALL_SIZE, TICK_SIZE, Series, Theme, add_legend, wrap
+from .style import CHARACTER, LIGHT, SMALL_SIZE, TICK_SIZE, Series, add_legend, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 PANEL_WIDTH = 5.6  # of one column of panels, in inches
 CROWDED = 12  # from more bars on, their counts are turned
+
+
+@dataclass(frozen=True)
+class Places:
+    """What stands side by side on an axis: strata, or ranges of instances."""
+
+    labels: Sequence[str]
+    counts: np.ndarray  # of images or instances
+    few: np.ndarray  # whether these are too few to conclude from: marks and bars are hollow
+    whole: int = 0  # how many of the first places hold what all the others are parts of
 
 
 @dataclass(frozen=True)
@@ -39,22 +50,21 @@ class Curve:
 
 
 def draw_curves(
-    axes: Axes, curves: Sequence[Curve], few: Sequence[bool], theme: Theme, banded: bool, zoom: bool,
-    alone: int | None = 0,
-) -> None:  # fmt: skip
-    """Draw curves over the places 0, 1, 2, ...: bands of their intervals, or whiskers side by side.
+    axes: Axes, places: Places, curves: Sequence[Curve], banded: bool, zoom: bool, joined: bool = True
+) -> None:
+    """Draw curves over places: with bands of their intervals, or with whiskers side by side.
 
-    Marks are hollow where there are few. The axis starts at 0 or, with ``zoom``, below the lowest value, to tell models
-    apart. The first ``alone`` places are not joined with the others; None for all of them.
+    The axis starts at 0 or, with ``zoom``, below the lowest value, to tell models apart. Lines join the parts alone,
+    or nothing.
     """
-    alone = len(few) if alone is None else alone
-    few = np.array(few, bool)
+    few = places.few
+    start = places.whole if joined else len(few)
     step = 0 if banded else min(0.8 / len(curves), 0.2)
     for index, curve in enumerate(curves):
         look = curve.look
         at = np.arange(len(few)) + step * (index - (len(curves) - 1) / 2)
         line = {'linewidth': 1.8} if banded else {'linewidth': 1, 'alpha': 0.55}
-        axes.plot(at[alone:], curve.values[alone:], color=look.colour, linestyle=look.dash, zorder=3, **line)
+        axes.plot(at[start:], curve.values[start:], color=look.colour, linestyle=look.dash, zorder=3, **line)
         whiskers = np.isfinite(curve.lows)
         if banded:
             axes.fill_between(at, curve.lows, curve.highs, color=look.colour, alpha=0.16, linewidth=0, zorder=2)
@@ -65,47 +75,43 @@ def draw_curves(
             at[whiskers], curve.lows[whiskers], curve.highs[whiskers], color=look.colour, linewidth=1.4, zorder=2
         )
         size = 6 if len(curves) < 4 else 5
-        for own, face in ((~few, look.colour), (few, theme.background)):
+        for own, face in ((~few, look.colour), (few, LIGHT.background)):
             # Marks at 0 and at 100 stand on the frame: whole, not cut by it.
             axes.plot(
                 at[own], curve.values[own], look.marker, color=look.colour, markerfacecolor=face, markersize=size,
                 zorder=4, clip_on=False, in_layout=False,
             )  # fmt: skip
-    if alone == 1 < len(few):
-        axes.axvline(0.5, color=theme.muted, linewidth=0.8, zorder=1)
+    if start == 1 < len(few):
+        axes.axvline(0.5, color=LIGHT.muted, linewidth=0.8, zorder=1)
     axes.set_xlim(-0.6, len(few) - 0.4)
     axes.set_ylim(*_limits(curves, zoom))
     axes.grid(True, axis='y')
 
 
-def draw_counts(
-    axes: Axes, counts: Sequence[int], few: Sequence[bool], labels: Sequence[str], theme: Theme, unseen: int = 0
-) -> None:
-    """Draw one bar a place with its count above and its label below, hollow where there are few.
-
-    The first ``unseen`` places are given as numbers only: bars of what all the others are part of.
-    """
+def draw_counts(axes: Axes, places: Places) -> None:
+    """Draw one bar a place with its count above and its label below; what is whole has a number only."""
+    counts, labels, whole = places.counts, places.labels, places.whole
     crowded = len(counts) > CROWDED
-    for at, (count, hollow) in enumerate(zip(counts, few, strict=True)):
-        height = 0 if at < unseen < len(counts) else count
-        face, edge = (theme.background, theme.bar) if hollow else (theme.bar, theme.background)
+    for at, (count, hollow) in enumerate(zip(counts, places.few, strict=True)):
+        height = 0 if at < whole < len(counts) else count
+        face, edge = (LIGHT.background, LIGHT.bar) if hollow else (LIGHT.bar, LIGHT.background)
         axes.bar(at, height, 0.82, color=face, edgecolor=edge, linewidth=1, zorder=2)
         axes.annotate(
-            compact(count), (at, height), xytext=(0, 2), textcoords='offset points', ha='center', color=theme.muted,
-            fontsize=7.5 if crowded else SMALL_SIZE, rotation=90 if crowded else 0,
+            compact(int(count)), (at, height), xytext=(0, 2), textcoords='offset points', ha='center',
+            color=LIGHT.muted, fontsize=7.5 if crowded else SMALL_SIZE, rotation=90 if crowded else 0,
         )  # fmt: skip
-    top = max(counts[unseen:] or counts, default=0) or 1
+    top = max(counts[whole:] if whole < len(counts) else counts) or 1
     axes.set_ylim(0, top * (1.6 if crowded else 1.3))
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     axes.grid(True, axis='y')
     width = axes.figure.get_figwidth() / axes.get_gridspec().ncols
-    room = 72 * (width - 0.8) / max(len(labels), 1)
-    turned = max(map(len, labels), default=0) * CHARACTER * TICK_SIZE + 4 > room
+    room = 72 * (width - 0.8) / len(labels)
+    turned = max(map(len, labels)) * CHARACTER * TICK_SIZE + 4 > room
     look = {'rotation': 40, 'ha': 'right', 'rotation_mode': 'anchor'} if turned else {}
     axes.set_xticks(range(len(labels)), labels, **look)
 
 
-def add_curve_legend(figure: Figure, looks: Iterable[Series], few: str, theme: Theme, title: str = '') -> None:
+def add_curve_legend(figure: Figure, looks: Iterable[Series], few: str, title: str = '') -> None:
     """A legend of curves and, unless ``few`` is empty, of hollow marks."""
     from matplotlib.lines import Line2D
 
@@ -114,18 +120,17 @@ def add_curve_legend(figure: Figure, looks: Iterable[Series], few: str, theme: T
         for look in looks
     ]
     if few:
-        hollow = {'marker': 'o', 'markerfacecolor': theme.background, 'linestyle': ''}
-        handles.append(Line2D([], [], color=theme.muted, label=few, **hollow))
+        hollow = {'marker': 'o', 'markerfacecolor': LIGHT.background, 'linestyle': ''}
+        handles.append(Line2D([], [], color=LIGHT.muted, label=few, **hollow))
     add_legend(figure, handles, title)
 
 
-def range_label(name: str, lower: float, upper: float) -> str:
-    """A bin in a few characters: ``'0'``, ``'0.1–0.2'``, else its name."""
-    if math.isfinite(lower) and lower == upper:
-        return f'{lower:g}'
-    if math.isfinite(lower) and math.isfinite(upper):
-        return f'{lower:g}–{upper:g}'
-    return named(name)
+def range_label(part: Stratum | InstanceRecall) -> str:
+    """A range in a few characters: ``'0'``, ``'0.1–0.2'``, else its name."""
+    lower, upper = part.lower, part.upper
+    if not (math.isfinite(lower) and math.isfinite(upper)):
+        return named(part.name)
+    return f'{lower:g}' if lower == upper else f'{lower:g}–{upper:g}'
 
 
 def named(name: str) -> str:

@@ -23,23 +23,6 @@ CHARACTER = 0.57  # average width of a character, as a part of the size of the f
 # Told apart without colour as well: each model has a marker and a dash pattern of its own.
 MARKERS = ('o', 's', '^', 'D', 'v', 'P')
 DASHES = ('-', (0, (6, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1)), (0, (8, 1.5, 1, 1.5, 1, 1.5)), (0, (3, 3)))
-RC = {
-    'font.family': 'sans-serif',
-    'font.size': TICK_SIZE,
-    'text.usetex': False,
-    'text.parse_math': False,  # a file name is no formula: a dollar sign in it must not start one
-    'axes.axisbelow': True,
-    'axes.labelsize': LABEL_SIZE,
-    'axes.linewidth': 0.8,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.titlelocation': 'left',
-    'axes.titlesize': LABEL_SIZE,
-    'axes.titleweight': 'bold',
-    'grid.linewidth': 0.8,
-    'legend.fontsize': TICK_SIZE,
-    'legend.frameon': False,
-}
 
 
 @dataclass(frozen=True)
@@ -66,17 +49,6 @@ class Theme:
             named |= {name: value} if isinstance(value, str) else several
         return named
 
-    def rc(self) -> dict[str, Any]:
-        """matplotlib settings beyond its defaults."""
-        return {
-            **dict.fromkeys(('text.color', 'axes.labelcolor', 'axes.titlecolor'), self.text),
-            **dict.fromkeys(('xtick.labelcolor', 'ytick.labelcolor'), self.text),
-            **dict.fromkeys(('axes.edgecolor', 'xtick.color', 'ytick.color'), self.muted),
-            **dict.fromkeys(('axes.facecolor', 'figure.facecolor'), self.background),
-            'grid.color': self.grid,
-            **RC,
-        }
-
 
 THEMES = {
     'light': Theme(
@@ -90,6 +62,30 @@ THEMES = {
         kinds=('#56b4e9', '#f0a030', '#35c79a', '#8b96a1'),
     ),
 }  # fmt: skip
+LIGHT = THEMES['light']
+# matplotlib settings beyond its defaults.
+RC = {
+    **dict.fromkeys(('text.color', 'axes.labelcolor', 'axes.titlecolor'), LIGHT.text),
+    **dict.fromkeys(('xtick.labelcolor', 'ytick.labelcolor'), LIGHT.text),
+    **dict.fromkeys(('axes.edgecolor', 'xtick.color', 'ytick.color'), LIGHT.muted),
+    **dict.fromkeys(('axes.facecolor', 'figure.facecolor'), LIGHT.background),
+    'axes.axisbelow': True,
+    'axes.labelsize': LABEL_SIZE,
+    'axes.linewidth': 0.8,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.titlelocation': 'left',
+    'axes.titlesize': LABEL_SIZE,
+    'axes.titleweight': 'bold',
+    'font.family': 'sans-serif',
+    'font.size': TICK_SIZE,
+    'grid.color': LIGHT.grid,
+    'grid.linewidth': 0.8,
+    'legend.fontsize': TICK_SIZE,
+    'legend.frameon': False,
+    'text.parse_math': False,  # a file name is no formula: a dollar sign in it must not start one
+    'text.usetex': False,
+}
 
 
 @dataclass(frozen=True)
@@ -102,39 +98,28 @@ class Series:
     dash: str | tuple
 
 
-def get_theme(name: str) -> Theme:
-    """A theme by name: ``'light'`` or ``'dark'``.
-
-    Raises:
-        InputError: There is none of this name.
-    """
-    if name not in THEMES:
-        raise InputError(f'unknown theme {name!r}; choose from {", ".join(THEMES)}.')
-    return THEMES[name]
-
-
 def check_results(results: Sequence[Any], what: str) -> None:
     """Refuse to draw nothing."""
     if not results:
         raise InputError(f'there is nothing to draw: no result has {what}.')
 
 
-def model_series(names: Sequence[str], theme: Theme) -> dict[str, Series]:
+def model_series(names: Sequence[str]) -> dict[str, Series]:
     """Each model's look by its name; from the seventh on, colours come again with other marks."""
     series = {}
     for index, name in enumerate(dict.fromkeys(names)):
-        again, colour = divmod(index, len(theme.models))
+        again, colour = divmod(index, len(LIGHT.models))
         mark = (index + again) % len(MARKERS)
-        series[name] = Series(wrap(name, 44), theme.models[colour], MARKERS[mark], DASHES[mark])
+        series[name] = Series(wrap(name, 44), LIGHT.models[colour], MARKERS[mark], DASHES[mark])
     return series
 
 
 @contextmanager
-def drawing(theme: Theme | None = None, **settings: Any) -> Iterator[None]:
-    """matplotlib's own defaults, a theme and settings while a figure is made; the user's settings come back."""
+def drawing(**settings: Any) -> Iterator[None]:
+    """matplotlib's own defaults, ours and ``settings`` while a figure is made; the user's settings come back."""
     import matplotlib.style
 
-    with matplotlib.style.context(['default', theme.rc() if theme else {}, settings]), warnings.catch_warnings():
+    with matplotlib.style.context(['default', RC, settings]), warnings.catch_warnings():
         # A name in a script that the font lacks shows as boxes, and the user can do nothing here.
         warnings.filterwarnings('ignore', message='Glyph .* missing from')
         yield
@@ -150,7 +135,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def settle(figure: Figure) -> Figure:
-    """Make every tick while the theme's settings hold; matplotlib would make some at drawing, with the user's."""
+    """Make every tick while our settings hold; matplotlib would make some at drawing, with the user's."""
     figure.draw_without_rendering()
     # What is placed stays there: another layout while writing would only cost time.
     figure.set_layout_engine('none')

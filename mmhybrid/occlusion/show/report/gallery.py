@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +15,33 @@ from mmhybrid.errors import InputError
 
 from ...analysis.costs import ImageCost, costliest
 from ...analysis.errors import KINDS, NOT_COUNTED
-from .pictures import GalleryGroup, GalleryImage, Shown, draw_gallery_image
+from .pictures import Shown, draw_gallery_image
 
 if TYPE_CHECKING:
     from ...analysis.comparison import Evaluated
     from ...analysis.study import Study
+
+
+@dataclass(frozen=True)
+class GalleryImage:
+    """One image of the gallery."""
+
+    image_id: int | str
+    file_name: str
+    cost: float  # AP of the stratum without the image less AP with it, a fraction like AP itself
+    picture: bytes | None = None  # JPEG; None if the image is not at hand
+    counts: Mapping[str, int] = field(default_factory=dict)  # to say below it: {'instances': 12, 'missed': 3}
+    outside: str = ''  # where its file would be, if that is outside of the images' folder, so that it was not opened
+
+
+@dataclass(frozen=True)
+class GalleryGroup:
+    """The images shown for one stratum, of one model by one IoU type."""
+
+    stratum: str
+    images: Sequence[GalleryImage]
+    model: str = ''
+    iou_type: str = ''
 
 
 def make_gallery(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -13,9 +14,10 @@ from mmhybrid.version import __version__
 
 from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult
 from .. import figures, tables
-from ..notes import notes_of
+from ..given import notes_of
 from . import words
-from .pictures import COLOURS, OUTLINE, GalleryGroup
+from .gallery import GalleryGroup
+from .pictures import COLOURS, OUTLINE
 
 WIDTH = 5.0  # of the figures, in inches: two stand side by side, and one is legible on a telephone
 
@@ -27,20 +29,17 @@ def render_report(
     title: str | None = None,
     min_images: int = MIN_IMAGES,
 ) -> str:
-    """Everything about some results on one page: the answer, figures, tables, pictures, and how to read them.
+    """Everything about some results on one page of HTML5: the answer, figures, tables, pictures, how to read them.
 
-    The page fetches nothing, works without JavaScript and in print, and is the same for the same arguments. Parts that
-    the results do not hold (intervals, errors, categories, recall by instance) are left out.
+    It fetches nothing, works without JavaScript and in print, and is the same for the same arguments. Parts that the
+    results do not hold (intervals, errors, categories, recall by instance) are left out.
 
     Args:
         results: Any number of models and IoU types on the same images and strata.
         comparisons: Differences between these models.
-        gallery: Pictures, see :func:`make_gallery`; groups without images are left out.
+        gallery: Pictures, see :func:`.gallery.make_gallery`; groups without images are left out.
         title: By default one with the models' names.
         min_images: Strata with fewer images are marked as too small to conclude from.
-
-    Returns:
-        HTML5.
 
     Raises:
         InputError: No results, two of one model and IoU type, or results and comparisons that do not belong together.
@@ -68,12 +67,16 @@ def _part(
     """What the page says and shows about one IoU type."""
     results = [result for result in results if result.iou_type == iou_type]
     comparisons = [comparison for comparison in comparisons if comparison.iou_type == iou_type]
-    name = words.iou_words(iou_type)
+    name = f'{words.GEOMETRIES[iou_type]} ({iou_type})'
     models = words.listing(result.name for result in results)
 
-    def draw(plot: Callable, key: str, title: str, **arguments: Any) -> str:
-        made = plot(results, width=WIDTH, **arguments)
-        return figures.to_inline(made, f'{iou_type}-{key}', f'{title}: {models}, {name}')
+    def draw(plot: Callable, title: str, parts: Mapping[str, str]) -> list[str]:
+        return [
+            figures.to_inline(
+                plot(results, min_images, [key], WIDTH), f'{iou_type}-{key}', f'{title}{part}: {models}, {name}'
+            )
+            for key, part in parts.items()
+        ]
 
     sheets = [tables.models_sheet(results, min_images)] if len(results) > 1 else []
     sheets += [tables.strata_sheet(result, min_images) for result in results]
@@ -82,30 +85,20 @@ def _part(
         sheets = [tables.comparison_sheet(each, tables.compared_metrics(each), min_images) for each in comparisons]
         details.append(('Differences between models', '', [], sheets))
     if found := [result for result in results if result.instances]:
-        drawn = [
-            draw(figures.plot_recall, metric, f'Recall by occlusion of the instance, {iou}', metrics=[metric],
-                 min_instances=min_images)
-            for metric, iou in figures.RECALLS.items()
-        ]  # fmt: skip
+        drawn = draw(figures.plot_recall, 'Recall by occlusion of the instance, ', figures.RECALLS)
         sheets = [tables.instances_sheet(*found, min_images=min_images)]
         details.append(('Recall by the instance’s own occlusion', '', drawn, sheets))
-    if wrong := [result for result in results if any(row.errors for row in result.strata)]:
-        drawn = [
-            draw(figures.plot_errors, part, f'False positives by kind, {unit}', min_images=min_images, parts=[part])
-            for part, unit in figures.ERROR_PARTS.items()
-        ]
+    if wrong := [result for result in results if result.all.errors]:
+        drawn = draw(figures.plot_errors, 'False positives by kind, ', figures.ERROR_PARTS)
         sheets = [tables.errors_sheet(result, min_images) for result in wrong]
         details.append(('Errors by kind', words.KINDS, drawn, sheets))
-    filled = [result for result in results if any(row.categories for row in result.strata)]
+    filled = [result for result in results if result.all.categories]
     return {
         'identity': f'type-{iou_type}',
         'name': f'{name[:1].upper()}{name[1:]}',
         'headline': words.headline(results, comparisons, min_images),
         'places': [line for each in comparisons if (line := words.places(each, min_images))],
-        'ap': [
-            draw(figures.plot_ap, family, 'AP in %', min_images=min_images, families=[family])
-            for family in figures.ap_families(results)
-        ],
+        'ap': draw(figures.plot_ap, 'AP in %', dict.fromkeys(figures.ap_families(results), '')),
         'details': details,
         'categories': tables.every_category_sheet(filled) if filled else None,
     }
@@ -120,28 +113,19 @@ def _title(measure: Measure, names: Sequence[str]) -> str:
 def _check(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison]) -> None:
     if not results:
         raise InputError('a report needs at least one result; give what evaluate() returns.')
-
-    def strata(result: OcclusionResult) -> tuple:
-        return result.measure, [(row.stratum.name, row.num_images, row.num_instances) for row in result.strata]
-
-    first, keys = results[0], set()
-    for result in results:
-        name, iou_type = key = result.name, result.iou_type
-        if key in keys:
+    strata = {
+        (result.measure, *((row.stratum.name, row.num_images, row.num_instances) for row in result.strata))
+        for result in results
+    }
+    if len(strata) > 1:
+        raise InputError('the results are not on the same images and strata; write one report for each.')
+    keys = Counter((result.name, result.iou_type) for result in results)
+    for (name, iou_type), number in keys.items():
+        if number > 1:
             raise InputError(f'two {iou_type} results are called {name!r}; give every model its own name.')
-        keys.add(key)
-        if strata(result) != strata(first):
-            raise InputError(
-                f'{name!r} ({iou_type}) and {first.name!r} ({first.iou_type}) are not on the same images and strata; '
-                'write one report for each ground truth and measure.'
-            )
-    for comparison in comparisons:
-        for name in (comparison.baseline, comparison.model):
-            if (name, comparison.iou_type) not in keys:
-                raise InputError(
-                    f'a comparison names {name!r} ({comparison.iou_type}), which is not among the results; give its '
-                    'result too.'
-                )
+    compared = {(name, each.iou_type) for each in comparisons for name in (each.baseline, each.model)}
+    for name, iou_type in sorted(compared - keys.keys()):
+        raise InputError(f'a comparison names {name!r} ({iou_type}), which is not among the results; give its result.')
 
 
 def _template() -> Any:
@@ -165,12 +149,9 @@ def _template() -> Any:
 def _allowed(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, '__html__') or value.isprintable():
         return value
-    return ''.join('\ufffd' if _is_forbidden(char) else char for char in value)
-
-
-def _is_forbidden(char: str) -> bool:
-    is_noncharacter = ord(char) & 0xFFFE == 0xFFFE or '\ufdd0' <= char <= '\ufdef'
-    return is_noncharacter or (is_unsafe(char) and char not in '\t\n')
+    forbidden = {char for char in value if ord(char) & 0xFFFE == 0xFFFE or '\ufdd0' <= char <= '\ufdef'}
+    forbidden |= {char for char in value if is_unsafe(char) and char not in '\t\n'}
+    return value.translate(dict.fromkeys(map(ord, forbidden), '\ufffd'))
 
 
 def _resource(name: str) -> str:

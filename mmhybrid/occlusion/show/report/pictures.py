@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +15,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
 Box = tuple[float, float, float, float]
 
@@ -34,28 +32,6 @@ COLOURS = {
     'partial': '#e9a6ff', 'background': '#ffffff',
 }  # fmt: skip
 DT_KINDS = tuple(COLOURS)[2:]
-
-
-@dataclass(frozen=True)
-class GalleryImage:
-    """One image of the gallery."""
-
-    image_id: int | str
-    file_name: str
-    cost: float  # AP of the stratum without the image less AP with it, a fraction like AP itself
-    picture: bytes | None = None  # JPEG; None if the image is not at hand
-    counts: Mapping[str, int] = field(default_factory=dict)  # to say below it: {'instances': 12, 'missed': 3}
-    outside: str = ''  # where its file would be, if that is outside of the images' folder, so that it was not opened
-
-
-@dataclass(frozen=True)
-class GalleryGroup:
-    """The images shown for one stratum, of one model by one IoU type."""
-
-    stratum: str
-    images: Sequence[GalleryImage]
-    model: str = ''
-    iou_type: str = ''
 
 
 class Shown(NamedTuple):
@@ -104,21 +80,23 @@ def draw_gallery_image(path: str | PathLike[str], shown: Sequence[Shown]) -> byt
         # So that no one needs the colours.
         kind = '' if each.kind == 'true_positive' else f' {each.kind}'
         canvas.label(each, f'{each.name} {each.score:.2f}{kind}')
-    buffer = io.BytesIO()
+    content = io.BytesIO()
     # Thin lines keep their colours only where colour has the full resolution.
-    image.save(buffer, 'JPEG', quality=QUALITY, subsampling=0, optimize=True)
-    return buffer.getvalue()
+    image.save(content, 'JPEG', quality=QUALITY, subsampling=0, optimize=True)
+    return content.getvalue()
 
 
 class _Canvas:
     """Frames and labels on an image, labels without overlap."""
 
     def __init__(self, image: Image.Image, scale: float) -> None:
-        from PIL import ImageDraw
+        from matplotlib import get_data_path
+        from PIL import ImageDraw, ImageFont
 
         self._size, self._scale = image.size, scale
-        self._draw: ImageDraw.ImageDraw = ImageDraw.Draw(image)
-        self._font = _font(13)
+        self._draw = ImageDraw.Draw(image)
+        # DejaVu Sans, which matplotlib brings along: class names may need more than ASCII.
+        self._font = ImageFont.truetype(str(Path(get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')), 13)
         self._taken: list[Box] = []
 
     def frame(self, shown: Shown, thickness: int) -> None:
@@ -135,13 +113,14 @@ class _Canvas:
         """A label at the first free place around the box's upper and lower edge."""
         words = clean(words)  # libraries for text layout fail on control characters
         left, top, right, bottom = self._draw.textbbox((0, 0), words, font=self._font)
-        wide, high = right - left + 6, bottom - top + 5
+        taken, wide, high = self._taken, right - left + 6, bottom - top + 5
         x0, y0, x1, y1 = self._corners(shown)
         for x, y in [(x0, y0 - high), (x0, y0), (x1 - wide, y0), (x0, y1 - high), (x1 - wide, y1 - high), (x0, y1)]:
             x = min(max(x, 0), max(self._size[0] - wide, 0))
             place = (x, y, x + wide, y + high)
-            if y >= 0 and place[3] <= self._size[1] and not any(_overlap(place, other) for other in self._taken):
-                self._taken.append(place)
+            is_free = all(a[0] >= place[2] or place[0] >= a[2] or a[1] >= place[3] or place[1] >= a[3] for a in taken)
+            if is_free and y >= 0 and place[3] <= self._size[1]:
+                taken.append(place)
                 self._draw.rectangle(place, fill=COLOURS[shown.kind], outline=OUTLINE)
                 self._draw.text((x + 3 - left, y + 2.5 - top), words, fill='#000000', font=self._font)
                 return
@@ -186,21 +165,6 @@ def _fill(
 def _dashes(edge: Box, on: float = 8, off: float = 6) -> list[Box]:
     ends = np.array(edge).reshape(2, 2)
     length = np.linalg.norm(ends[1] - ends[0])
-    if length == 0:
-        return [edge]
     starts = np.arange(0, length, on + off)
     parts = np.stack([starts, np.minimum(starts + on, length)], 1)[..., None] / length
     return [tuple(dash) for dash in (ends[0] + parts * (ends[1] - ends[0])).reshape(-1, 4).tolist()]
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: class names may need more than ASCII."""
-    from matplotlib import get_data_path
-    from PIL import ImageFont
-
-    return ImageFont.truetype(str(Path(get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')), size)
