@@ -1,0 +1,1 @@
+"""What the overlap of boxes says of occlusion as people annotated it: data, correlations, page."""
