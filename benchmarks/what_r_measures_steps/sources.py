@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion import ratios
-from mmhybrid.occlusion.read import attributes
 from mmhybrid.occlusion.read.checks import Records
 from mmhybrid.occlusion.read.files import read_json
 from mmhybrid.occlusion.read.ground_truth import GroundTruth, load_ground_truth
-from mmhybrid.occlusion.read.layouts import as_coco
 from mmhybrid.occlusion.read.properties import read_property
 
 LABELS = {'low': 0, 'mid': 1, 'high': 2}  # of COCO-OLAC, in their order
@@ -65,31 +63,24 @@ class Source(NamedTuple):
 
 def _shares(option: str) -> Callable[[Mapping[str, Path]], Annotated]:
     def read(files: Mapping[str, Path]) -> Annotated:
-        gt, rows = _boxes(files[option]), _annotations(files[option])
-        field = attributes.visibility_field(rows)
-        if field is None:
-            names = ', '.join((*attributes.SHARES, *attributes.VISIBLE_BOXES))
-            raise InputError(
-                f'{files[option]}: no annotation has a visible share, looked for as {names}; give the annotations that '
-                'have it.'
-            )
-        records = Records(str(files[option]), 'annotations', rows)
-        visible = attributes.read_visibility(records, gt.boxes, ~gt.is_region, field).values
-        return Annotated(gt, ('bbox',), 1 - visible, wider=_wider(files[option]))
+        gt = _boxes(files[option], wanted='visibility')
+        if 'visibility' not in gt.attributes:
+            raise InputError(f'{files[option]}: only masks tell the visible share; give it as --kins or --shapes.')
+        return Annotated(gt, ('bbox',), 1 - gt.attributes['visibility'], wider=_wider(files[option]))
 
     return read
 
 
 def _kaist(files: Mapping[str, Path]) -> Annotated:
-    gt = _boxes(files['kaist'])
-    records = Records(str(files['kaist']), 'annotations', _annotations(files['kaist']))
-    levels = attributes.read_level(records, ~gt.is_region).values
+    gt = _boxes(files['kaist'], wanted='level')
+    levels = gt.attributes['level']
     return Annotated(gt, ('bbox',), levels, wider=_wider(files['kaist']), heavy=2)
 
 
 def _olac(files: Mapping[str, Path]) -> Annotated:
     gt, geometries = _boxes(files['coco']), ('bbox',)
-    if any(row.get('segmentation') for row in _annotations(files['coco'])):
+    rows = read_json(files['coco'], 'ground truth')['annotations']
+    if any(row.get('segmentation') for row in rows):
         geometries = ('bbox', 'segm')
         gt = _boxes(files['coco'], geometries)
     given = read_property(gt, files['olac']).values
@@ -113,21 +104,14 @@ def _amodal(option: str) -> Callable[[Mapping[str, Path]], Annotated]:
     return read
 
 
-def _boxes(path: Path, geometries: tuple[str, ...] = ('bbox',), ignore: str = 'region') -> GroundTruth:
-    return load_ground_truth(path, geometries, (), ignore)
+def _boxes(
+    path: Path, geometries: tuple[str, ...] = ('bbox',), ignore: str = 'region', wanted: str | None = None
+) -> GroundTruth:
+    return load_ground_truth(path, geometries, (), ignore, {wanted: None} if wanted else {})
 
 
 def _wider(path: Path) -> np.ndarray:
     return ratios.measure(_boxes(path, ignore='as-instances')).fractions
-
-
-def _annotations(path: Path) -> list[dict[str, Any]]:
-    """The records of annotations, those of CrowdHuman with their visible boxes."""
-    content = read_json(path, 'ground truth')
-    rows = as_coco(content, str(path))['annotations']
-    images = [content] if isinstance(content, dict) else content
-    people = [person for image in images for person in image.get('gtboxes', ())]
-    return [row | {'vbox': person.get('vbox')} for row, person in zip(rows, people, strict=True)] if people else rows
 
 
 SHARE = f'at least {HEAVY:.0%} hidden'

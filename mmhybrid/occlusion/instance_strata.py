@@ -90,7 +90,8 @@ class InstanceStratum(Stratum):
     @property
     def condition(self) -> str:
         """The ranges in words, e.g. ``'h >= 50, 0.2 <= v <= 0.65'``."""
-        return ', '.join([*map(str, self.ranges), *(f'files {prefix}*' for prefix in self.prefixes)])
+        images = f'; images {", ".join(f"{prefix}*" for prefix in self.prefixes)}' if self.prefixes else ''
+        return ', '.join(map(str, self.ranges)) + images
 
     @classmethod
     def parse(cls, text: str) -> InstanceStratum:

@@ -124,7 +124,10 @@ class StratumResult(Metrics):
         instances_per_image: Density goes with occlusion and confounds it.
         ap_common: Mean AP over the categories that have instances in every filled stratum of enough images; NaN if not
             asked for, if there is no such category, or where one of them has no instance.
-        intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75`` and ``ar``; empty if none were asked for.
+        mr: Log-average miss rate MR^-2 at IoU 0.5, lower is better; NaN if not asked for.
+        miss_curve: Pairs of false positives an image and the miss rate there, at IoU 0.5; empty if not asked for.
+        intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75``, ``ar`` and, if asked for, ``mr``; empty if none
+            were asked for.
         errors: Error anatomy; None if not asked for.
         categories: Per category, those with instances in the stratum; empty if not asked for.
     """
@@ -135,6 +138,8 @@ class StratumResult(Metrics):
     num_categories: int
     instances_per_image: float
     ap_common: float = NAN
+    mr: float = NAN
+    miss_curve: tuple[tuple[float, float], ...] = ()
     intervals: dict[str, Interval] = field(default_factory=dict)
     errors: Errors | None = None
     categories: tuple[CategoryResult, ...] = ()
@@ -223,7 +228,7 @@ class Difference:
     """Model minus baseline on one stratum, by paired bootstrap: both on the same resampled images.
 
     Attributes:
-        metric: ``'ap'``, ``'ap50'``, ``'ap75'`` or ``'ar'``, whose values ``baseline`` and ``model`` are.
+        metric: ``'ap'``, ``'ap50'``, ``'ap75'``, ``'ar'`` or ``'mr'``, whose values ``baseline`` and ``model`` are.
         difference: ``model - baseline``.
         interval: Bootstrap interval of the difference.
         p_value: Two-sided: how often resamples, shifted to the difference as their median, lie on the other side of 0,

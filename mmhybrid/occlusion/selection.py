@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,15 +14,23 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
 from . import ratios, strata
+from .instance_strata import InstanceStratum
+from .protocols import PROTOCOLS, Protocol
+from .read.columns import positions
+from .read.ids import NAME_FIELDS
 from .read.properties import read_property
 from .strata import Measure, Stratum
 
 if TYPE_CHECKING:
     from .read.ground_truth import GroundTruth
 
-PRESETS = ('tbc', 'coco-occ')
+# Labels of COCO val2017 by people (OLAC), in their order.
+OLAC = ('low', 'mid', 'high')
+PRESETS = ('tbc', 'coco-occ', 'coco-olac', *PROTOCOLS)
 # r of these has no upper bound, so the default bins need a last one without.
 UNBOUNDED = ('pairwise',)
+# Of an image's instances, by their annotated visible share.
+HIDDEN = ('mean-hidden', 'max-hidden')
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,9 @@ class Stratification:
         fractions: ``(n,)`` covered or invisible fraction of each annotation; NaN where it does not count.
         fraction: What ``fractions`` are, for tables and figures.
         notes: What to tell a reader about the user's values.
+        holds: Of each stratum of instances, the ``(n,)`` bool of its annotations.
+        names: Image id -> file name, where strata of instances are on some images only.
+        protocol: The benchmark's, if a preset names one.
     """
 
     measure: Measure
@@ -43,10 +54,18 @@ class Stratification:
     fractions: np.ndarray
     fraction: str
     notes: tuple[str, ...] = ()
+    holds: Mapping[Stratum, np.ndarray] = field(default_factory=dict)
+    names: Mapping[int, Any] = field(default_factory=dict)
+    protocol: Protocol | None = None
 
     def members(self) -> dict[Stratum, list[int]]:
         """The image ids in each stratum, in the ground truth's order."""
-        return {stratum: stratum.members(self.values) for stratum in self.strata}
+        return {stratum: self._on(stratum) for stratum in self.strata}
+
+    def _on(self, stratum: Stratum) -> list[int]:
+        if isinstance(stratum, InstanceStratum):
+            return [image_id for image_id in self.values if stratum.is_on(self.names.get(image_id))]
+        return stratum.members(self.values)
 
     def num_outside(self) -> int:
         """How many images are in no stratum but ``all``."""
@@ -59,16 +78,21 @@ class Selection:
     """What puts images into strata, as asked for: a preset, a ratio with its strata, or the user's own property.
 
     Attributes:
-        preset: ``tbc`` after the TBC article's figure, or ``coco-occ`` for pairs of boxes with IoU >= 0.2; nothing else
-            may be given beside it.
-        definition: One of ``ratios.DEFINITIONS``; by default ``covered``.
+        preset: ``tbc`` after the TBC article's figure, ``coco-occ`` for pairs of boxes with IoU >= 0.2, ``coco-olac``
+            for ``values`` that are people's labels low, mid and high, or the name of one of ``PROTOCOLS``, whose strata
+            are of instances; of strata nothing else may be given beside it.
+        definition: One of ``ratios.DEFINITIONS``, by default ``covered``, or one of ``HIDDEN``: the mean or the largest
+            hidden share of the image's instances, as annotated.
         geometry: One of ``ratios.GEOMETRIES``; by default ``bbox``, or ``amodal`` for ``invisible``.
         values: The user's own property instead of a ratio: image id or file name -> label or number, or a JSON or CSV
             file of it (see :func:`mmhybrid.occlusion.read.properties.read_property`).
         column: Of ``values``.
         edges: Of the bins; by default 0, 0.1, ..., 1 of a ratio, and a last bin without end for ``pairwise``.
         thresholds: Of the cumulative strata; by default 0, 0.1, ..., 0.8 of a ratio.
-        parts: The strata themselves instead of ``edges`` and ``thresholds``.
+        parts: The strata themselves instead of ``edges`` and ``thresholds``; some may be of instances.
+        visibility: The annotations' field with the visible share or the box of the visible part; by default the first
+            known one, or masks (see :mod:`mmhybrid.occlusion.read.attributes`).
+        level: The field with the level of occlusion; likewise.
     """
 
     preset: str | None = None
@@ -79,16 +103,21 @@ class Selection:
     edges: Sequence[float] | None = None
     thresholds: Sequence[float] | None = None
     parts: Sequence[Stratum] | None = None
+    visibility: str | None = None
+    level: str | None = None
 
     def __post_init__(self) -> None:
         given = {key for key, value in vars(self).items() if value is not None}
+        beside = {'visibility', 'level'} | ({'values', 'column'} if self.preset == 'coco-olac' else set())
         for key, others in (
-            ('preset', given - {'preset'}),
-            ('values', given & {'preset', 'definition', 'geometry', 'parts'}),
+            ('preset', given - {'preset'} - beside),
+            ('values', given & {'definition', 'geometry', 'parts'}),
             ('parts', given & {'edges', 'thresholds'}),
         ):
             if key in given and others:
                 raise InputError(f'{key} and {sorted(others)[0]} exclude each other; give one of them.')
+        if self.preset == 'coco-olac' and self.values is None:
+            raise InputError('the preset coco-olac goes by labels of the images; give their file as values.')
         if self.column is not None and self.values is None:
             raise InputError('a column is given but no file of values; give both or neither.')
         if not isinstance(self.values, str | PathLike | Mapping | None):
@@ -97,22 +126,42 @@ class Selection:
         if not isinstance(parts, Sequence) or not all(isinstance(part, Stratum) for part in parts):
             raise InputError(f'the strata are {show(parts)}; give a list of Stratum, e.g. bins((0, 0.5, 1)).')
 
+    @property
+    def protocol(self) -> Protocol | None:
+        """The benchmark's protocol that the preset names."""
+        return PROTOCOLS.get(self.preset)
+
     def geometries(self) -> tuple[str, ...]:
         """What masks the ratio needs from the ground truth."""
         return () if self.values is not None else (self._ratio()[1],)
 
+    def wanted(self) -> dict[str, str | None]:
+        """Which attributes of instances the ground truth is read for, and the field of each, None for the usual one."""
+        names = {each.attribute for part in self._of_instances() for each in part.ranges}
+        if self.visibility is not None or self.definition in HIDDEN:
+            names.add('visibility')
+        if self.level is not None:
+            names.add('level')
+        fields = {'visibility': self.visibility, 'level': self.level}
+        return {name: fields.get(name) for name in sorted(names)}
+
+    def _of_instances(self) -> tuple[InstanceStratum, ...]:
+        if self.protocol is not None:
+            return self.protocol.strata
+        return tuple(part for part in self.parts or () if isinstance(part, InstanceStratum))
+
     def _ratio(self) -> tuple[str, str]:
-        """Definition and geometry."""
+        """Definition and geometry of r."""
         if self.preset == 'coco-occ':
             return 'max-iou', 'bbox'
-        definition = self.definition or 'covered'
+        definition = 'covered' if self.definition in (None, *HIDDEN) else self.definition
         return definition, self.geometry or ('amodal' if definition == 'invisible' else 'bbox')
 
     def apply(self, gt: GroundTruth) -> Stratification:
-        """Put the images of ``gt`` into strata.
+        """Put the images and instances of ``gt`` into strata.
 
         Args:
-            gt: Checked ground truth, with the masks that the geometry needs.
+            gt: Checked ground truth, with the masks that the geometry needs, and the attributes ``wanted``.
 
         Raises:
             InputError: An unknown preset, definition or geometry, edges that do not increase, strata of one name, or a
@@ -123,21 +172,59 @@ class Selection:
         definition, geometry = self._ratio()
         occlusion = ratios.measure(gt, definition, geometry)
         measure, values, parts, notes = Measure('r', definition, geometry), occlusion.ratios, self.parts, ()
+        fractions, kind = occlusion.fractions, 'invisible' if definition == 'invisible' else 'covered'
+        attributes, origin = self._attributes(gt)
+        if 'visibility' in attributes:
+            fractions, kind, geometry = 1 - attributes['visibility'], 'hidden', origin
+            fractions = np.where(gt.is_region, np.nan, fractions)
+        own = self._of_instances()
         if self.values is not None:
             name, values, notes = read_property(gt, self.values, self.column)
             measure, parts = Measure(name, 'user', ''), self._parts_of(name, list(values.values()))
         elif self.preset == 'coco-occ':
             parts = strata.coco_occ()
+        elif own and len(own) == len(parts or own):
+            measure, parts = Measure(self.preset or 'own', 'instances', ''), own
+        elif self.definition in HIDDEN:
+            measure, values = Measure('h', self.definition, 'annotated'), _of_images(gt, fractions, self.definition)
+            parts = self._numbered('h', ()) if parts is None else parts
         elif parts is None:
-            above = (math.inf,) if definition in UNBOUNDED else ()
-            edges = strata.DEFAULT_EDGES + above if self.edges is None else self.edges
-            thresholds = strata.DEFAULT_THRESHOLDS if self.thresholds is None else self.thresholds
-            parts = (*strata.bins(edges), *strata.cumulative(thresholds))
-        fraction = f'{"invisible" if definition == "invisible" else "covered"} fraction f ({geometry})'
-        return Stratification(measure, values, _with_all(parts), occlusion.fractions, fraction, notes)
+            parts = self._numbered('r', (math.inf,) if definition in UNBOUNDED else ())
+        names = {}
+        for image_id, image in zip(gt.image_ids.tolist(), gt.images, strict=True):
+            names[image_id] = next((image[field] for field in NAME_FIELDS if image.get(field)), None)
+        return Stratification(
+            measure,
+            values,
+            _with_all(parts),
+            fractions,
+            f'{kind} fraction f ({geometry})',
+            notes,
+            {part: part.holds(attributes) if part.ranges else np.ones(len(fractions), bool) for part in own},
+            names,
+            self.protocol,
+        )
+
+    def _attributes(self, gt: GroundTruth) -> tuple[dict[str, np.ndarray], str]:
+        """Those of the ground truth, and a visibility that only masks tell; what the visibility is read from."""
+        attributes, origin = dict(gt.attributes), gt.origins.get('visibility', '')
+        if 'visibility' in self.wanted() and 'visibility' not in attributes:
+            attributes['visibility'] = 1 - ratios.measure(gt, 'invisible', 'amodal').fractions
+            origin = 'masks'
+        return attributes, origin
+
+    def _numbered(self, symbol: str, above: Sequence[float]) -> tuple[Stratum, ...]:
+        """Bins and cumulative strata of a ratio, by default the usual ones."""
+        edges = (*strata.DEFAULT_EDGES, *above) if self.edges is None else self.edges
+        thresholds = strata.DEFAULT_THRESHOLDS if self.thresholds is None else self.thresholds
+        return (*strata.bins(edges, symbol), *strata.cumulative(thresholds, symbol))
 
     def _parts_of(self, name: str, values: list[float | str]) -> tuple[Stratum, ...]:
         """A label makes one stratum each, a number bins, its quartiles by default, and cumulative ones if asked for."""
+        if self.preset == 'coco-olac':
+            if odd := sorted(set(map(str, values)) - set(OLAC)):
+                raise InputError(f'{name!r} holds {show(odd[0])}; the labels of coco-olac are {", ".join(OLAC)}.')
+            return strata.groups(label for label in OLAC if label in values)
         if any(isinstance(value, str) for value in values):
             if self.edges is not None or self.thresholds is not None:
                 raise InputError(f'{name!r} holds labels, which have no bins; leave edges and thresholds out.')
@@ -150,10 +237,26 @@ class Selection:
         return (*strata.bins(edges, name), *strata.cumulative(self.thresholds or (), name))
 
 
+def _of_images(gt: GroundTruth, hidden: np.ndarray, definition: str) -> dict[int, float]:
+    """Mean or largest hidden share of each image's instances, as far as it is known; 0 without any."""
+    image_ids, known = gt.image_ids.tolist(), ~np.isnan(hidden)
+    at = positions(gt.image_ids, gt.annotation_image_ids[known])
+    values = np.zeros(len(image_ids))
+    if definition == 'max-hidden':
+        np.maximum.at(values, at, hidden[known])
+    else:
+        counts = np.bincount(at, minlength=len(values))
+        values = np.bincount(at, hidden[known], len(values)) / np.maximum(counts, 1)
+    return dict(zip(image_ids, values.tolist(), strict=True))
+
+
 def _with_all(parts: Sequence[Stratum]) -> tuple[Stratum, ...]:
     parts = tuple(dict.fromkeys(parts))
     if not any(part.kind == 'all' for part in parts):
-        parts = (strata.all_images(), *parts)
+        whole = strata.all_images()
+        # Benchmarks have a stratum of that name, which does not hold every instance.
+        taken = any(part.name == whole.name for part in parts)
+        parts = (replace(whole, name='all instances') if taken else whole, *parts)
     names = [part.name for part in parts]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

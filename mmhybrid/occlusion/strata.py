@@ -26,8 +26,9 @@ COCO_OCC_IOU = 0.2
 
 @dataclass(frozen=True)
 class Measure:
-    """What strata are made by: ``'r'`` by a definition and geometry of :mod:`mmhybrid.occlusion.ratios`, or the user's
-    own property by its name, the definition ``'user'`` and the geometry ``''``."""
+    """What strata are made by: ``'r'`` by a definition and geometry of :mod:`mmhybrid.occlusion.ratios`; ``'h'``, by
+    ``'mean-hidden'`` or ``'max-hidden'`` and ``'annotated'``; the user's own property by its name, the definition
+    ``'user'`` and the geometry ``''``; or, where all strata are of instances, the preset and ``'instances'``."""
 
     name: str = 'r'
     definition: str = 'covered'
@@ -38,6 +39,8 @@ class Measure:
         """One phrase for an axis, e.g. ``'occlusion ratio r (covered, bbox)'``."""
         if self.definition == 'user':
             return self.name
+        if self.definition == 'instances':
+            return f'strata of instances ({self.name})'
         return f'occlusion ratio {self.name} ({self.definition}, {self.geometry})'
 
 
@@ -50,13 +53,14 @@ class Stratum:
         lower: Lower bound; NaN for a group.
         upper: Upper bound; infinite where there is none, NaN for a group.
         kind: ``'all'`` holds every image; ``'bin'`` holds lower < r <= upper, or r = lower where the two are equal;
-            ``'cumulative'`` holds r >= lower; ``'group'`` holds the images with the label ``name``.
+            ``'cumulative'`` holds r >= lower; ``'group'`` holds the images with the label ``name``; ``'instances'`` is
+            of instances (see :mod:`mmhybrid.occlusion.instance_strata`).
     """
 
     name: str
     lower: float
     upper: float
-    kind: Literal['all', 'bin', 'cumulative', 'group']
+    kind: Literal['all', 'bin', 'cumulative', 'group', 'instances']
 
     def contains(self, value: float | str) -> bool:
         """Whether an image with this ratio, or this label, belongs to the stratum."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..results import NAN, SAMPLED, Comparison, Difference, Interval, OcclusionResult
+from ..results import NAN, Comparison, Difference, Interval, OcclusionResult
 from . import bootstrap
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _compare(baseline: Evaluated, model: Evaluated) -> Comparison:
     a, b = baseline.result, model.result
     differences = []
     for i, (row_a, row_b) in enumerate(zip(a.strata, b.strata, strict=True)):
-        for key in SAMPLED:
+        for key in baseline.samples:
             values = getattr(row_a, key), getattr(row_b, key)
             gap = values[1] - values[0]
             low = high = p_value = NAN

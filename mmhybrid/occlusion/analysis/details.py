@@ -22,6 +22,7 @@ class Details:
             the settings make no difference between categories.
         instances: Recall by the instances' own occlusion.
         errors: Error anatomy.
+        miss_rate: Log-average miss rate, which the presets of benchmarks of pedestrians work out in any case.
         resamples: Bootstrap resamples of the intervals, with ``seed`` and ``confidence``; 0 for none.
         iou_thr: Of the error anatomy, one of the thresholds that are matched at; by default the nearest to 0.5.
         min_score: Detections below it are no part of the error anatomy.
@@ -34,6 +35,7 @@ class Details:
     categories: bool = False
     instances: bool = False
     errors: bool = False
+    miss_rate: bool = False
     resamples: int = 0
     seed: int = 0
     confidence: float = 0.95
@@ -56,7 +58,7 @@ class Details:
     @property
     def any(self) -> bool:
         """Whether the matches themselves are needed."""
-        return self.categories or self.instances or self.errors or self.resamples > 0
+        return self.categories or self.instances or self.errors or self.miss_rate or self.resamples > 0
 
     @classmethod
     def full(cls, resamples: int = 200, **others: Any) -> Details:

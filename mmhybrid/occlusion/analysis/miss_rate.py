@@ -15,6 +15,8 @@ from ..matching import Matches
 
 # As the benchmarks' scripts have them, rounded.
 FPPI = np.array([0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0])
+# Where curves are drawn.
+CURVE = np.geomspace(1e-3, 10, 81)
 # How the miss rate at an FPPI f is read off: 'caltech' by the definition, at the last detection up to which there are
 # at most f, and 1 if there is none; 'script' likewise, but at the last detection of all if there is none, as the Python
 # scripts of CityPersons and KAIST do; 'crowdhuman' at the first detection up to which there are f or more, or the last.
@@ -51,6 +53,12 @@ def log_average(miss: np.ndarray) -> np.ndarray:
     with np.errstate(divide='ignore'):  # a miss rate of 0 makes the mean 0
         each = np.exp(np.log(miss).mean(axis=-1))
     return _mean_over_categories(each)
+
+
+def drawn(matches: Matches, positions: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Pairs of :data:`CURVE` and the miss rate there, averaged over the categories with instances; empty without."""
+    miss = mean_curve(matches, positions, CURVE)
+    return () if np.isnan(miss).any() else tuple(zip(CURVE.tolist(), miss.tolist(), strict=True))
 
 
 def mean_curve(matches: Matches, positions: np.ndarray, fppi: np.ndarray, iou_thr: float = 0.5) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The commands ``mmhybrid occlusion {ratio,eval,compare,report}``; ``tools/eval_occlusion.py`` is ``eval``."""
+"""The commands ``mmhybrid occlusion {ratio,eval,compare,report,listed}``; ``tools/eval_occlusion.py`` is ``eval``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmhybrid import mistakes
 from mmhybrid.arguments import Parser
 
 from ..api import COMPARE_RESAMPLES
-from . import commands, options
+from . import commands, listed, options
 
 _PROG = 'mmhybrid occlusion'
 _FILES = """
@@ -46,11 +46,17 @@ _COMMANDS = {
         'everything, as one HTML file: figures, tables, categories, errors and the costliest images',
         '--ann instances_val2017.json --results model.bbox.json --images val2017 --out-dir work_dirs/report',
     ),
+    'listed': (
+        listed.listed,
+        listed.add_options,
+        'recall of listed instances, as of Occluded COCO and Separated COCO, from results with masks',
+        '--ann instances_val2017.json --results model.segm.json --lists occluded_coco.pkl separated_coco.pkl',
+    ),
 }
 
 
 def build_parser(prog: str = _PROG) -> Parser:
-    """All four commands' arguments."""
+    """All commands' arguments."""
     parser = Parser(
         prog=prog,
         description='COCO evaluation by how occluded the images are.',
@@ -78,7 +84,7 @@ def main_eval(argv: Sequence[str] | None = None) -> int:
 
 def _fill(parser: Parser, name: str) -> Parser:
     run, add_options, text, example = _COMMANDS[name]
-    parser.description = f'{text[0].upper()}{text[1:]}.\n{_FILES if name != "ratio" else ""}'
+    parser.description = f'{text[0].upper()}{text[1:]}.\n{_FILES if name not in ("ratio", "listed") else ""}'
     parser.epilog = f'example:\n  {parser.prog} {example}'
     add_options(parser)
     parser.set_defaults(run=run)

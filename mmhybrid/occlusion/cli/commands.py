@@ -39,9 +39,9 @@ def ratio(args: argparse.Namespace) -> None:
         raise InputError(f'{files[0][0]}: --out and --instances name the same file; give two.')
     writer = _writer(args)
     writer.check(path for path, _ in files)
-    _report('reading ground truth')
+    say('reading ground truth')
     gt = load_ground_truth(args.ann, selection.geometries(), (), args.ignore)
-    _report('measuring occlusion')
+    say('measuring occlusion')
     made = selection.apply(gt)
     _first_notes(gt, made)
     # Written before anything is printed: the reader of a pipe may go away.
@@ -74,7 +74,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Evaluate every model, print and write."""
     models, selection = options.models(args), options.selection(args)
     settings, details = options.settings(args), options.details(args)
-    folder = Path(args.out_dir or Path('work_dirs', 'occlusion', _folder_name(models)))
+    folder = Path(args.out_dir or Path('work_dirs', 'occlusion', folder_name(models)))
     pictures: list[GalleryGroup] = []
     files = outputs.of_evaluation(folder, args, details, len(models), pictures)
     writer = _writer(args, [path for paths in models.values() for path in paths])
@@ -84,16 +84,16 @@ def evaluate(args: argparse.Namespace) -> None:
         if not path.exists() or path.is_dir():
             raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
 
-    study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, _report, args.ignore)
+    study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, say, args.ignore)
     early = _first_notes(study.gt, study.stratification)
     compared = Compared.of(_evaluated(study, models, args, pictures))
     message = writer.write({path: partial(make, compared) for path, make in files.items()})
-    _notes(note for note in notes_of(compared.results) if note not in early)
-    _notes(_outside(pictures, args.images))
+    say_notes(note for note in notes_of(compared.results) if note not in early)
+    say_notes(_outside(pictures, args.images))
     print_sheets(result_sheets(compared.results, args.min_images))
     if not args.gallery:  # the report has all of them
         print_sheets(category_sheets(compared.results, args.min_images))
-    print_sheets(comparison_sheets(compared.comparisons, args.min_images, ('ap',)))
+    print_sheets(comparison_sheets(compared.comparisons, args.min_images, ('mr', 'ap')))
     print(clean(message))
 
 
@@ -107,12 +107,13 @@ def _evaluated(
     """Model after model, whose matches would not fit into memory together on a large set; ``pictures`` is filled."""
     for each in study.run(models):
         if args.gallery and each.kinds is not None:
-            _report(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
+            say(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
             pictures += make_gallery(study, each, args.images, args.gallery)
         yield each
 
 
-def _folder_name(models: options.Models) -> str:
+def folder_name(models: options.Models) -> str:
+    """What the folder of models' outputs is called."""
     words = [re.sub(r'[^\w.-]+', '_', clean(name)).strip('._') or 'results' for name in models]
     return '_vs_'.join(words)[:100]
 
@@ -122,7 +123,7 @@ def _first_notes(gt: GroundTruth, made: Stratification) -> list[str]:
     notes = [clean(note) for note in dict.fromkeys((*gt.notes, *made.notes))]
     if outside := made.num_outside():
         notes.append(f'{outside:,} of {len(made.values):,} images lie in no stratum but "all"')
-    _notes(notes)
+    say_notes(notes)
     return notes
 
 
@@ -136,10 +137,12 @@ def _outside(pictures: Iterable[GalleryGroup], folder: str) -> Iterator[str]:
         )
 
 
-def _notes(notes: Iterable[str]) -> None:
+def say_notes(notes: Iterable[str]) -> None:
+    """Notes on stderr, a line each."""
     for note in notes:
-        _report(f'note: {note}', end='.')
+        say(f'note: {note}', end='.')
 
 
-def _report(message: str, end: str = ' ...') -> None:
+def say(message: str, end: str = ' ...') -> None:
+    """Progress on stderr."""
     print(f'{clean(message)}{end}', file=sys.stderr, flush=True)

@@ -16,11 +16,12 @@ from mmhybrid.errors import InputError
 from .. import ratios
 from ..analysis.details import Details
 from ..api import default_name
+from ..instance_strata import InstanceStratum
 from ..matching import ENGINES, Settings
 from ..read.detections import IOU_TYPES
 from ..read.ground_truth import IGNORE
 from ..results import ERROR_IOU, MIN_IMAGES
-from ..selection import PRESETS, Selection
+from ..selection import HIDDEN, PRESETS, Selection
 from ..strata import bins, cumulative
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 FULL_RESAMPLES = 200
 FORMATS = ('html', 'json', 'csv', 'md', 'png', 'svg')
-_FORCE = 'overwrite files that this command did not write'
+FORCE = 'overwrite files that this command did not write'
 # Name -> results file, or all those that are parts of one model's results.
 Models = dict[str, tuple[str, ...]]
 
@@ -37,59 +38,60 @@ def add_ratio(parser: Parser) -> None:
     """Options of ``ratio``."""
     _add_ground_truth(parser)
     _add_strata(parser)
-    add = _adder(parser)
+    add = adder(parser)
     add('--out', "each image's value: .csv or .json", metavar='FILE')
     add('--instances', "each instance's covered or invisible fraction: .csv or .json", metavar='FILE')
-    add('--force', _FORCE, action='store_true')
+    add('--force', FORCE, action='store_true')
 
 
 def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full: bool = False) -> None:
     """Options of ``eval`` and ``compare``, and of ``report``, which works out everything (``full``)."""
     parser.set_defaults(title=None, images=None, gallery=0)
     _add_ground_truth(parser)
-    add = _adder(parser)
+    add = adder(parser)
     text = "results, a file a model; a pattern in quotes stands for all its files, NAME='*.json' for parts of one model"
     add('--results', text, required=True, nargs='+', metavar='[NAME=]DT')
     add('--merge', 'files of one name, or without any, are parts of one model', action='store_true')
     add('--name', "what to call the model, if it is one (default: the file's name)")
     add('--engine', 'what matches (default: hotcoco if installed; the numbers are equal)', choices=ENGINES)
 
-    add = _adder(parser, 'evaluation')
+    add = adder(parser, 'evaluation')
     add('--iou-type', 'default: bbox', nargs='+', choices=IOU_TYPES, default=['bbox'])
     add('--iou-thrs', 'IoU thresholds (default: 0.5 0.55 ... 0.95)', **_NUMBERS, default=Settings.iou_thrs, metavar='T')
-    add('--max-dets', 'detections of an image and category that count, the best', **_COUNT, default=Settings.max_dets)
+    add('--max-dets', 'detections of an image and category that count, the best', **COUNT, default=Settings.max_dets)
     add('--categories', 'names or ids of those to evaluate (default: all)', nargs='+', metavar='C')
     add('--class-agnostic', 'take all categories for one', action='store_true')
 
     _add_strata(parser)
 
-    add = _adder(parser, 'details')
-    add('--bootstrap', f'resamples of the images for 95%% intervals (default: {resamples})', **_COUNT)
-    add('--seed', 'of the bootstrap', **_COUNT, default=0)
+    add = adder(parser, 'details')
+    add('--bootstrap', f'resamples of the images for 95%% intervals (default: {resamples})', **COUNT)
+    add('--seed', 'of the bootstrap', **COUNT, default=0)
     parser.set_defaults(per_category=False, instances=False, errors=False, full=full, resamples=resamples)
     if not full:
         add('--per-category', 'metrics per category, and over common ones', action='store_true')
         add('--instances', "recall by the instances' own covered fraction", action='store_true')
         add('--errors', 'duplicate, confusion, partial, background, missed', action='store_true')
         add('--full', f'all three, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
-    add('--min-score', 'least score of detections in the errors', type=_number, default=Details.min_score, metavar='S')
+    add('--miss-rate', 'log-average miss rate MR^-2 (presets of benchmarks: in any case)', action='store_true')
+    add('--min-score', 'least score of detections in the errors', type=number, default=Details.min_score, metavar='S')
     at = f'IoU threshold of the errors (default: {ERROR_IOU}, or the nearest of --iou-thrs)'
-    add('--error-iou', at, type=_number, metavar='IOU')
+    add('--error-iou', at, type=number, metavar='IOU')
 
-    add = _adder(parser, 'output')
+    add = adder(parser, 'output')
     add('--out-dir', 'default: work_dirs/occlusion/<names of the results>', metavar='DIR')
     add('--format', f'default: {" ".join(formats)}', nargs='+', choices=FORMATS, default=list(formats))
-    add('--min-images', 'mark strata with fewer images', **_COUNT, default=MIN_IMAGES)
-    add('--force', _FORCE, action='store_true')
+    add('--min-images', 'mark strata with fewer images', **COUNT, default=MIN_IMAGES)
+    add('--force', FORCE, action='store_true')
 
 
 def add_report(parser: Parser) -> None:
     """Options of ``report``."""
     add_evaluation(parser, FULL_RESAMPLES, FORMATS, full=True)
-    add = _adder(parser)
+    add = adder(parser)
     add('--images', 'folder of the images, for the gallery of the costliest ones', metavar='DIR')
     add('--title', 'of the report')
-    add('--gallery', 'images a stratum in it', **_COUNT, default=4)
+    add('--gallery', 'images a stratum in it', **COUNT, default=4)
 
 
 def selection(args: argparse.Namespace) -> Selection:
@@ -98,11 +100,12 @@ def selection(args: argparse.Namespace) -> Selection:
     Raises:
         InputError: Options that exclude each other, or edges or thresholds that are none.
     """
-    names = ('preset', 'geometry', 'values', 'column', 'edges', 'thresholds')
+    names = ('preset', 'geometry', 'values', 'column', 'edges', 'thresholds', 'visibility', 'level')
+    parts = None if args.strata is None else [InstanceStratum.parse(text) for text in args.strata]
     try:
-        chosen = Selection(definition=args.ratio, **{name: getattr(args, name) for name in names})
+        chosen = Selection(definition=args.ratio, parts=parts, **{name: getattr(args, name) for name in names})
     except InputError as error:
-        raise InputError(str(error).replace('definition', 'ratio')) from None
+        raise InputError(str(error).replace('definition', 'ratio').replace('parts', 'strata')) from None
     # Before anything is read.
     if args.edges is not None:
         bins(args.edges)
@@ -128,6 +131,7 @@ def details(args: argparse.Namespace) -> Details:
         categories=args.full or args.per_category,
         instances=args.full or args.instances,
         errors=args.full or args.errors,
+        miss_rate=args.miss_rate,
         resamples=resamples if args.bootstrap is None else args.bootstrap,
         seed=args.seed,
         iou_thr=args.error_iou,
@@ -165,24 +169,34 @@ def models(args: argparse.Namespace) -> Models:
 
 
 def _add_ground_truth(parser: Parser) -> None:
-    add = _adder(parser)
+    add = adder(parser)
     add('--ann', 'COCO ground truth', required=True, metavar='GT')
     text = "instances with 'ignore' set: regions, as crowds are, or as-instances, as in pycocotools"
     add('--ignore', text, choices=IGNORE, default=IGNORE[0])
 
 
 def _add_strata(parser: Parser) -> None:
-    add = _adder(parser, 'strata')
-    add('--preset', 'tbc (as by default), or coco-occ: a pair of boxes with IoU >= 0.2', choices=PRESETS)
-    add('--ratio', 'definition of r (default: covered)', choices=ratios.DEFINITIONS)
+    add = adder(parser, 'strata')
+    text = 'tbc (as by default); coco-occ: a pair of boxes with IoU >= 0.2; coco-olac: --values are low, mid or high; '
+    add('--preset', text + "or a benchmark's protocol, of instances and miss rate", choices=PRESETS)
+    text = 'definition of r (default: covered); mean-hidden, max-hidden: annotated hidden shares of the instances'
+    add('--ratio', text, choices=(*ratios.DEFINITIONS, *HIDDEN))
     add('--geometry', 'what r is measured on (default: bbox; amodal for invisible)', choices=ratios.GEOMETRIES)
     add('--values', 'JSON or CSV of your own number or label of each image, instead of r', metavar='FILE')
     add('--column', 'of the CSV file; what to call the property', metavar='NAME')
     add('--edges', 'of the bins (default: 0 0.1 ... 1)', **_NUMBERS, metavar='E')
-    add('--thresholds', 'of the strata r >= T (default: 0 0.1 ... 0.8)', type=_number, nargs='*', metavar='T')
+    add('--thresholds', 'of the strata r >= T (default: 0 0.1 ... 0.8)', type=number, nargs='*', metavar='T')
+    text = "strata of instances, e.g. 'heavy: h >= 50, v <= 0.65', by v (visible share), level, h (height), area"
+    add('--strata', text, nargs='+', metavar='S')
+    add(
+        '--visibility',
+        'field of the visible share, or of the visible box (default: the known ones, or masks)',
+        metavar='FIELD',
+    )
+    add('--level', 'field of the level of occlusion (default: occlusion, occluded)', metavar='FIELD')
 
 
-def _adder(parser: Parser, title: str | None = None) -> Callable[..., None]:
+def adder(parser: Parser, title: str | None = None) -> Callable[..., None]:
     """What adds an option with its help, which ends with the default, to the parser or to a new group of it."""
     group = parser if title is None else parser.add_argument_group(title)
 
@@ -207,15 +221,16 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """An option's value that is a number, if only an infinite one."""
     with contextlib.suppress(ValueError):
         if not math.isnan(value := float(text)):
             return value
     raise argparse.ArgumentTypeError(f'{text!r} is no number')
 
 
-_COUNT = {'type': _natural, 'metavar': 'N'}
-_NUMBERS = {'type': _number, 'nargs': '+'}
+COUNT = {'type': _natural, 'metavar': 'N'}
+_NUMBERS = {'type': number, 'nargs': '+'}
 
 
 def _models(given: str) -> list[tuple[str | None, tuple[str, ...]]]:

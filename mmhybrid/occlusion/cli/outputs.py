@@ -58,11 +58,11 @@ def of_evaluation(
         ('.json', lambda made: to_json(made.results, made.comparisons), True),
         ('.md', lambda made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, least), True),
         ('.html', lambda made: render_report(made.results, made.comparisons, pictures, args.title, least), True),
-        ('.csv', lambda made: _csv(records.strata_records(made.results)), True),
-        ('_categories.csv', lambda made: _csv(records.category_records(made.results)),
+        ('.csv', lambda made: to_csv(records.strata_records(made.results)), True),
+        ('_categories.csv', lambda made: to_csv(records.category_records(made.results)),
          details.categories and not args.class_agnostic),
-        ('_instances.csv', lambda made: _csv(records.instance_records(made.results)), details.instances),
-        ('_differences.csv', lambda made: _csv(records.difference_records(made.comparisons)),
+        ('_instances.csv', lambda made: to_csv(records.instance_records(made.results)), details.instances),
+        ('_differences.csv', lambda made: to_csv(records.difference_records(made.comparisons)),
          details.resamples > 0 and num_models > 1),
     ]  # fmt: skip
     for kind in ('png', 'svg'):
@@ -82,10 +82,11 @@ def of_evaluation(
 def of_values(path: Path, rows: list[records.Record]) -> str:
     """Values as CSV or JSON, by the file's name."""
     if path.suffix.lower() == '.csv':
-        return _csv(rows)
+        return to_csv(rows)
     document = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, 'values': rows}
     return json.dumps(plain(document), indent=1, allow_nan=False) + '\n'
 
 
-def _csv(rows: list[records.Record]) -> str:
+def to_csv(rows: list[records.Record]) -> str:
+    """Records as CSV, marked as ours by their first column."""
     return records.to_csv([{CSV_COLUMN: SCHEMA} | row for row in rows]) or EMPTY_CSV

@@ -5,12 +5,13 @@ Data sets name and measure these differently; here each becomes one number an in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .checks import Records
+from .segmentations import AMODAL_FIELDS
 
 # Fields with the visible share itself: CityPersons and MOT.
 SHARES = ('vis_ratio', 'visibility')
@@ -23,46 +24,65 @@ MOST = 1.1
 
 
 class Attribute(NamedTuple):
-    """One number of each of n annotations.
-
-    Attributes:
-        values: ``(n,)`` float64, NaN where it is not known.
-        origin: What it was read from, in a few words.
-        notes: What to tell a reader.
-    """
+    """One number of each of n annotations: ``(n,)`` float64, NaN where it is not known; what it was read from, in a few
+    words; and what to tell a reader."""
 
     values: np.ndarray
     origin: str
     notes: tuple[str, ...] = ()
 
 
-def visibility_field(rows: Iterable[dict[str, Any]], field: str | None = None) -> str | None:
-    """Which field visible shares can be read from, without masks: the one asked for, or the first known one that any
-    annotation has."""
-    if field is not None:
-        return field
-    given = set().union(*(row.keys() for row in rows))
-    return next((name for name in (*SHARES, *VISIBLE_BOXES) if name in given), None)
+def needs(annotations: Records, wanted: Mapping[str, str | None]) -> set[str]:
+    """What else must be read of the annotations for these attributes: ``'bbox'`` or ``'amodal'`` masks, or neither."""
+    if 'visibility' in wanted and _field(annotations, (*SHARES, *VISIBLE_BOXES), wanted['visibility']) is None:
+        given = _fields(annotations)
+        if any(set(pair) <= given for pair in AMODAL_FIELDS):
+            return {'amodal'}
+    return {'bbox'} if wanted.keys() & {'visibility', 'height'} else set()
 
 
-def read_visibility(annotations: Records, boxes: np.ndarray, counted: np.ndarray, field: str) -> Attribute:
-    """Visible share v in [0, 1] of each instance, from a field with the share or with the box of the visible part.
-
-    A visible box of four zeros stands for an instance that is not occluded, as in the annotations of Caltech.
+def read(
+    annotations: Records,
+    boxes: np.ndarray,
+    areas: np.ndarray,
+    counted: np.ndarray,
+    wanted: Mapping[str, str | None],
+) -> dict[str, Attribute]:
+    """Attributes of n annotations by name, but for a visibility that masks tell.
 
     Args:
-        annotations: n annotations.
+        annotations: The annotations.
         boxes: ``(n, 4)`` their whole boxes.
+        areas: ``(n,)`` their areas.
         counted: ``(n,)`` bool, those that are no region: what is wrong with others does not matter.
-        field: What to read.
+        wanted: Names of attributes, and the field that each is read from, None for the first known one.
 
     Raises:
-        InputError: A value that is no share and no box.
+        InputError: No annotation has such a field, or a value is none.
     """
+    if not annotations.rows:
+        return {name: Attribute(np.zeros(0), '') for name in wanted}
+    found = {}
+    for name, field in wanted.items():
+        if name == 'visibility' and needs(annotations, wanted) != {'amodal'}:
+            found[name] = _visibility(annotations, boxes, counted, field)
+        elif name == 'level':
+            found[name] = _level(annotations, counted, field)
+        elif name == 'height':
+            found[name] = _height(annotations, boxes)
+        elif name == 'area':
+            found[name] = Attribute(areas, 'the area')
+    return found
+
+
+def _visibility(annotations: Records, boxes: np.ndarray, counted: np.ndarray, field: str | None) -> Attribute:
+    """Visible share v in [0, 1], from a field with it or with the box of the visible part."""
+    remedy = "give each instance's visible share, from 0 to 1, or the box of its visible part"
+    names = (*SHARES, *VISIBLE_BOXES)
+    field = _needed(annotations, names, field, f'visible share, and no whole and visible masks: {remedy}')
     values = [row.get(field) if counts else None for row, counts in zip(annotations.rows, counted, strict=True)]
     if any(isinstance(value, list | tuple) for value in values):
         return _of_boxes(annotations, values, boxes, field)
-    remedy = 'give the visible share of the instance, from 0 to 1'
     own = Records(annotations.source, annotations.label, [{field: value} for value in values])
     shares = own.numbers(field, remedy, may_miss=True)
     annotations.refuse(field, shares, (shares < 0) | (shares > MOST), 'not from 0 to 1', remedy)
@@ -70,9 +90,10 @@ def read_visibility(annotations: Records, boxes: np.ndarray, counted: np.ndarray
 
 
 def _of_boxes(annotations: Records, values: Sequence[Any], boxes: np.ndarray, field: str) -> Attribute:
+    """Visible over whole area. Four zeros stand for an instance that is not occluded, as in Caltech's annotations."""
     known = np.array([value is not None for value in values], dtype=bool)
-    rows = [{'bbox': value} if value is not None else {'bbox': [0, 0, 0, 0]} for value in values]
-    visible = Records(annotations.source, annotations.label, rows).boxes()
+    rows = [{field: [0, 0, 0, 0] if value is None else value} for value in values]
+    visible = Records(annotations.source, annotations.label, rows).boxes(field)
     shares = np.full(len(values), np.nan)
     whole = boxes[:, 2:].prod(axis=1)
     np.divide(visible[:, 2:].prod(axis=1), whole, out=shares, where=known & (whole > 0))
@@ -84,38 +105,45 @@ def _of_boxes(annotations: Records, values: Sequence[Any], boxes: np.ndarray, fi
             f"{annotations.source}: {unoccluded.sum()} instances have a '{field}' of four zeros, which stands for "
             'fully visible'
         )
-    return Attribute(np.minimum(shares, 1), f"the area of '{field}' over that of 'bbox'", tuple(notes))
+    return Attribute(np.minimum(shares, 1), f"area of '{field}' over that of 'bbox'", tuple(notes))
 
 
-def read_level(annotations: Records, counted: np.ndarray, field: str | None = None) -> Attribute:
-    """Level of occlusion of each instance, a whole number as the data set counts them.
-
-    Raises:
-        InputError: No annotation has such a field, or a value is no whole number.
-    """
-    rows = annotations.rows
-    names = LEVELS if field is None else (field,)
-    given = set().union(*(row.keys() for row in rows))
-    name = next((each for each in names if each in given), None)
-    looked = ' or '.join(f"'{each}'" for each in names)
-    remedy = "strata by level need each instance's level of occlusion, a whole number from 0 on"
-    if name is None:
-        annotations.fail(0, f'has no level of occlusion, looked for as {looked}', remedy, len(rows))
-    own = Records(annotations.source, annotations.label, [
-        row if counts else {} for row, counts in zip(rows, counted, strict=True)
-    ])  # fmt: skip
-    levels = own.numbers(name, remedy, may_miss=True)
-    annotations.refuse(name, levels, ~np.isnan(levels) & (levels != np.round(levels)), 'no whole number', remedy)
+def _level(annotations: Records, counted: np.ndarray, field: str | None) -> Attribute:
+    """Level of occlusion, a whole number as the data set counts them."""
+    remedy = "give each instance's level of occlusion, a whole number from 0 on"
+    name = _needed(annotations, LEVELS, field, f'level of occlusion: {remedy}')
+    rows = [row if counts else {} for row, counts in zip(annotations.rows, counted, strict=True)]
+    levels = Records(annotations.source, annotations.label, rows).numbers(name, remedy, may_miss=True)
+    is_part = ~np.isnan(levels) & (levels != np.round(levels))
+    annotations.refuse(name, levels, is_part, 'no whole number', remedy)
     return Attribute(levels, f"'{name}'", _missing(annotations.source, name, levels, counted))
 
 
-def read_heights(annotations: Records, boxes: np.ndarray) -> Attribute:
+def _height(annotations: Records, boxes: np.ndarray) -> Attribute:
     """The field ``height`` in pixels, as the scripts of CityPersons and KAIST read it, or else the box's."""
-    values = [row.get('height') for row in annotations.rows]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and values:
-        heights = annotations.numbers('height', 'give the height in pixels')
-        return Attribute(heights, "'height'")
-    return Attribute(boxes[:, 3].copy(), "the height of 'bbox'")
+    if all(type(row.get('height')) in (int, float) for row in annotations.rows):
+        return Attribute(annotations.numbers('height', 'give the height in pixels'), "'height'")
+    return Attribute(boxes[:, 3].copy(), "height of 'bbox'")
+
+
+def _fields(annotations: Records) -> set[str]:
+    return set().union(*(row.keys() for row in annotations.rows))
+
+
+def _field(annotations: Records, names: Sequence[str], asked: str | None) -> str | None:
+    """The field asked for, or the first of ``names`` that any annotation has."""
+    given = _fields(annotations)
+    return next((name for name in ((asked,) if asked else names) if name in given), None)
+
+
+def _needed(annotations: Records, names: Sequence[str], asked: str | None, what: str) -> str:
+    """:func:`_field`, which must be there; ``what`` is missing otherwise, and what to do about it."""
+    field = _field(annotations, names, asked)
+    if field is None:
+        looked = ' or '.join(f"'{name}'" for name in ((asked,) if asked else names))
+        missing, _, remedy = what.partition(': ')
+        annotations.fail(0, f'has no {missing} (looked for as {looked})', remedy, len(annotations.rows))
+    return field
 
 
 def _missing(source: str, field: str, values: np.ndarray, counted: np.ndarray) -> tuple[str, ...]:

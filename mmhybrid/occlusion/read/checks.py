@@ -105,14 +105,14 @@ class Records:
         self.refuse(field, values, (flag is None for flag in flags), 'neither 0 nor 1', 'give 0 or 1')
         return np.array(flags, dtype=bool)
 
-    def boxes(self) -> np.ndarray:
-        """The field ``bbox`` as ``(n, 4)`` float64 ``x, y, width, height``, finite and without negative size."""
-        values = self.column('bbox', BOX_REMEDY)
+    def boxes(self, field: str = 'bbox') -> np.ndarray:
+        """The field as ``(n, 4)`` float64 ``x, y, width, height``, finite and without negative size."""
+        values = self.column(field, BOX_REMEDY)
         are_four = (len(box) == 4 if isinstance(box, list | tuple) else np.shape(box) == (4,) for box in values)
-        self.refuse('bbox', values, (not each for each in are_four), 'not four numbers', BOX_REMEDY)
+        self.refuse(field, values, (not each for each in are_four), 'not four numbers', BOX_REMEDY)
         boxes = to_numbers(list(chain.from_iterable(values))).reshape(-1, 4)
         for bad, fault in box_faults(boxes):
-            self.refuse('bbox', values, bad.any(axis=1), f'with {fault}', BOX_REMEDY)
+            self.refuse(field, values, bad.any(axis=1), f'with {fault}', BOX_REMEDY)
         return boxes
 
 

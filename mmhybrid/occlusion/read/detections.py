@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import files, mmdet_pickle, stream
+from . import files, mmdet_pickle, number_rows, stream
 from .columns import join, to_rows
 from .ground_truth import GroundTruth
 from .notes import box_notes
@@ -78,8 +78,9 @@ def load_detections(
     Args:
         dt: Path of COCO results as JSON, packed as :func:`files.unpacked` takes it or not, or JSON lines, or in an
             object, or with lists of boxes, labels and scores an image (see :mod:`mmhybrid.occlusion.read.per_image`);
-            path of what MMDetection or Detectron2 pickled (see :mod:`mmhybrid.occlusion.read.mmdet_pickle`); several
-            such paths, the shards of one model; or the loaded results, which are not changed.
+            path of rows of numbers (see :mod:`mmhybrid.occlusion.read.number_rows`) or of what MMDetection or
+            Detectron2 pickled (see :mod:`mmhybrid.occlusion.read.mmdet_pickle`); several such paths, the shards of one
+            model; or the loaded results, which are not changed.
         gt: The ground truth that images and categories must be in.
         iou_types: Which of ``bbox`` and ``segm`` are needed.
         block_size: Bytes of JSON that are made objects at a time.
@@ -126,5 +127,8 @@ def _read(dt: Any, known: Known, iou_types: Sequence[str], block_size: int) -> U
             return mmdet_pickle.read(file, source, known, iou_types)
         files.refuse_foreign(head, dt)
         unwrapper = Unwrapper(Results(source, known, iou_types))
-        unwrapper.text(stream.utf8(file, block_size))
+        if number_rows.is_rows(head):
+            number_rows.read(file, unwrapper.results)
+        else:
+            unwrapper.text(stream.utf8(file, block_size))
         return unwrapper

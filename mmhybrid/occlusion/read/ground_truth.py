@@ -7,11 +7,12 @@ a note says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from mmhybrid.errors import InputError
 from mmhybrid.text import show, writable
 
-from . import layouts, segmentations
+from . import attributes, layouts, segmentations
 from .checks import REPEATED, Records, repeats, to_numbers, whole_numbers
 from .columns import positions, to_rows
 from .files import garbage_collector_paused, read_json
@@ -55,6 +56,9 @@ class GroundTruth:
         extents: ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels that each of these stays within; None without them.
         amodal_segmentations: n whole shapes, hidden parts included; None unless ``amodal`` was asked for.
         visible_segmentations: n visible parts; None unless ``amodal`` was asked for.
+        attributes: By name those asked for, ``(n,)`` float64, NaN where unknown (see
+            :mod:`mmhybrid.occlusion.read.attributes`); without a ``visibility`` that only masks tell.
+        origins: What each of these was read from.
         ids: What other files may call the images.
         notes: What to tell a reader, one line each.
     """
@@ -75,6 +79,8 @@ class GroundTruth:
     extents: np.ndarray | None = None
     amodal_segmentations: list[Any] | None = None
     visible_segmentations: list[Any] | None = None
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
     ids: ImageIds | None = None
     notes: tuple[str, ...] = ()
 
@@ -117,6 +123,7 @@ def load_ground_truth(
     geometries: Sequence[str] = ('bbox',),
     iou_types: Sequence[str] = ('bbox',),
     ignore: str = 'region',
+    wanted: Mapping[str, str | None] = MappingProxyType({}),
 ) -> GroundTruth:
     """Read and check COCO ground truth.
 
@@ -130,6 +137,8 @@ def load_ground_truth(
             from masks, if they are evaluated, or boxes where the field ``area`` is missing.
         ignore: What instances with the field ``ignore`` set are: ``'region'``, where a detection is neither right nor
             wrong; or ``'as-instances'``, as any other, as in plain pycocotools.
+        wanted: Attributes of instances, ``visibility``, ``level``, ``height`` or ``area``, and the field that each is
+            read from, or None for the usual ones.
 
     Raises:
         InputError: The file or a record cannot be used.
@@ -145,11 +154,16 @@ def load_ground_truth(
         source = 'ground truth'
         if isinstance(gt, str | PathLike):
             source, gt = str(gt), read_json(gt, 'ground truth')
-        return _checked(layouts.as_coco(gt, source), source, geometries, iou_types, ignore)
+        return _checked(layouts.as_coco(gt, source), source, geometries, iou_types, ignore, wanted)
 
 
 def _checked(
-    content: Any, source: str, geometries: Sequence[str], iou_types: Sequence[str], ignore: str
+    content: Any,
+    source: str,
+    geometries: Sequence[str],
+    iou_types: Sequence[str],
+    ignore: str,
+    wanted: Mapping[str, str | None],
 ) -> GroundTruth:
     if not isinstance(content, dict):
         hint = 'that looks like a results file' if isinstance(content, list) else f'found {show(content)}'
@@ -181,7 +195,7 @@ def _checked(
             'by plain pycocotools'
         )
 
-    needed = {*geometries, *iou_types}
+    needed = {*geometries, *iou_types, *attributes.needs(annotations, wanted)}
     sizes, sizes_of, shapes = None, None, {}
     if needed & {'segm', 'amodal'}:
         sizes = segmentations.image_sizes(images)
@@ -198,6 +212,8 @@ def _checked(
         notes += told + federated_note(images.rows, source)
     else:
         areas = boxes[:, 2:].prod(axis=1)
+    found = attributes.read(annotations, boxes, areas, ~(is_crowd | is_ignored), wanted)
+    notes += [note for each in found.values() for note in each.notes]
     numbers, is_whole = whole_numbers([row.get('id') for row in annotations.rows])
     has_ids = is_whole.all() and not repeats(numbers).any()
     return GroundTruth(
@@ -216,6 +232,8 @@ def _checked(
         is_crowd=is_crowd,
         is_ignored=is_ignored,
         sizes=sizes,
+        attributes={name: each.values for name, each in found.items()},
+        origins={name: each.origin for name, each in found.items()},
         ids=ids,
         notes=tuple(notes),
         **shapes,

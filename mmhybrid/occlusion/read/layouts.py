@@ -12,8 +12,8 @@ def as_coco(content: Any, source: str) -> Any:
     """Content of a file of ground truth, in COCO's layout if it was in CrowdHuman's (https://www.crowdhuman.org).
 
     CrowdHuman's ``.odgt`` has an object an image and line. Its ``ID`` is the image's id, ``fbox`` of a person the whole
-    body's box, of which hidden parts and parts beyond the image are in it. As in CrowdHuman's own evaluation, what is
-    tagged ``mask`` or has ``extra.ignore`` set is ignored.
+    body's box, of which hidden parts and parts beyond the image are in it, and ``vbox`` that of the visible part. As in
+    CrowdHuman's own evaluation, what is tagged ``mask`` or has ``extra.ignore`` set is ignored.
 
     Raises:
         InputError: It is CrowdHuman's with a line that is not, or COCOA's original layout.
@@ -41,6 +41,7 @@ def _of_crowdhuman(lines: list[Any], source: str) -> dict[str, Any]:
                     'image_id': image['ID'],
                     'category_id': 1,
                     'bbox': person['fbox'],
+                    'vis_bbox': person.get('vbox'),
                     'ignore': int(person['tag'] != 'person' or bool(person.get('extra', {}).get('ignore', 0))),
                 }
                 for person in image['gtboxes']

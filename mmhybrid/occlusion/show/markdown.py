@@ -37,26 +37,28 @@ def to_markdown(
         *category_sheets(results, min_images, top),
         *comparison_sheets(comparisons, min_images),
     ]
-    notes = ''.join(f'- note: {_escape(note)}\n' for note in notes_of(results))
-    return '\n'.join(filter(None, [notes, *map(_table, sheets)]))
+    notes = ''.join(f'- note: {escape(note)}\n' for note in notes_of(results))
+    return '\n'.join(filter(None, [notes, *map(table, sheets)]))
 
 
-def _table(sheet: Sheet) -> str:
+def table(sheet: Sheet) -> str:
+    """One sheet."""
     lines = [
-        f'### {_escape(sheet.title)}',
+        f'### {escape(sheet.title)}',
         '',
         _row(column.heading for column in sheet.columns),
         '|' + '|'.join(':--' if not i or column.is_text else '--:' for i, column in enumerate(sheet.columns)) + '|',
         *map(_row, zip(*(column.texts for column in sheet.columns), strict=True)),
     ]
     if sheet.notes:
-        lines += ['', *(f'- {_escape(note)}' for note in sheet.notes)]
+        lines += ['', *(f'- {escape(note)}' for note in sheet.notes)]
     return '\n'.join(lines) + '\n'
 
 
 def _row(cells: Iterable[str]) -> str:
-    return '| ' + ' | '.join(map(_escape, cells)) + ' |'
+    return '| ' + ' | '.join(map(escape, cells)) + ' |'
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text without meaning for Markdown."""
     return SPECIAL.sub(lambda match: '\\' + match.group(), text)

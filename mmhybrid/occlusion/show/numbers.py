@@ -9,8 +9,11 @@ from ..results import Interval
 
 METRIC_LABELS = {
     'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR',
+    'mr': 'MR^-2',
 }  # fmt: skip
 MISSING = '-'
+# Of these less is better.
+ERRORS = ('mr',)
 
 
 def count(value: int) -> str:

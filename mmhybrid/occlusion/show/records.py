@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmhybrid.text import escaped
 
-from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult
+from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult, StratumResult
 from .distribution import instances_per_image
 from .given import listed
 
@@ -48,11 +48,17 @@ def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
         | _values(row, 'num_images', 'num_instances', 'num_categories', 'instances_per_image', *METRICS, 'ap_common')
         | {'num_common_categories': NAN if result.num_common_categories is None else result.num_common_categories}
         | _bounds(row.intervals, SAMPLED)
+        | _miss_rate(row)
         | _fields(Bootstrap, result.bootstrap)
         | {f'errors_{name}': value for name, value in _fields(Errors, row.errors).items()}
         for result in listed(results, OcclusionResult)
         for row in result.strata
     ]
+
+
+def _miss_rate(row: StratumResult) -> Record:
+    """Its columns, where it was asked for: it is not of COCO's metrics."""
+    return {} if math.isnan(row.mr) and not row.miss_curve else {'mr': row.mr} | _bounds(row.intervals, ('mr',))
 
 
 def category_records(results: Iterable[OcclusionResult]) -> list[Record]:

@@ -16,6 +16,7 @@ from .numbers import MISSING, count, interval
 FAMILIES = {
     'all': 'All images', 'group': 'Groups', 'bin': 'Bins: no image is in two',
     'cumulative': 'Cumulative: each holds the ones after it',
+    'instances': 'Instances: all others are ignore regions',
 }  # fmt: skip
 
 
@@ -76,7 +77,7 @@ class Sheet:
 
 
 def by_kind(rows: Iterable) -> list:
-    """Rows with a ``stratum``: all images, groups, bins, cumulative."""
+    """Rows with a ``stratum``: all images, groups, bins, cumulative, instances."""
     return sorted(rows, key=lambda row: list(FAMILIES).index(row.stratum.kind))
 
 

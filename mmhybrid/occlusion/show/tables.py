@@ -15,7 +15,7 @@ from mmhybrid.text import clean
 from ..matching.settings import Settings
 from ..results import MIN_IMAGES, SAMPLED, Bootstrap, Comparison, Difference, Errors, OcclusionResult, StratumResult
 from .given import listed, settings_of
-from .numbers import METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
+from .numbers import ERRORS, METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
 from .sheet import Column, Sheet, by_kind, column, of_rows, of_strata
 
 BRACKETS = '[low, high]'
@@ -70,9 +70,12 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
         column('instances', rows, 'num_instances', drop=5),
         column('inst/img', rows, 'instances_per_image', number, 4),
         column('categories', rows, 'num_categories', drop=7),
+        *_miss_rates(rows),
         column('AP', rows, 'ap', percent),
     ]
     notes = _notes([result])
+    of_instances = (row.stratum for row in rows if row.stratum.kind == 'instances')
+    notes = [*(f'{clean(each.name)}: {clean(each.condition)}' for each in of_instances), *notes]
     if (common := result.num_common_categories) is not None:
         columns.append(column('common', rows, 'ap_common', percent))
         which = f'AP over the {plural(common, "category", "categories")} with' if common else 'no category has'
@@ -80,8 +83,16 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     # Sizes go first: they are the noisiest where strata are small.
     drops = {'ap50': 1, 'ap75': 2, 'aps': 6, 'apm': 6, 'apl': 6, 'ar': 3}
     columns += [column(METRIC_LABELS[metric], rows, metric, percent, drop, ()) for metric, drop in drops.items()]
-    title = f'{clean(result.name)}: {result.iou_type} AP and AR in %, by {clean(result.measure.label)}'
+    what = 'MR^-2 (less is better), AP and AR' if _miss_rates(rows) else 'AP and AR'
+    title = f'{clean(result.name)}: {result.iou_type} {what} in %, by {clean(result.measure.label)}'
     return of_strata(title, rows, columns, notes, min_images)
+
+
+def _miss_rates(rows: Sequence[StratumResult]) -> list[Column]:
+    """The column of miss rates, if they were asked for."""
+    asked = any(not math.isnan(row.mr) for row in rows)
+    # With the two digits that papers give.
+    return [column(METRIC_LABELS['mr'], rows, 'mr', lambda value: number(100 * value, 2))] if asked else []
 
 
 def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
@@ -217,7 +228,10 @@ def verdict(row: Difference, min_images: int) -> str:
     """``'better'`` or ``'worse'`` where the interval excludes 0 and the images are not too few, else nothing."""
     if row.num_images < min_images or math.isnan(row.difference):
         return ''
-    return 'better' if row.interval.low > 0 else 'worse' if row.interval.high < 0 else ''
+    low, high = row.interval.low, row.interval.high
+    if row.metric in ERRORS:
+        low, high = -high, -low
+    return 'better' if low > 0 else 'worse' if high < 0 else ''
 
 
 def compared_metrics(comparison: Comparison) -> list[str]:

@@ -1,0 +1,104 @@
+"""Ground truth and detections as strata see them: those of images as they are, each of instances with the others as
+ignore regions, and by a benchmark's protocol with its margins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhybrid.errors import InputError
+
+from ..instance_strata import InstanceStratum
+from ..matching import Index, Settings
+
+if TYPE_CHECKING:
+    from ..protocols import Protocol
+    from ..read.detections import Detections
+    from ..read.ground_truth import GroundTruth
+    from ..selection import Stratification
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What some strata have in common.
+
+    Attributes:
+        at: Positions of the strata.
+        gt: The ground truth as they see it.
+        heights: Detections from the first of these heights in pixels on, and below the second, are looked at.
+        protocol: A benchmark's, if it is one of its strata.
+    """
+
+    at: list[int]
+    gt: GroundTruth
+    heights: tuple[float, float] = (-np.inf, np.inf)
+    protocol: Protocol | None = None
+
+    def see(self, dt: Detections, settings: Settings) -> tuple[GroundTruth, Detections, Index]:
+        """Ground truth, detections and their index, to be matched."""
+        gt, protocol = self.gt, self.protocol
+        if protocol is not None and protocol.aspect_ratio is not None:
+            gt = replace(gt, boxes=_reshaped(gt.boxes, protocol.aspect_ratio, ~gt.is_region))
+            dt = replace(dt, boxes=_reshaped(dt.boxes, protocol.aspect_ratio))
+        if protocol is not None and not protocol.counts_empty_images:
+            gt = replace(gt, is_ignored=gt.is_ignored | ~np.isin(gt.annotation_image_ids, dt.image_ids))
+        index = Index.of(gt, dt, settings)
+        if np.isfinite(self.heights).any():
+            heights = dt.boxes[index.dt_index, 3]
+            index = index.keeping((heights >= self.heights[0]) & (heights < self.heights[1]))
+        return gt, dt, index
+
+
+def views(gt: GroundTruth, made: Stratification) -> list[View]:
+    """The views of all strata: first the one of all strata of images."""
+    found = [View([i for i, part in enumerate(made.strata) if not isinstance(part, InstanceStratum)], gt)]
+    same: dict[bytes, View] = {}
+    for i, part in enumerate(made.strata):
+        if not isinstance(part, InstanceStratum):
+            continue
+        view = _of_instances(gt, part, made.holds[part], made.protocol)
+        key = view.gt.is_ignored.tobytes() + repr(view.heights).encode()
+        # The same instances on other images, by day and by night, are matched once.
+        same.setdefault(key, view).at.append(i)
+    return found + list(same.values())
+
+
+def _of_instances(gt: GroundTruth, part: InstanceStratum, holds: np.ndarray, protocol: Protocol | None) -> View:
+    heights = (-np.inf, np.inf)
+    if protocol is not None and protocol.border is not None:
+        start, end = gt.boxes[:, :2], gt.boxes[:, :2] + gt.boxes[:, 2:]
+        holds = holds & (start >= protocol.border[:2]).all(axis=1) & (end <= protocol.border[2:]).all(axis=1)
+    if protocol is not None and protocol.height_margin is not None:
+        margin = protocol.height_margin
+        heights = next((each.lower / margin, each.upper * margin) for each in part.ranges if each.attribute == 'height')
+    return View([], replace(gt, is_ignored=gt.is_ignored | ~holds), heights, protocol)
+
+
+def settings_of(protocol: Protocol | None, asked: Settings, gt: GroundTruth) -> Settings:
+    """What is asked for; where that is COCO's default, a protocol's detections an image and category.
+
+    Raises:
+        InputError: The ground truth has several categories and not the protocol's.
+    """
+    if protocol is None:
+        return asked
+    if asked.max_dets == Settings.max_dets:
+        asked = replace(asked, max_dets=protocol.max_dets)
+    if asked.categories is None and not asked.class_agnostic:
+        known = [category['id'] for category in gt.categories]
+        if protocol.category not in known and len(known) > 1:
+            raise InputError(
+                f'{gt.source}: the preset {protocol.name} evaluates the category {protocol.category}, which is none of '
+                f'{", ".join(map(str, known[:10]))}; name the one to evaluate (--categories).'
+            )
+        asked = replace(asked, categories=(protocol.category if protocol.category in known else known[0],))
+    return asked
+
+
+def _reshaped(boxes: np.ndarray, ratio: float, which: np.ndarray | bool = True) -> np.ndarray:
+    """Boxes of the width ``ratio`` times their height, around the same centre."""
+    x, y, width, height = boxes.T
+    wanted = np.where(which, ratio * height, width)
+    return np.stack([x + (width - wanted) / 2, y, wanted, height], axis=1)
