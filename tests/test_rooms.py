@@ -23,6 +23,7 @@ FLOORS = [
     ['analysis'],
     ['selection'],
     ['results'],
+    ['parts'],
     ['ratios', 'matching'],
     ['protocols'],
     ['instance_strata'],
@@ -31,7 +32,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 WRITTEN_BY_HAND = ('.py', '.css', '.js', '.html', '.jinja')
 MOST_LINES = 300
-MOST_LINES_OF_OCCLUSION = 12000  # what a change adds to it is worth a second look
+MOST_LINES_OF_OCCLUSION = 13000  # what a change adds to it is worth a second look
 
 
 @cache

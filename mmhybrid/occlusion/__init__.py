@@ -24,12 +24,13 @@ from .results import (
     InstanceRecall,
     Interval,
     OcclusionResult,
+    Quality,
     StratumResult,
     to_json,
 )
 from .selection import Selection
 from .show.markdown import to_markdown
-from .show.records import category_frame, difference_frame, instance_frame, strata_frame, to_csv
+from .show.records import category_frame, difference_frame, instance_frame, quality_frame, strata_frame, to_csv
 from .show.terminal import format_table, print_comparison, print_table
 from .strata import Measure, Stratum, all_images, bins, coco_occ, cumulative, groups, tbc
 
@@ -46,6 +47,7 @@ __all__ = [
     'Measure',
     'Metrics',
     'OcclusionResult',
+    'Quality',
     'Selection',
     'Settings',
     'Stratum',
@@ -69,6 +71,7 @@ __all__ = [
     'pairwise_ratio',
     'print_comparison',
     'print_table',
+    'quality_frame',
     'strata_frame',
     'tbc',
     'to_csv',

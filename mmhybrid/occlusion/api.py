@@ -69,6 +69,7 @@ def evaluate(
     progress: Progress = silent,
     settings: Settings | None = None,
     ignore: str = 'region',
+    masks: str | None = None,
 ) -> dict[str, OcclusionResult]:
     """COCO AP and AR by how occluded the images are.
 
@@ -87,6 +88,9 @@ def evaluate(
             whatever categories are evaluated: what hides an instance may be of another.
         ignore: What instances marked ``ignore`` are: ``'region'``, like crowd regions, on which a detection is neither
             right nor wrong, or ``'as-instances'``, as plain pycocotools has it.
+        masks: Which masks detections are matched with, where the ground truth has two of an instance, as KINS, COCOA,
+            D2SA and the synthetic set have: ``'amodal'``, hidden parts included, or ``'visible'``. Areas and boxes are
+            then of these too (``docs/amodal.md``). None for the fields ``segmentation`` and ``bbox`` as they are.
 
     Returns:
         One result for each IoU type, in the order asked for.
@@ -95,7 +99,7 @@ def evaluate(
         InputError: A file, a record or an argument cannot be used.
     """
     name = default_name(dt) if name is None else name
-    study = Study(gt, iou_types, by, settings, engine, details, progress, ignore)
+    study = Study(gt, iou_types, by, settings, engine, details, progress, ignore, masks)
     return {each.result.iou_type: each.result for each in study.run({name: dt})}
 
 
@@ -109,6 +113,7 @@ def compare(
     progress: Progress = silent,
     settings: Settings | None = None,
     ignore: str = 'region',
+    masks: str | None = None,
 ) -> Compared:
     """Evaluate several models and compare each with the first by paired bootstrap.
 
@@ -124,7 +129,7 @@ def compare(
     details = Details(resamples=COMPARE_RESAMPLES) if details is None else details
     if isinstance(details, Details) and not details.resamples:
         raise InputError(f'a comparison needs bootstrap resamples; give Details(resamples={COMPARE_RESAMPLES}, ...).')
-    return Compared.of(Study(gt, iou_types, by, settings, engine, details, progress, ignore).run(models))
+    return Compared.of(Study(gt, iou_types, by, settings, engine, details, progress, ignore, masks).run(models))
 
 
 def default_name(results: ModelResults) -> str:

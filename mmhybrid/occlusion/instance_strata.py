@@ -145,4 +145,6 @@ def _range(attribute: str, given: Iterable[tuple[str, float]], text: str) -> Ran
             upper, includes[1] = number, sign != '<'
     if lower > upper or (lower == upper and not all(includes)):
         raise InputError(f'stratum {show(text)}: no {attribute} is in this range; {FORM}.')
+    if attribute == 'visibility' and any(not 0 <= number <= 1 for _, number in given):
+        raise InputError(f'stratum {show(text)}: v is a share, from 0 to 1; {FORM}.')
     return Range(attribute, lower, upper, (includes[0], includes[1]))

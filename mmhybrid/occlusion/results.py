@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 from .matching.settings import NAN, Metrics, Settings
+from .parts import CategoryResult, Errors, InstanceRecall, Interval, Quality
 from .strata import Measure, Stratum
 
 SCHEMA = 'mmhybrid.occlusion'
@@ -30,93 +31,12 @@ MIN_IMAGES = 10
 MIN_SCORE, ERROR_IOU = 0.3, 0.5
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Bootstrap interval of a metric (see :mod:`mmhybrid.occlusion.analysis.bootstrap`)."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Detections and instances of a stratum by kind, at one IoU threshold (TBC article, Fig. 7c).
-
-    Every detection that counts, i.e. scores at least ``min_score`` and was not taken by a region, is of exactly
-    one of the first five kinds, the first that fits. ``true_positive + missed`` is the number of instances.
-
-    Attributes:
-        true_positive: Took an instance.
-        duplicate: IoU >= threshold with an instance of its class, which a detection of higher score took.
-        confusion: IoU >= threshold with an instance of another class.
-        partial: 0.1 <= IoU < threshold with an instance of any class.
-        background: None of these: IoU below 0.1 with every instance.
-        missed: Instances that none of the detections took.
-    """
-
-    iou_thr: float
-    min_score: float
-    true_positive: int
-    duplicate: int
-    confusion: int
-    partial: int
-    background: int
-    missed: int
-
-    KINDS: ClassVar[tuple[str, ...]] = ('duplicate', 'confusion', 'partial', 'background')
-
-    @property
-    def false_positives(self) -> int:
-        """Sum of the four kinds."""
-        return sum(getattr(self, kind) for kind in self.KINDS)
-
-    def share(self, kind: str) -> float:
-        """A kind's part of the false positives; NaN without any."""
-        return getattr(self, kind) / self.false_positives if self.false_positives else NAN
-
-
-@dataclass(frozen=True)
-class CategoryResult:
-    """One category on one stratum; ``ap``, ``ap50``, ``ap75`` and ``ar`` as in :class:`StratumResult`."""
-
-    id: int
-    name: str
-    num_images: int
-    num_instances: int
-    ap: float
-    ap50: float
-    ap75: float
-    ar: float
-
-
-@dataclass(frozen=True)
-class InstanceRecall:
-    """Recall of the instances whose own occlusion lies in ``(lower, upper]``, or is ``lower`` where the two are equal.
-
-    Only recall is well posed by instance: a false positive belongs to no instance.
-
-    Attributes:
-        name: E.g. ``'0.2 < f <= 0.4'``.
-        num_instances: Number of instances, without crowd and ignore regions.
-        recall50: Share found at IoU 0.50; NaN if that is none of the thresholds.
-        recall75: Share found at IoU 0.75; likewise.
-        recall: Mean share over the IoU thresholds.
-        intervals: Bootstrap intervals by field name; empty if none were asked for.
-    """
-
-    name: str
-    lower: float
-    upper: float
-    num_instances: int
-    recall50: float
-    recall75: float
-    recall: float
-    intervals: dict[str, Interval] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, kw_only=True)
 class StratumResult(Metrics):
     """COCO metrics on the images of one stratum.
+
+    By the preset ``crowdhuman``, ``ap`` is CrowdHuman's own AP at IoU above 0.5, ``ar`` the recall there, and the other
+    metrics of COCO are NaN (see :mod:`mmhybrid.occlusion.analysis.crowdhuman`).
 
     Attributes:
         num_instances: Number of ground-truth instances on them that AP counts, i.e. without crowd and ignore regions.
@@ -126,9 +46,12 @@ class StratumResult(Metrics):
             asked for, if there is no such category, or where one of them has no instance.
         mr: Log-average miss rate MR^-2 at IoU 0.5, lower is better; NaN if not asked for.
         miss_curve: Pairs of false positives an image and the miss rate there, at IoU 0.5; empty if not asked for.
-        intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75``, ``ar`` and, if asked for, ``mr``; empty if none
-            were asked for.
+        ji: CrowdHuman's JI by its preset, else NaN.
+        ji_score: The score above which detections make it, the best of 0, 0.1, ..., 0.9.
+        intervals: Bootstrap intervals of ``ap``, ``ap50``, ``ap75``, ``ar`` and, if asked for, ``mr`` and ``ji``; empty
+            if none were asked for.
         errors: Error anatomy; None if not asked for.
+        quality: Curves, best F1, calibration, oLRP and confusions; None if not asked for.
         categories: Per category, those with instances in the stratum; empty if not asked for.
     """
 
@@ -140,8 +63,11 @@ class StratumResult(Metrics):
     ap_common: float = NAN
     mr: float = NAN
     miss_curve: tuple[tuple[float, float], ...] = ()
+    ji: float = NAN
+    ji_score: float = NAN
     intervals: dict[str, Interval] = field(default_factory=dict)
     errors: Errors | None = None
+    quality: Quality | None = None
     categories: tuple[CategoryResult, ...] = ()
 
 
@@ -168,9 +94,11 @@ class OcclusionResult:
         strata: One result a stratum, in the order asked for.
         settings: How detections were matched.
         ignore: What instances marked ``ignore`` are: ``'region'``, as crowd regions, or ``'as-instances'``.
+        masks: Which of two masks of an instance are matched, ``'amodal'`` or ``'visible'``; empty if it was not said.
         notes: What a reader should know before trusting the numbers, one line each.
         instances: Recall by the instances' own occlusion; empty if not asked for.
         fraction: What ``instances`` go by, e.g. ``'covered fraction f (bbox)'``; empty without them.
+        category_names: Id and name of each category that was evaluated; empty without ``quality``.
         num_common_categories: How many categories ``ap_common`` is the mean of; None if not asked for.
         bootstrap: How intervals were made; None without any.
     """
@@ -184,15 +112,22 @@ class OcclusionResult:
     strata: tuple[StratumResult, ...]
     settings: Settings = field(default_factory=Settings)
     ignore: str = 'region'
+    masks: str = ''
     notes: tuple[str, ...] = ()
     instances: tuple[InstanceRecall, ...] = ()
     fraction: str = ''
+    category_names: tuple[tuple[int, str], ...] = ()
     num_common_categories: int | None = None
     bootstrap: Bootstrap | None = None
 
     @property
+    def is_crowdhuman(self) -> bool:
+        """Whether metrics are CrowdHuman's."""
+        return self.measure == Measure('crowdhuman', 'instances', '')
+
+    @property
     def all(self) -> StratumResult:
-        """The result on all images, equal to plain COCO evaluation."""
+        """The result on all images, equal to plain COCO evaluation, or CrowdHuman's."""
         return next(result for result in self.strata if result.stratum.kind == 'all')
 
     @property
@@ -228,7 +163,8 @@ class Difference:
     """Model minus baseline on one stratum, by paired bootstrap: both on the same resampled images.
 
     Attributes:
-        metric: ``'ap'``, ``'ap50'``, ``'ap75'``, ``'ar'`` or ``'mr'``, whose values ``baseline`` and ``model`` are.
+        metric: ``'ap'``, ``'ap50'``, ``'ap75'``, ``'ar'``, ``'mr'``, ``'ji'``, ``'f1'``, ``'ece'`` or ``'olrp'``, whose
+            values ``baseline`` and ``model`` are.
         difference: ``model - baseline``.
         interval: Bootstrap interval of the difference.
         p_value: Two-sided: how often resamples, shifted to the difference as their median, lie on the other side of 0,

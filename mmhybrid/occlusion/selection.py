@@ -15,7 +15,7 @@ from mmhybrid.text import show
 
 from . import ratios, strata
 from .instance_strata import InstanceStratum
-from .protocols import PROTOCOLS, Protocol
+from .protocols import AMODAL, PROTOCOLS, Protocol
 from .read.columns import positions
 from .read.ids import NAME_FIELDS
 from .read.properties import read_property
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Labels of COCO val2017 by people (OLAC), in their order.
 OLAC = ('low', 'mid', 'high')
-PRESETS = ('tbc', 'coco-occ', 'coco-olac', *PROTOCOLS)
+PRESETS = ('tbc', 'coco-occ', 'coco-olac', 'amodal', *PROTOCOLS)
 # r of these has no upper bound, so the default bins need a last one without.
 UNBOUNDED = ('pairwise',)
 # Of an image's instances, by their annotated visible share.
@@ -79,8 +79,9 @@ class Selection:
 
     Attributes:
         preset: ``tbc`` after the TBC article's figure, ``coco-occ`` for pairs of boxes with IoU >= 0.2, ``coco-olac``
-            for ``values`` that are people's labels low, mid and high, or the name of one of ``PROTOCOLS``, whose strata
-            are of instances; of strata nothing else may be given beside it.
+            for ``values`` that are people's labels low, mid and high, ``amodal`` for instances by the hidden share of
+            their masks, or the name of one of ``PROTOCOLS``, whose strata are of instances; of strata nothing else may
+            be given beside it.
         definition: One of ``ratios.DEFINITIONS``, by default ``covered``, or one of ``HIDDEN``: the mean or the largest
             hidden share of the image's instances, as annotated.
         geometry: One of ``ratios.GEOMETRIES``; by default ``bbox``, or ``amodal`` for ``invisible``.
@@ -108,7 +109,8 @@ class Selection:
 
     def __post_init__(self) -> None:
         given = {key for key, value in vars(self).items() if value is not None}
-        beside = {'visibility', 'level'} | ({'values', 'column'} if self.preset == 'coco-olac' else set())
+        fields = {'visibility', 'level'}
+        beside = {'amodal': set(), 'coco-olac': fields | {'values', 'column'}}.get(self.preset, fields)
         for key, others in (
             ('preset', given - {'preset'} - beside),
             ('values', given & {'definition', 'geometry', 'parts'}),
@@ -143,17 +145,23 @@ class Selection:
         if self.level is not None:
             names.add('level')
         fields = {'visibility': self.visibility, 'level': self.level}
+        if self.preset == 'amodal':  # by masks, whatever else is annotated
+            names.discard('visibility')
         return {name: fields.get(name) for name in sorted(names)}
 
     def _of_instances(self) -> tuple[InstanceStratum, ...]:
         if self.protocol is not None:
             return self.protocol.strata
+        if self.preset == 'amodal':
+            return AMODAL
         return tuple(part for part in self.parts or () if isinstance(part, InstanceStratum))
 
     def _ratio(self) -> tuple[str, str]:
         """Definition and geometry of r."""
         if self.preset == 'coco-occ':
             return 'max-iou', 'bbox'
+        if self.preset == 'amodal':
+            return 'invisible', 'amodal'
         definition = 'covered' if self.definition in (None, *HIDDEN) else self.definition
         return definition, self.geometry or ('amodal' if definition == 'invisible' else 'bbox')
 
@@ -208,7 +216,7 @@ class Selection:
     def _attributes(self, gt: GroundTruth) -> tuple[dict[str, np.ndarray], str]:
         """Those of the ground truth, and a visibility that only masks tell; what the visibility is read from."""
         attributes, origin = dict(gt.attributes), gt.origins.get('visibility', '')
-        if 'visibility' in self.wanted() and 'visibility' not in attributes:
+        if 'visibility' not in attributes and (self.preset == 'amodal' or 'visibility' in self.wanted()):
             attributes['visibility'] = 1 - ratios.measure(gt, 'invisible', 'amodal').fractions
             origin = 'masks'
         return attributes, origin

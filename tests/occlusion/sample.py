@@ -1,7 +1,9 @@
 """Results made by hand, with everything a result can hold: for tests of tables, figures and the report."""
 
 import math
+from dataclasses import replace
 
+from mmhybrid.occlusion.analysis.miss_rate import CURVE
 from mmhybrid.occlusion.results import (
     Bootstrap,
     CategoryResult,
@@ -12,6 +14,7 @@ from mmhybrid.occlusion.results import (
     Interval,
     Measure,
     OcclusionResult,
+    Quality,
     StratumResult,
 )
 from mmhybrid.occlusion.strata import bins, tbc
@@ -37,6 +40,35 @@ def result(name='TiedResNet-50', iou_type='bbox', full=True, shift=0.0, strata=N
         num_common_categories=2 if full else None,
         bootstrap=boot,
     )
+
+
+def scored(made):
+    """A result with quality and miss rates on each of its strata, by their AP."""
+    return replace(
+        made,
+        strata=tuple(_scored(row, made.bootstrap is not None) for row in made.strata),
+        category_names=CATEGORIES,
+    )
+
+
+def _scored(row, sampled):
+    ap, mr = row.ap, 1 - row.ap
+    precision = tuple(min(1, ap * 3 * (1 - i / 101)) for i in range(101))
+    parts = {'f1': ap * 1.2, 'ece': 0.1, 'olrp': mr, 'olrp_loc': 0.2, 'olrp_fp': 0.3, 'olrp_fn': ap}
+    bounds = {'low': 0.9, 'high': 1.05}
+    intervals = {key: Interval(*(value * factor for factor in bounds.values())) for key, value in parts.items()}
+    quality = Quality(
+        iou_thr=0.5, precision=precision, f1_score=0.4321, f1_precision=ap, f1_recall=ap * 1.5,
+        reliability=tuple((i / 20, ap * i / 20, row.num_images // (i + 1)) for i in range(1, 21)),
+        olrp_scores=((1, 0.5),), min_score=0.3,
+        confusion=((1, 1, 6), (1, 2, 2), (1, None, 2), (3, 2, 5), (3, 3, 5), (None, 1, 99)) if row.num_images else (),
+        intervals=intervals if sampled else {},
+        precision_interval=tuple(tuple(factor * value for value in precision) for factor in bounds.values())
+        if sampled else (), **parts,
+    )  # fmt: skip
+    curve = tuple((float(fppi), min(1.0, mr * fppi**-0.2)) for fppi in CURVE) if row.num_images else ()
+    mine = {'mr': Interval(mr - 0.02, mr + 0.03)} if sampled else {}
+    return replace(row, quality=quality, mr=mr, miss_curve=curve, intervals=row.intervals | mine)
 
 
 def comparison(baseline, model, metric_names=('ap', 'ap50', 'ap75', 'ar')):

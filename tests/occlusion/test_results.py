@@ -41,7 +41,9 @@ def test_dictionary_and_json(results):
         'name': 'all', 'lower': 0, 'upper': None, 'kind': 'all', 'num_images': 14,
         'num_instances': whole.num_instances, 'num_categories': 3, 'instances_per_image': whole.num_instances / 14,
         'ap': whole.ap, 'ap50': whole.ap50, 'ap75': whole.ap75, 'aps': whole.aps, 'apm': None, 'apl': None,
-        'ar': whole.ar, 'ap_common': None, 'intervals': {}, 'errors': None, 'categories': [],
+        'ar': whole.ar, 'ap_common': None, 'mr': None, 'miss_curve': [],
+        'ji': None, 'ji_score': None, 'intervals': {}, 'errors': None,
+        'quality': None, 'categories': [],
     }  # fmt: skip
     empty = [row for row in first['strata'] if row['num_images'] == 0]
     assert empty and all(row['ap'] is None and row['instances_per_image'] is None for row in empty)
@@ -56,7 +58,7 @@ def test_details_and_comparisons_are_in_the_json():
     assert whole['categories'][0]['name'] == '3' and document['results'][0]['instances'][0]['name'] == 'f = 0'
     assert document['results'][0]['bootstrap'] == {'resamples': 10, 'seed': 0, 'confidence': 0.95}
     (comparison,) = document['comparisons']
-    assert comparison['baseline'] == 'a' and len(comparison['differences']) == 4 * 21
+    assert comparison['baseline'] == 'a' and len(comparison['differences']) == 7 * 21
 
 
 def keys(value, path=''):

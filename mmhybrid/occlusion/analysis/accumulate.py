@@ -49,7 +49,7 @@ def metrics(
         ``'ap'``, ``'ap50'``, ``'ap75'`` and ``'ar'``, each ``(R, S)`` float64; NaN where no instance counts.
     """
     weights = np.asarray(_once(matches) if weights is None else weights, dtype=np.int32)
-    categories = _categories(matches)
+    categories = categories_of(matches)
     values = np.full((len(SAMPLED), len(weights), len(members)), np.nan)
     rows = max(1, TABLE_BYTES // (max(1, len(categories)) * len(matches.iou_thrs) * len(REC_THRS) * 8))
     processors = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -57,17 +57,17 @@ def metrics(
         for start in range(0, len(weights), rows):
             part = weights[start : start + rows]
             for s, positions in enumerate(members):
-                table = _Table(matches, categories, part, positions, pool.map)
+                table = Table(matches, categories, part, positions, pool.map)
                 values[:, start : start + rows, s] = np.transpose(list(pool.map(table.means, range(len(part)))))
     return dict(zip(SAMPLED, values, strict=True))
 
 
 def by_category(matches: Matches, members: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """As :func:`metrics`, of each of K categories: ``(S, K)`` in the order of ``matches.category_ids``."""
-    categories, weights = _categories(matches), _once(matches)
+    categories, weights = categories_of(matches), _once(matches)
     values = np.full((len(SAMPLED), len(members), len(matches.category_ids)), np.nan)
     for s, positions in enumerate(members):
-        table = _Table(matches, categories, weights, positions, map)
+        table = Table(matches, categories, weights, positions, map)
         for k, category in enumerate(categories):
             values[:, s, category.position] = table.means(0, slice(k, k + 1))
     return dict(zip(SAMPLED, values, strict=True))
@@ -78,7 +78,7 @@ def _once(matches: Matches) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Category:
+class Category:
     """One category: n detections by descending score, g instances that count, T thresholds."""
 
     position: int
@@ -88,7 +88,7 @@ class _Category:
     gt_image: np.ndarray  # (g,)
 
 
-def _categories(matches: Matches) -> list[_Category]:
+def categories_of(matches: Matches) -> list[Category]:
     """The categories with an instance that counts: no other has AP."""
     rows = np.flatnonzero(matches.gt_counted)
     rows = rows[np.argsort(matches.gt_category[rows], kind='stable')]
@@ -98,16 +98,16 @@ def _categories(matches: Matches) -> list[_Category]:
         gt = slice(*np.searchsorted(matches.gt_category[rows], [k, k + 1]))
         dt = slice(*np.searchsorted(matches.dt_category, [k, k + 1]))
         columns = matches.dt_image[dt], true_positive[:, dt], matches.dt_ignored[:, dt]
-        made.append(_Category(k, *columns, matches.gt_image[rows[gt]]))
+        made.append(Category(k, *columns, matches.gt_image[rows[gt]]))
     return made
 
 
-class _Table:
+class Table:
     """Precision at each recall threshold ``(R, C, T, 101)``, recall ``(R, C, T)``, and how many instances count
     ``(R, C)``, of C categories on one stratum and R resamples."""
 
     def __init__(
-        self, matches: Matches, categories: list[_Category], weights: np.ndarray, positions: np.ndarray, run: Callable
+        self, matches: Matches, categories: list[Category], weights: np.ndarray, positions: np.ndarray, run: Callable
     ) -> None:
         shape = len(weights), len(categories), len(matches.iou_thrs)
         self.precision = np.zeros((*shape, len(REC_THRS)))
@@ -134,7 +134,7 @@ class _Table:
 
 
 def _accumulate(
-    category: _Category,
+    category: Category,
     weights: np.ndarray,
     inside: np.ndarray,
     precision: np.ndarray,

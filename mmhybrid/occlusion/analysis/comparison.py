@@ -66,10 +66,12 @@ def _compare(baseline: Evaluated, model: Evaluated) -> Comparison:
     differences = []
     for i, (row_a, row_b) in enumerate(zip(a.strata, b.strata, strict=True)):
         for key in baseline.samples:
-            values = getattr(row_a, key), getattr(row_b, key)
+            # Those of Quality have their values and intervals there.
+            parts = [row if key in row.intervals else row.quality for row in (row_a, row_b)]
+            values = [getattr(part, key) for part in parts]
             gap = values[1] - values[0]
             low = high = p_value = NAN
-            if not any(math.isnan(row.intervals[key].low) for row in (row_a, row_b)):
+            if not any(math.isnan(part.intervals[key].low) for part in parts):
                 low, high, p_value = bootstrap.paired(
                     baseline.samples[key][:, i], model.samples[key][:, i], gap, a.bootstrap.confidence
                 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +34,7 @@ IOU_THR = 0.5 + 2e-9
 SETTINGS = Settings(iou_thrs=(IOU_THR,), max_dets=10**6)
 # JI is the best of those of the detections that score above each of these.
 SCORES = np.arange(10) * 0.1
+NO_JI = "there is no JI, which needs SciPy: pip install 'mmhybrid[crowdhuman]'"
 EPS = 1e-6  # in the denominator of a Jaccard index, as there
 
 
@@ -46,14 +48,17 @@ def clipped(gt: GroundTruth, dt: Detections, sizes: np.ndarray | None = None) ->
         gt: Ground truth.
         dt: Its detections, with boxes.
         sizes: ``(I, 2)`` height and width of ``gt.images`` in pixels, NaN where they are not known; by default as the
-            image records say, which CrowdHuman's own do not.
+            ground truth says, which CrowdHuman's own does not, or else the results.
     """
-    sizes = any_sizes(gt.images) if sizes is None else sizes
+    if sizes is None:
+        sizes = any_sizes(gt.images)
+        sizes = sizes if dt.sizes is None else np.where(_is_known(sizes)[:, None], sizes, dt.sizes)
     notes, unknown = gt.notes, np.count_nonzero(~_is_known(sizes))
     if unknown:
         notes += (
             f"{gt.source}: {unknown} of {len(sizes)} images have no 'width' and 'height': their boxes are not clipped "
-            "to them, as CrowdHuman's own evaluation does, which changes AP, MR^-2 and JI",
+            "to them, as CrowdHuman's own evaluation does, which changes AP, MR^-2 and JI; give them in the ground "
+            "truth, or results in CrowdHuman's layout",
         )
     gt_sizes, dt_sizes = (sizes[positions(gt.image_ids, ids)] for ids in (gt.annotation_image_ids, dt.image_ids))
     return replace(gt, boxes=_clip(gt.boxes, gt_sizes), notes=notes), replace(dt, boxes=_clip(dt.boxes, dt_sizes))
@@ -106,17 +111,21 @@ class Jaccard(NamedTuple):
     counts: np.ndarray
 
 
-def jaccard(gt: GroundTruth, dt: Detections, index: Index) -> Jaccard:
+def jaccard(gt: GroundTruth, dt: Detections, index: Index, of_set: np.ndarray | None = None) -> Jaccard:
     """The Jaccard index of each image's detections with its instances (Chu et al.).
 
     It is k / (m + n - k), with k pairs in a largest one-to-one matching of IoU from 0.5 on, m instances and n
     detections. What has no partner, and lies on a region by more than half of its own area, is left out of m or n. So
     it matters which of several largest matchings it is: SciPy's, of boxes in the order of their files.
 
+    In a stratum of instances the others are regions, and what a detector misses in a crowd lies on just these. There an
+    instance without a partner is left out on the data set's own regions alone.
+
     Args:
         gt: Ground truth from :func:`clipped`.
         dt: Detections from :func:`clipped`.
         index: Theirs, by :data:`SETTINGS`.
+        of_set: ``(n,)`` bool, which of the regions of ``gt`` are the data set's own; by default all.
 
     Raises:
         InputError: SciPy is not installed, or the index is of several categories.
@@ -126,7 +135,7 @@ def jaccard(gt: GroundTruth, dt: Detections, index: Index) -> Jaccard:
         from scipy.sparse import csr_matrix
         from scipy.sparse.csgraph import maximum_bipartite_matching
     except ImportError:
-        raise InputError('JI needs the library SciPy, which is not installed: pip install scipy.') from None
+        raise InputError(f'{NO_JI}.') from None
     by_file = np.lexsort((index.dt_index, index.dt_image))
     dt_image, scores = index.dt_image[by_file], index.dt_score[by_file]
     instances, regions = (
@@ -137,6 +146,7 @@ def jaccard(gt: GroundTruth, dt: Detections, index: Index) -> Jaccard:
     left, right, dt_on_region, gt_on_region = _overlapping(
         (dt.boxes[index.dt_index[by_file]], gt.boxes[instances], gt.boxes[regions]),
         (dt_image, gt_image, index.gt_image[regions]),
+        np.ones(len(regions), dtype=bool) if of_set is None else of_set[regions],
         len(index.image_ids),
     )
     shape = len(SCORES), len(index.image_ids)
@@ -174,13 +184,29 @@ def ji(found: Jaccard, members: Sequence[np.ndarray], weights: np.ndarray | None
     Returns:
         ``(R, S)`` float64; NaN where nothing counts.
     """
+    return np.fmax.reduce(_means(found, members, weights), axis=2)
+
+
+def best_scores(found: Jaccard, members: Sequence[np.ndarray]) -> np.ndarray:
+    """``(S,)`` the score thresholds of :func:`ji`, the lowest of several; NaN where nothing counts."""
+    means = _means(found, members)[0]
+    best = SCORES[np.argmax(np.nan_to_num(means, nan=-1), axis=1)]
+    return np.where(np.isnan(means).all(axis=1), np.nan, best)
+
+
+def has_scipy() -> bool:
+    """Whether JI can be worked out."""
+    return find_spec('scipy') is not None
+
+
+def _means(found: Jaccard, members: Sequence[np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
+    """``(R, S, T)`` mean Jaccard index above each score threshold."""
     weights = np.ones((1, found.ratios.shape[1]), np.int64) if weights is None else weights
-    values = np.full((len(weights), len(members)), np.nan)
+    means = np.full((len(weights), len(members), len(SCORES)), np.nan)
     for s, part in enumerate(members):
         total, images = (weights[:, part] @ each[:, part].T for each in found)
-        means = np.divide(total, images, out=np.full(total.shape, np.nan), where=images > 0)
-        values[:, s] = np.fmax.reduce(means, axis=1)
-    return values
+        np.divide(total, images, out=means[:, s], where=images > 0)
+    return means
 
 
 def _check_one_category(index: Index) -> None:
@@ -203,17 +229,19 @@ def _clip(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _overlapping(
-    boxes: Sequence[np.ndarray], images: Sequence[np.ndarray], num_images: int
+    boxes: Sequence[np.ndarray], images: Sequence[np.ndarray], of_set: np.ndarray, num_images: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a detection and an instance with IoU from 0.5 on, as two columns of positions, and which detections and
-    which instances lie on a region; ``boxes`` and ``images`` of detections, instances and regions, by image."""
+    which instances lie on a region, these on one ``of_set``; ``boxes`` and ``images`` of detections, instances and
+    regions, by image."""
     pairs, on_region = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(len(each), dtype=bool) for each in boxes[:2]]
     borders = np.transpose([np.searchsorted(each, np.arange(num_images + 1)) for each in images])
     for starts, ends in pairwise(borders.tolist()):
         detections, instances, regions = (each[i:j] for each, i, j in zip(boxes, starts, ends, strict=True))
         pairs.append(np.argwhere(_overlaps(detections, instances) >= 0.5) + starts[:2])
-        for flags, own, i, j in zip(on_region, (detections, instances), starts, ends, strict=False):
-            flags[i:j] = (_overlaps(own, regions, of_own_area=True) > 0.5).any(axis=1)
+        own = regions[of_set[starts[2] : ends[2]]]
+        for flags, i, j, pair in zip(on_region, starts, ends, ((detections, regions), (instances, own)), strict=False):
+            flags[i:j] = (_overlaps(*pair, of_own_area=True) > 0.5).any(axis=1)
     left, right = np.concatenate(pairs).T
     return left, right, *on_region
 

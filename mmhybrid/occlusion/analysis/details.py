@@ -22,10 +22,11 @@ class Details:
             the settings make no difference between categories.
         instances: Recall by the instances' own occlusion.
         errors: Error anatomy.
+        quality: Precision-recall curve, best F1, calibration, oLRP and confusions at one IoU threshold.
         miss_rate: Log-average miss rate, which the presets of benchmarks of pedestrians work out in any case.
         resamples: Bootstrap resamples of the intervals, with ``seed`` and ``confidence``; 0 for none.
-        iou_thr: Of the error anatomy, one of the thresholds that are matched at; by default the nearest to 0.5.
-        min_score: Detections below it are no part of the error anatomy.
+        iou_thr: Of errors and quality, one of the thresholds that are matched at; by default the nearest to 0.5.
+        min_score: Detections below it are no part of errors and confusions.
         min_images: Strata with fewer images have no say in which categories are common.
 
     Raises:
@@ -35,6 +36,7 @@ class Details:
     categories: bool = False
     instances: bool = False
     errors: bool = False
+    quality: bool = False
     miss_rate: bool = False
     resamples: int = 0
     seed: int = 0
@@ -58,18 +60,19 @@ class Details:
     @property
     def any(self) -> bool:
         """Whether the matches themselves are needed."""
-        return self.categories or self.instances or self.errors or self.miss_rate or self.resamples > 0
+        asked = self.categories, self.instances, self.errors, self.quality, self.miss_rate, self.resamples > 0
+        return any(asked)
 
     @classmethod
     def full(cls, resamples: int = 200, **others: Any) -> Details:
         """Everything."""
-        return cls(categories=True, instances=True, errors=True, resamples=resamples, **others)
+        return cls(categories=True, instances=True, errors=True, quality=True, resamples=resamples, **others)
 
     def at(self, settings: Settings) -> Details:
-        """With the threshold of the error anatomy that these settings give.
+        """With the threshold of errors and quality that these settings give.
 
         Raises:
-            InputError: Errors are asked for at a threshold that is not matched at.
+            InputError: One of these is asked for at a threshold that is not matched at.
         """
         thresholds = settings.iou_thrs
         if self.iou_thr is None:
@@ -77,10 +80,11 @@ class Details:
         at = settings.at(self.iou_thr)
         if at is not None:
             return replace(self, iou_thr=thresholds[at])
-        if self.errors:
+        if self.errors or self.quality:
             known = ', '.join(f'{each:g}' for each in thresholds)
+            what = 'errors' if self.errors else 'quality'
             raise InputError(
-                f'errors cannot be told at IoU {self.iou_thr:g}, which is none of the thresholds {known}; give one of '
+                f'{what} cannot be told at IoU {self.iou_thr:g}, which is none of the thresholds {known}; give one of '
                 'these as iou_thr (--error-iou), or add it to iou_thrs (--iou-thrs).'
             )
         return self

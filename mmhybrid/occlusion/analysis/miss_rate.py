@@ -7,22 +7,25 @@ Lower is better. What a region took is neither a true nor a false positive.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from ..matching import Matches
+from ..protocols import ROUNDED
 
-# As the benchmarks' scripts have them, rounded.
-FPPI = np.array([0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0])
+FPPI = np.array(ROUNDED)
 # Where curves are drawn.
 CURVE = np.geomspace(1e-3, 10, 81)
 # How the miss rate at an FPPI f is read off: 'caltech' by the definition, at the last detection up to which there are
 # at most f, and 1 if there is none; 'script' likewise, but at the last detection of all if there is none, as the Python
 # scripts of CityPersons and KAIST do; 'crowdhuman' at the first detection up to which there are f or more, or the last.
 READINGS = ('caltech', 'script', 'crowdhuman')
-# Elements worked on at a time.
-BLOCK = 2**22
+# Weights worked on at a time, and in how many parts a curve is looked at: found best where there are many, few or one.
+BLOCK = 2**21
+PARTS, FEWEST = 37, 16
 
 
 def miss_rates(
@@ -31,6 +34,7 @@ def miss_rates(
     weights: np.ndarray | None = None,
     reading: str = 'caltech',
     iou_thr: float = 0.5,
+    fppi: Sequence[float] = ROUNDED,
 ) -> np.ndarray:
     """MR^-2 on every stratum and resample; S strata, R resamples, I images.
 
@@ -40,11 +44,12 @@ def miss_rates(
         weights: ``(R, I)`` integers, how often each image counts; None for one row of ones.
         reading: One of :data:`READINGS`.
         iou_thr: One of the IoU thresholds of ``matches``, or the nearest.
+        fppi: Where curves are read.
 
     Returns:
         ``(R, S)`` float64, the mean over the categories with instances; NaN where there is none.
     """
-    read = [read_curve(matches, each, FPPI, weights, reading, iou_thr) for each in members]
+    read = [read_curve(matches, each, np.array(fppi), weights, reading, iou_thr) for each in members]
     return np.stack([log_average(each) for each in read], axis=1)
 
 
@@ -79,47 +84,78 @@ def read_curve(
     Returns:
         ``(K, R, F)`` float64; NaN where a category has no instance that counts.
     """
-    inside = matches.inside(positions)
-    weights = np.ones((1, len(inside)), np.int64) if weights is None else weights
+    weights = np.ones((1, len(matches.image_ids)), np.int64) if weights is None else weights
+    inside = np.unique(positions)
+    at = np.full(len(matches.image_ids), -1)
+    at[inside] = np.arange(len(inside))
     t = int(np.argmin(np.abs(matches.iou_thrs - iou_thr)))
-    kept = inside[matches.dt_image] & ~matches.dt_ignored[t]
-    counted = matches.gt_counted & inside[matches.gt_image]
-    right = matches.is_true_positive[t]
-    miss = np.full((len(matches.category_ids), len(weights), len(fppi)), np.nan)
+    right, kept = matches.is_true_positive[t], (at[matches.dt_image] >= 0) & ~matches.dt_ignored[t]
+    counted = matches.gt_counted & (at[matches.gt_image] >= 0)
+    curves = {}
     for k in np.unique(matches.gt_category[counted]).tolist():
-        gt_image = matches.gt_image[counted & (matches.gt_category == k)]
+        totals = np.bincount(at[matches.gt_image[counted & (matches.gt_category == k)]], minlength=len(inside))
         own = np.flatnonzero(kept & (matches.dt_category == k))
-        rows = max(1, BLOCK // max(1, len(own), len(gt_image)))
-        for start in range(0, len(weights), rows):
-            part = weights[start : start + rows]
-            images = part[:, inside].sum(axis=1)
-            total = part[:, gt_image].sum(axis=1)
-            found = _found(part[:, matches.dt_image[own]], right[own], images, fppi, reading)
+        curves[k] = totals.astype(np.float64), _Curve(at[matches.dt_image[own]], right[own], len(inside))
+    miss = np.full((len(matches.category_ids), len(weights), len(fppi)), np.nan)
+    rows = max(1, BLOCK // max(1, len(inside)))
+    for start in range(0, len(weights), rows):
+        part = weights[start : start + rows, inside]
+        part = part.astype(np.min_scalar_type(part.max(initial=0)))
+        exact = part.astype(np.float64)  # of integers, which stay exact, for the sake of BLAS
+        for k, (totals, curve) in curves.items():
+            total, found = (exact @ totals)[:, None], curve.found(part, exact, fppi, reading)
             with np.errstate(invalid='ignore', divide='ignore'):
-                miss[k, start : start + rows] = np.where(total > 0, 1 - (found.T / total), np.nan).T
+                miss[k, start : start + rows] = np.where(total > 0, 1 - found / total, np.nan)
     return miss
 
 
-def _found(weight: np.ndarray, right: np.ndarray, images: np.ndarray, fppi: np.ndarray, reading: str) -> np.ndarray:
-    """``(R, F)`` true positives where each curve is read; ``weight`` ``(R, n)`` of detections by descending score."""
-    resamples, n = weight.shape
-    if n == 0:
-        return np.zeros((resamples, len(fppi)), dtype=np.int64)
-    true = np.cumsum(weight * right, axis=1, dtype=np.int64)
-    false = np.cumsum(weight * ~right, axis=1, dtype=np.int64)
-    # All rows are searched at once, each lifted above the one before.
-    lift = np.arange(resamples)[:, None] * (int(false[:, -1].max()) + 2)
-    rows = np.arange(resamples)[:, None]
-    if reading == 'crowdhuman':
-        least = np.minimum(_counts(images, fppi, at_least=True), false[:, -1:] + 1)
-        at = np.searchsorted((false + lift).ravel(), least + lift, side='left') - rows * n
-        return true[rows, np.minimum(at, n - 1)]
-    most = np.minimum(_counts(images, fppi, at_least=False), false[:, -1:])
-    at = np.searchsorted((false + lift).ravel(), most + lift, side='right') - rows * n - 1
-    found = true[rows, np.maximum(at, 0)]
-    # Before the first detection that counts there is nothing to read.
-    is_none = (at < 0) | (found + false[rows, np.maximum(at, 0)] == 0)
-    return np.where(is_none, true[:, -1:] if reading == 'script' else 0, found)
+class _Curve:
+    """n detections of a category by descending score: the positions of their images ``(n,)``, and which are right."""
+
+    def __init__(self, images: np.ndarray, right: np.ndarray, num_images: int) -> None:
+        n = len(images)
+        # Of a size at which it takes about as long to find the part that a curve is read in as to read in it.
+        parts = math.isqrt(PARTS * n // max(1, num_images))
+        parts = parts if parts >= FEWEST else 1
+        self._images, self._right, self._edges = images, right, np.arange(parts + 1) * n // parts
+        part = np.repeat(np.arange(parts), np.diff(self._edges))
+        cells = [images[each] * parts + part[each] for each in (right, ~right)]
+        # True and false positives of each image and part.
+        self._counts = [np.bincount(each, minlength=num_images * parts).reshape(-1, parts) for each in cells]
+
+    def found(self, weights: np.ndarray, exact: np.ndarray, fppi: np.ndarray, reading: str) -> np.ndarray:
+        """``(R, F)`` true positives where each curve is read; ``weights`` ``(R, I)`` narrow, and in float64."""
+        true, false = (np.cumsum(exact @ each, axis=1).astype(np.int64) for each in self._counts)
+        # At the first false positive of too many, recall is what it was before.
+        at_least = reading == 'crowdhuman'
+        most = np.minimum(_counts(weights.sum(axis=1, dtype=np.int64), fppi, at_least) - at_least, false[:, -1:])
+        found, seen = (np.repeat(each[:, -1:], len(fppi), axis=1) for each in (true, true + false))
+        for i, (start, stop) in enumerate(pairwise(self._edges.tolist())):
+            true_before, false_before = (each[:, i - 1 : i] if i else 0 * each[:, :1] for each in (true, false))
+            is_read = (most >= false_before) & (most < false[:, i : i + 1])
+            rows = np.flatnonzero(is_read.any(axis=1))
+            if not len(rows):
+                continue
+            right, images = self._right[start:stop], self._images[start:stop]
+            right_sums, wrong_sums = _sums(weights[rows], images[right]), _sums(weights[rows], images[~right])
+            rights = np.cumsum(right)[~right]  # before each that is wrong
+            left = np.clip(most[rows] - false_before[rows], 0, wrong_sums[:, -1:]).astype(wrong_sums.dtype)
+            each_row = zip(wrong_sums[:, 1:], left, strict=True)
+            wrongs = np.stack([sums.searchsorted(values, side='right') for sums, values in each_row])
+            own, f = np.nonzero(is_read[rows])
+            r, wrongs = rows[own], wrongs[own, f]
+            found[r, f] = true_before[r, 0] + right_sums[own, rights[wrongs]]
+            seen[r, f] = found[r, f] + false_before[r, 0] + wrong_sums[own, wrongs]
+        # Before the first detection that counts there is nothing to read.
+        return np.where(seen == 0, true[:, -1:], found) if reading == 'script' else found
+
+
+def _sums(weights: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """``(R, n + 1)`` sums of ``weights`` ``(R, I)`` at the first 0, 1, ..., n ``images``, in narrow integers."""
+    kind = np.min_scalar_type(-1 - int(weights.max(initial=0)) * len(images))
+    sums = np.zeros((len(weights), len(images) + 1), dtype=kind)
+    np.cumsum(weights[:, images], axis=1, dtype=kind, out=sums[:, 1:])
+    return sums
 
 
 def _counts(images: np.ndarray, fppi: np.ndarray, at_least: bool) -> np.ndarray:

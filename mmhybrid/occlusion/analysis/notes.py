@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..matching import Settings
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
+    from ..selection import Selection
     from .details import Details
 
 # Fewer than so many may be chance.
@@ -44,8 +45,20 @@ def of_details(asked: Details, settings: Settings) -> Iterator[str]:
     """Notes on details that are not as asked for, or as usual, since the settings are not."""
     if asked.errors and asked.iou_thr is None and settings.at(ERROR_IOU) is None:
         yield f'errors are told at IoU {asked.at(settings).iou_thr:g}, since no detection is matched at {ERROR_IOU:g}'
+    if asked.miss_rate and settings.at(ERROR_IOU) is None:
+        nearest = min(settings.iou_thrs, key=lambda each: abs(each - ERROR_IOU))
+        yield f'miss rates are at IoU {nearest:g}, since no detection is matched at {ERROR_IOU:g}'
     if asked.categories and settings.class_agnostic:
         yield 'there are no metrics per category, since all categories are taken for one'
+
+
+def of_masks(selection: Selection, masks: str | None) -> Iterator[str]:
+    """Note on strata by masks that are perhaps not those that are evaluated."""
+    if selection.preset == 'amodal' and masks is None:
+        yield (
+            "the strata are by amodal and visible masks, but what is matched are the fields 'segmentation' and 'bbox', "
+            'whichever masks they are of; --masks amodal or visible chooses'
+        )
 
 
 def of_detections(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:

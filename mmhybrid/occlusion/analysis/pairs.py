@@ -47,7 +47,7 @@ def pairs(
         if found[i] < 0 and missed[j]:
             found[i], missed[j] = j, False
     shown, missed, background = np.flatnonzero(shown), np.flatnonzero(missed), len(matches.category_ids)
-    truth = np.where(found[shown] >= 0, matches.gt_category[found[shown]], background)
+    truth = np.append(matches.gt_category, background)[found[shown]]  # -1 is the last
     return lost, (
         np.append(matches.dt_image[shown], matches.gt_image[missed]),
         np.append(truth, matches.gt_category[missed]),

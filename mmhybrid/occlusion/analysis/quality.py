@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ import numpy as np
 
 from mmhybrid.errors import InputError
 
-from ..results import ERROR_IOU, MIN_SCORE, Interval
+from ..results import ERROR_IOU, MIN_SCORE, Interval, Quality
 from . import accumulate, bootstrap
 from .notes import SCORE_MARGIN
 from .pairs import pairs
@@ -41,63 +41,6 @@ if TYPE_CHECKING:
     from ..read.ground_truth import GroundTruth
 
 NUM_BINS = 20  # every 0.05, so that bins from 0.3 on, say, can be told apart
-SAMPLED = ('f1', 'ece', 'olrp', 'olrp_loc', 'olrp_fp', 'olrp_fn')
-
-
-@dataclass(frozen=True)
-class Quality:
-    """A stratum at one IoU threshold, by the definitions above; NaN where undefined.
-
-    Attributes:
-        iou_thr: The IoU threshold.
-        precision: COCO's interpolated precision at recalls 0, 0.01, ..., 1, mean over the categories with instances;
-            its mean is AP at this threshold.
-        f1: The best F1; NaN without instances.
-        f1_score: The score threshold that gives it, the highest of several; NaN where nothing is found.
-        f1_precision: Precision there.
-        f1_recall: Recall there.
-        ece: Expected calibration error; NaN without detections, or if some score of the model is outside of 0 to 1.
-        reliability: Of each bin of the score, mean score, precision and number of detections; empty if scores are
-            outside of 0 to 1.
-        olrp: Optimal LRP error, from 0 (perfect) to 1.
-        olrp_loc: Its localisation component.
-        olrp_fp: Its component of false positives.
-        olrp_fn: Its component of missed instances.
-        olrp_scores: Category id and score threshold of the minimum, of each category of which something is found.
-        min_score: What detections score at least that ``confusion`` counts.
-        confusion: Category id of the instance, category id of the detection and how often the one was detected as the
-            other; None for background, which is detected as something or which an instance is lost in. Pairs that
-            there are none of are left out. Detection and instance of whatever categories are paired by descending IoU,
-            from ``iou_thr`` on, each once; of equal IoU, the detection of higher score first.
-        intervals: Bootstrap intervals of the fields in :data:`SAMPLED`; empty without weights.
-        precision_interval: Lower and upper bounds of ``precision``; likewise.
-    """
-
-    iou_thr: float
-    precision: tuple[float, ...]
-    f1: float
-    f1_score: float
-    f1_precision: float
-    f1_recall: float
-    ece: float
-    reliability: tuple[tuple[float, float, int], ...]
-    olrp: float
-    olrp_loc: float
-    olrp_fp: float
-    olrp_fn: float
-    olrp_scores: tuple[tuple[int, float], ...]
-    min_score: float
-    confusion: tuple[tuple[int | None, int | None, int], ...]
-    intervals: dict[str, Interval] = field(default_factory=dict)
-    precision_interval: tuple[tuple[float, ...], ...] = ()
-
-    def confusion_matrix(self, category_ids: Sequence[int]) -> np.ndarray:
-        """``(K + 1, K + 1)`` counts: an instance's row, its detection's column, background last; by these K ids."""
-        at = {each: i for i, each in enumerate([*category_ids, None])}
-        matrix = np.zeros((len(at), len(at)), dtype=np.int64)
-        for truth, found, count in self.confusion:
-            matrix[at[truth], at[found]] = count
-        return matrix
 
 
 def quality(
@@ -110,7 +53,7 @@ def quality(
     min_score: float = MIN_SCORE,
     num_bins: int = NUM_BINS,
     confidence: float = 0.95,
-) -> list[Quality]:
+) -> tuple[list[Quality], dict[str, np.ndarray]]:
     """Quality of each of S strata.
 
     Args:
@@ -124,22 +67,28 @@ def quality(
         num_bins: B, of the calibration.
         confidence: Of the intervals.
 
+    Returns:
+        The S of them, and the fields in ``Quality.SAMPLED`` on the resamples, ``(R, S)`` each; none without weights.
+
     Raises:
         InputError: The matches have no such threshold.
     """
     scored = _Scored(matches, gt, dt, iou_thr, num_bins, min_score)
     ones = np.ones((1, len(matches.image_ids)), dtype=np.int32)
-    found = []
-    for positions in members:
+    shape = 0 if weights is None else len(weights), len(members)
+    found, drawn = [], {} if weights is None else {name: np.empty(shape) for name in Quality.SAMPLED}
+    for s, positions in enumerate(members):
         values, olrp_scores = scored.values(positions, ones)
         plain = {name: float(value[0]) for name, value in values.items()}
         precision, more = scored.precision(positions, ones)[0], {}
         if weights is not None:
             samples, _ = scored.values(positions, weights)
-            bounds = {name: bootstrap.intervals(samples[name], plain[name], confidence) for name in SAMPLED}
+            bounds = {name: bootstrap.intervals(samples[name], plain[name], confidence) for name in drawn}
             band = bootstrap.intervals(scored.precision(positions, weights), precision, confidence)
             more['intervals'] = {name: Interval(*np.clip(pair, 0, 1).tolist()) for name, pair in bounds.items()}
             more['precision_interval'] = tuple(map(tuple, np.clip(band, 0, 1).tolist()))
+            for name, column in drawn.items():
+                column[:, s] = samples[name]
         found.append(
             Quality(
                 iou_thr=scored.iou_thr,
@@ -152,23 +101,7 @@ def quality(
                 **more,
             )
         )
-    return found
-
-
-def sampled(
-    matches: Matches,
-    gt: GroundTruth,
-    dt: Detections,
-    members: Sequence[np.ndarray],
-    weights: np.ndarray,
-    iou_thr: float = ERROR_IOU,
-    num_bins: int = NUM_BINS,
-) -> dict[str, np.ndarray]:
-    """The fields in :data:`SAMPLED` of S strata on R resamples, ``(R, S)`` each; arguments as of :func:`quality`."""
-    scored = _Scored(matches, gt, dt, iou_thr, num_bins, math.inf)
-    found = [scored.values(positions, weights)[0] for positions in members]
-    empty = np.empty((len(weights), 0))
-    return {name: np.stack([each[name] for each in found], axis=1) if found else empty for name in SAMPLED}
+    return found, drawn
 
 
 class _Scored:
@@ -198,7 +131,7 @@ class _Scored:
         rows = rows[np.argsort(matches.gt_category[rows], kind='stable')]
         self._gt_image, self._gt_category = matches.gt_image[rows], matches.gt_category[rows]
         self._bins = self._binned(num_bins)
-        self._categories = accumulate._categories(matches)
+        self._categories = accumulate.categories_of(matches)
 
     def _binned(self, num_bins: int) -> np.ndarray | None:
         """``(I, 3, B)`` detections of each bin, how many are right and the sum of scores; None of no probabilities."""
@@ -215,7 +148,7 @@ class _Scored:
         rows = max(1, accumulate.TABLE_BYTES // (max(1, len(self._categories)) * found.shape[1] * 8))
         for start in range(0, len(weights), rows):
             part = weights[start : start + rows].astype(np.int32, copy=False)
-            table = accumulate._Table(self._matches, self._categories, part, positions, map)
+            table = accumulate.Table(self._matches, self._categories, part, positions, map)
             # A category without instances has 0 everywhere.
             number = np.count_nonzero(table.instances, axis=1)[:, None]
             found[start : start + rows] = ratio(table.precision[:, :, 0].sum(axis=1), number)
@@ -242,7 +175,7 @@ class _Scored:
             'f1_precision': ratio(found, seen),
             'f1_recall': ratio(found, total),
             'ece': self._ece(positions, weights),
-            **dict(zip(SAMPLED[2:], olrp, strict=True)),
+            **dict(zip(Quality.SAMPLED[2:], olrp, strict=True)),
         }
         return values, tuple(each for each in scores if not math.isnan(each[1]))
 

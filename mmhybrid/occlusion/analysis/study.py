@@ -18,18 +18,19 @@ from ..matching import Index, Settings
 from ..read.detections import IOU_TYPES, load_detections
 from ..read.ground_truth import load_ground_truth
 from ..read.notes import BEYOND
-from ..results import Bootstrap, OcclusionResult, StratumResult
+from ..results import ERROR_IOU, Bootstrap, OcclusionResult, StratumResult
 from ..selection import Selection
 from ..strata import Stratum
-from . import bootstrap
+from . import bootstrap, crowdhuman, quirks
 from .comparison import Evaluated
 from .details import Details
-from .notes import CORNERS, of_details, of_detections, of_result, shards_note
+from .notes import CORNERS, of_details, of_detections, of_masks, of_result, shards_note
 from .rows import Rows
 from .views import View, settings_of, views
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
+    from ..read.ground_truth import GroundTruth
 
 PathOr = str | PathLike[str]
 # Of one model: a file, several that are read as one, or the loaded list.
@@ -57,6 +58,7 @@ class Study:
         details: Details | None = None,
         progress: Progress = silent,
         ignore: str = 'region',
+        masks: str | None = None,
     ) -> None:
         self.iou_types, selection = _iou_types(iou_types), _selection(by)
         self.settings, asked = _given(settings, Settings), _given(details, Details)
@@ -64,13 +66,26 @@ class Study:
             if self.iou_types != ('bbox',):
                 raise InputError(f'the preset {selection.preset} is of boxes; evaluate bbox alone.')
             asked = replace(asked, miss_rate=True)
-        self.details, self._notes = asked.at(self.settings), tuple(of_details(asked, self.settings))
+        self.details = asked.at(self.settings)
+        self._notes = *of_details(asked, self.settings), *of_masks(selection, masks)
         matching.engine_name(engine)
-        self._engine, self.ignore, self._progress = engine, ignore, progress
+        self._engine, self.ignore, self.masks, self._progress = engine, ignore, masks, progress
         progress('reading ground truth')
-        self.gt = load_ground_truth(gt, selection.geometries(), self.iou_types, ignore, selection.wanted())
+        self.gt = load_ground_truth(gt, selection.geometries(), self.iou_types, ignore, selection.wanted(), masks)
         self.settings = settings_of(selection.protocol, self.settings, self.gt)
-        self.settings.chosen(self.gt.categories)  # now rather than after a results file is read
+        chosen = self.settings.chosen(self.gt.categories)  # now rather than after a results file is read
+        self._is_crowdhuman = selection.protocol is not None and selection.protocol.is_crowdhuman
+        if self._is_crowdhuman:
+            if len(chosen) > 1 and not self.settings.class_agnostic:
+                raise InputError(f'the preset {selection.preset} is of one category; name that of persons.')
+            if asked.iou_thr not in (None, ERROR_IOU):
+                raise InputError(
+                    f'the preset {selection.preset} matches at IoU 0.5 alone; leave iou_thr (--error-iou) out.'
+                )
+            # Of one category there is nothing to tell beside AP, which is not COCO's.
+            self.details = replace(self.details, categories=False, iou_thr=self.settings.iou_thrs[0])
+            if not crowdhuman.has_scipy():
+                self._notes += (crowdhuman.NO_JI,)
         progress('measuring occlusion')
         self.stratification = selection.apply(self.gt)
         known = np.sort(self.gt.image_ids)
@@ -97,16 +112,19 @@ class Study:
         self, dt: Detections, name: str, iou_types: Sequence[str] | None = None, notes: Iterable[str] = ()
     ) -> Iterator[Evaluated]:
         """Evaluate one model by each IoU type, by default the study's, with ``notes`` beside those of its own."""
-        index = Index.of(self.gt, dt, self.settings)
-        early = *self.gt.notes, *self.stratification.notes, *self._notes
-        notes = *early, *dt.notes, *of_detections(self.gt, dt, index), *notes
+        gt, dt = crowdhuman.clipped(self.gt, dt) if self._is_crowdhuman else (self.gt, dt)
+        index = Index.of(gt, dt, self.settings)
+        early = *gt.notes, *self.stratification.notes, *self._notes
+        notes = *early, *dt.notes, *of_detections(gt, dt, index), *notes
         for iou_type in self.iou_types if iou_types is None else iou_types:
-            yield self._evaluate(dt, index, name, iou_type, notes)
+            yield self._evaluate(gt, dt, index, name, iou_type, notes)
 
-    def _evaluate(self, dt: Detections, index: Index, name: str, iou_type: str, notes: Sequence[str]) -> Evaluated:
+    def _evaluate(
+        self, gt: GroundTruth, dt: Detections, index: Index, name: str, iou_type: str, notes: Sequence[str]
+    ) -> Evaluated:
         # Now, since the process may have been forked from the one that made the study.
         engine = matching.engine_name(self._engine)
-        found = [self._of_view(view, dt, index, name, iou_type, engine) for view in self._views]
+        found = [self._of_view(view, gt, dt, index, name, iou_type, engine) for view in self._views]
         order = np.argsort([i for view in self._views for i in view.at])
         rows = [row for each in found for row in each.rows]
         told, first = {}, found[0]
@@ -124,10 +142,12 @@ class Study:
             strata=tuple(StratumResult(**rows[i]) for i in order.tolist()),
             settings=self.settings,
             ignore=self.ignore,
+            masks=self.masks or '',
             **first.told,
             **told,
         )
-        late = tuple(of_result(self.gt, dt, index, iou_type, result.all.ar))
+        late = tuple(of_result(gt, dt, index, iou_type, result.all.ar))
+        late += tuple(quirks.note(self.stratification.protocol, (quirk for each in found for quirk in each.quirks)))
         if any(note.startswith(CORNERS) for note in late):  # which is why boxes leave their images
             notes = [note for note in notes if note not in dt.notes or BEYOND not in note]
         samples = {
@@ -135,22 +155,33 @@ class Study:
         }
         return Evaluated(replace(result, notes=(*notes, *late)), dt, samples=samples, **first.kept)
 
-    def _of_view(self, view: View, dt: Detections, index: Index, name: str, iou_type: str, engine: str) -> Rows:
-        """The strata of one view; ``index`` is that of the first."""
+    def _of_view(
+        self, view: View, gt: GroundTruth, dt: Detections, index: Index, name: str, iou_type: str, engine: str
+    ) -> Rows:
+        """The strata of one view; ``gt`` and ``index`` are those of the first."""
         strata, members = ([each[i] for i in view.at] for each in (self.stratification.strata, self.members))
         is_first = view is self._views[0]
         of = f'{len(dt):,} detections on {len(self.gt.images):,} images'
         if not is_first:
             of = f'strata of instances: {", ".join(stratum.name for stratum in strata)}'
         self._progress(f'{name}: matching {iou_type}, {of}')
-        gt, dt, index = (self.gt, dt, index) if is_first else view.see(dt, self.settings)
+        every = dt
+        if not is_first:
+            view = replace(view, gt=replace(view.gt, boxes=gt.boxes))
+            gt, dt, index = view.see(dt, self.settings)
         matched = matching.match(gt, dt, iou_type, index, engine)
-        found = Rows(strata, members, gt, dt, index, matched.metrics(members), self.stratification.protocol)
+        found = Rows(
+            strata, members, gt, dt, index, matched.metrics(members), self.stratification.protocol, self.gt.is_region
+        )
         if self.details.any:
             say = (lambda what: self._progress(f'{name}: {what} of {iou_type}')) if is_first else silent
             say('reading the matches')
             weights = self._weights if self.details.resamples else None
-            found.add(self.details, matched.matches(), weights, self.stratification.fractions, say)
+            matches = matched.matches()
+            found.add(self.details, matches, weights, self.stratification.fractions, say)
+            names = [stratum.name for stratum in strata]
+            given = every, self.settings, engine, index, matches, members, names
+            found.quirks = tuple(quirks.of_view(view, *given))
         if not is_first:  # its categories are compared with no other stratum's
             for row in found.rows:
                 row.pop('ap_common', None)

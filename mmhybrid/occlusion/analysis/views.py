@@ -12,6 +12,7 @@ from mmhybrid.errors import InputError
 
 from ..instance_strata import InstanceStratum
 from ..matching import Index, Settings
+from .crowdhuman import IOU_THR
 
 if TYPE_CHECKING:
     from ..protocols import Protocol
@@ -36,18 +37,26 @@ class View:
     heights: tuple[float, float] = (-np.inf, np.inf)
     protocol: Protocol | None = None
 
-    def see(self, dt: Detections, settings: Settings) -> tuple[GroundTruth, Detections, Index]:
-        """Ground truth, detections and their index, to be matched."""
+    def see(self, dt: Detections, settings: Settings, by_script: bool = True) -> tuple[GroundTruth, Detections, Index]:
+        """Ground truth, detections and their index, to be matched; not ``by_script``, without what a benchmark's script
+        alone does: leave out images without detections, and choose the best detections before heights."""
         gt, protocol = self.gt, self.protocol
-        if protocol is not None and protocol.aspect_ratio is not None:
+        if protocol is None:
+            return gt, dt, Index.of(gt, dt, settings)
+        if protocol.aspect_ratio is not None:
             gt = replace(gt, boxes=_reshaped(gt.boxes, protocol.aspect_ratio, ~gt.is_region))
             dt = replace(dt, boxes=_reshaped(dt.boxes, protocol.aspect_ratio))
-        if protocol is not None and not protocol.counts_empty_images:
-            gt = replace(gt, is_ignored=gt.is_ignored | ~np.isin(gt.annotation_image_ids, dt.image_ids))
+        if protocol.height_margin is not None:
+            rows = np.sort(Index.of(gt, dt, settings).dt_index) if by_script else np.arange(len(dt))
+            heights = dt.boxes[rows, 3]
+            rows = rows[(heights >= self.heights[0]) & (heights < self.heights[1])]
+            columns = ('image_ids', 'category_ids', 'scores', 'boxes')
+            dt = replace(dt, **{name: getattr(dt, name)[rows] for name in columns})
         index = Index.of(gt, dt, settings)
-        if np.isfinite(self.heights).any():
-            heights = dt.boxes[index.dt_index, 3]
-            index = index.keeping((heights >= self.heights[0]) & (heights < self.heights[1]))
+        if by_script and not protocol.counts_empty_images:
+            is_empty = ~index.inside(index.dt_image)
+            gt = replace(gt, is_ignored=gt.is_ignored | is_empty[index.gt_image])
+            index = Index.of(gt, dt, settings)
         return gt, dt, index
 
 
@@ -86,6 +95,10 @@ def settings_of(protocol: Protocol | None, asked: Settings, gt: GroundTruth) -> 
         return asked
     if asked.max_dets == Settings.max_dets:
         asked = replace(asked, max_dets=protocol.max_dets)
+    if protocol.is_crowdhuman:
+        if asked.iou_thrs != Settings.iou_thrs:
+            raise InputError(f'the preset {protocol.name} evaluates at IoU 0.5 alone; leave IoU thresholds out.')
+        asked = replace(asked, iou_thrs=(IOU_THR,))
     if asked.categories is None and not asked.class_agnostic:
         known = [category['id'] for category in gt.categories]
         if protocol.category not in known and len(known) > 1:

@@ -19,10 +19,10 @@ from ..read.ground_truth import GroundTruth, load_ground_truth
 from ..selection import Stratification
 from ..show import records
 from ..show.distribution import distribution_sheets
-from ..show.given import notes_of
+from ..show.given import ENOUGH, notes_of
 from ..show.numbers import plural
 from ..show.report.gallery import GalleryGroup, make_gallery
-from ..show.tables import ENOUGH, category_sheets, comparison_sheets, result_sheets
+from ..show.tables import category_sheets, comparison_sheets, result_sheets
 from ..show.terminal import print_sheets
 from . import options, outputs
 
@@ -40,7 +40,7 @@ def ratio(args: argparse.Namespace) -> None:
     writer = _writer(args)
     writer.check(path for path, _ in files)
     say('reading ground truth')
-    gt = load_ground_truth(args.ann, selection.geometries(), (), args.ignore)
+    gt = load_ground_truth(args.ann, selection.geometries(), (), args.ignore, selection.wanted())
     say('measuring occlusion')
     made = selection.apply(gt)
     _first_notes(gt, made)
@@ -76,7 +76,8 @@ def evaluate(args: argparse.Namespace) -> None:
     settings, details = options.settings(args), options.details(args)
     folder = Path(args.out_dir or Path('work_dirs', 'occlusion', folder_name(models)))
     pictures: list[GalleryGroup] = []
-    files = outputs.of_evaluation(folder, args, details, len(models), pictures)
+    miss_rate = details.miss_rate or selection.protocol is not None
+    files = outputs.of_evaluation(folder, args, details, len(models), pictures, miss_rate)
     writer = _writer(args, [path for paths in models.values() for path in paths])
     # Before the evaluation, which may take minutes.
     writer.check(files)
@@ -84,7 +85,7 @@ def evaluate(args: argparse.Namespace) -> None:
         if not path.exists() or path.is_dir():
             raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
 
-    study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, say, args.ignore)
+    study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, say, args.ignore, args.masks)
     early = _first_notes(study.gt, study.stratification)
     compared = Compared.of(_evaluated(study, models, args, pictures))
     message = writer.write({path: partial(make, compared) for path, make in files.items()})
@@ -93,7 +94,7 @@ def evaluate(args: argparse.Namespace) -> None:
     print_sheets(result_sheets(compared.results, args.min_images))
     if not args.gallery:  # the report has all of them
         print_sheets(category_sheets(compared.results, args.min_images))
-    print_sheets(comparison_sheets(compared.comparisons, args.min_images, ('mr', 'ap')))
+    print_sheets(comparison_sheets(compared.comparisons, args.min_images, ('mr', 'ap', 'ji')))
     print(clean(message))
 
 

@@ -18,6 +18,7 @@ from ..analysis.details import Details
 from ..api import default_name
 from ..instance_strata import InstanceStratum
 from ..matching import ENGINES, Settings
+from ..read.amodal import MASKS
 from ..read.detections import IOU_TYPES
 from ..read.ground_truth import IGNORE
 from ..results import ERROR_IOU, MIN_IMAGES
@@ -61,21 +62,31 @@ def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full:
     add('--max-dets', 'detections of an image and category that count, the best', **COUNT, default=Settings.max_dets)
     add('--categories', 'names or ids of those to evaluate (default: all)', nargs='+', metavar='C')
     add('--class-agnostic', 'take all categories for one', action='store_true')
+    add('--masks', 'which to match, with their boxes, where there are both (KINS, COCOA, D2SA, ...)', choices=MASKS)
 
     _add_strata(parser)
 
     add = adder(parser, 'details')
     add('--bootstrap', f'resamples of the images for 95%% intervals (default: {resamples})', **COUNT)
     add('--seed', 'of the bootstrap', **COUNT, default=0)
-    parser.set_defaults(per_category=False, instances=False, errors=False, full=full, resamples=resamples)
+    parser.set_defaults(
+        per_category=False, instances=False, errors=False, quality=False, full=full, resamples=resamples
+    )
     if not full:
         add('--per-category', 'metrics per category, and over common ones', action='store_true')
         add('--instances', "recall by the instances' own covered fraction", action='store_true')
         add('--errors', 'duplicate, confusion, partial, background, missed', action='store_true')
-        add('--full', f'all three, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
+        add('--quality', 'precision-recall curves, best F1, calibration, oLRP, confusions', action='store_true')
+        add('--full', f'all four, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
     add('--miss-rate', 'log-average miss rate MR^-2 (presets of benchmarks: in any case)', action='store_true')
-    add('--min-score', 'least score of detections in the errors', type=number, default=Details.min_score, metavar='S')
-    at = f'IoU threshold of the errors (default: {ERROR_IOU}, or the nearest of --iou-thrs)'
+    add(
+        '--min-score',
+        'least score of detections in errors and confusions',
+        type=number,
+        default=Details.min_score,
+        metavar='S',
+    )
+    at = f'IoU threshold of errors and quality (default: {ERROR_IOU}, or the nearest of --iou-thrs)'
     add('--error-iou', at, type=number, metavar='IOU')
 
     add = adder(parser, 'output')
@@ -131,6 +142,7 @@ def details(args: argparse.Namespace) -> Details:
         categories=args.full or args.per_category,
         instances=args.full or args.instances,
         errors=args.full or args.errors,
+        quality=args.full or args.quality,
         miss_rate=args.miss_rate,
         resamples=resamples if args.bootstrap is None else args.bootstrap,
         seed=args.seed,
@@ -171,13 +183,16 @@ def models(args: argparse.Namespace) -> Models:
 def _add_ground_truth(parser: Parser) -> None:
     add = adder(parser)
     add('--ann', 'COCO ground truth', required=True, metavar='GT')
-    text = "instances with 'ignore' set: regions, as crowds are, or as-instances, as in pycocotools"
+    text = "instances with 'ignore' or 'difficult' set: regions, as crowds are, or as-instances, as in pycocotools"
     add('--ignore', text, choices=IGNORE, default=IGNORE[0])
 
 
 def _add_strata(parser: Parser) -> None:
     add = adder(parser, 'strata')
-    text = 'tbc (as by default); coco-occ: a pair of boxes with IoU >= 0.2; coco-olac: --values are low, mid or high; '
+    text = (
+        'tbc (as by default); coco-occ: a pair of boxes with IoU >= 0.2; coco-olac: --values are low, mid or high; '
+        "amodal: instances by their masks' hidden share; "
+    )
     add('--preset', text + "or a benchmark's protocol, of instances and miss rate", choices=PRESETS)
     text = 'definition of r (default: covered); mean-hidden, max-hidden: annotated hidden shares of the instances'
     add('--ratio', text, choices=(*ratios.DEFINITIONS, *HIDDEN))

@@ -45,9 +45,14 @@ def is_ours(path: Path) -> bool:
 
 
 def of_evaluation(
-    folder: Path, args: argparse.Namespace, details: Details, num_models: int, pictures: Sequence[GalleryGroup]
+    folder: Path,
+    args: argparse.Namespace,
+    details: Details,
+    num_models: int,
+    pictures: Sequence[GalleryGroup],
+    miss_rate: bool = False,
 ) -> dict[Path, Make]:
-    """The files that were asked for, and what makes the content of each."""
+    """The files that were asked for, and what makes the content of each; ``miss_rate`` tells whether there are any."""
     least = args.min_images
 
     def drawn(plot: Callable, kind: str) -> Make:
@@ -62,6 +67,7 @@ def of_evaluation(
         ('_categories.csv', lambda made: to_csv(records.category_records(made.results)),
          details.categories and not args.class_agnostic),
         ('_instances.csv', lambda made: to_csv(records.instance_records(made.results)), details.instances),
+        ('_quality.csv', lambda made: to_csv(records.quality_records(made.results)), details.quality),
         ('_differences.csv', lambda made: to_csv(records.difference_records(made.comparisons)),
          details.resamples > 0 and num_models > 1),
     ]  # fmt: skip
@@ -70,6 +76,8 @@ def of_evaluation(
             (f'.{kind}', drawn(figures.plot_ap, kind), True),
             (f'_recall.{kind}', drawn(figures.plot_recall, kind), details.instances),
             (f'_errors.{kind}', drawn(figures.plot_errors, kind), details.errors),
+            (f'_quality.{kind}', drawn(figures.plot_quality, kind), details.quality),
+            (f'_miss_rate.{kind}', drawn(figures.plot_miss_rate, kind), miss_rate),
         ]
     return {
         folder / f'occlusion{end}': make

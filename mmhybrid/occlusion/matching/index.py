@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,11 +68,6 @@ class Index:
         cells = self.gt_category[counted].astype(np.int64) * size + self.gt_image[counted]
         cells, numbers = np.unique(cells, return_counts=True)
         return cells // size, cells % size, numbers
-
-    def keeping(self, columns: np.ndarray) -> Index:
-        """The index without some detections, ``columns`` ``(n,)`` bool being those that stay."""
-        kept = {name: value[columns] for name, value in vars(self).items() if name.startswith('dt_')}
-        return replace(self, **kept)
 
     @classmethod
     def of(cls, gt: GroundTruth, dt: Detections, settings: Settings | None = None) -> Index:

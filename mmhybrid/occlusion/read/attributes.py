@@ -69,7 +69,7 @@ def read(
         elif name == 'level':
             found[name] = _level(annotations, counted, field)
         elif name == 'height':
-            found[name] = _height(annotations, boxes)
+            found[name] = _height(annotations, boxes, counted)
         elif name == 'area':
             found[name] = Attribute(areas, 'the area')
     return found
@@ -83,8 +83,7 @@ def _visibility(annotations: Records, boxes: np.ndarray, counted: np.ndarray, fi
     values = [row.get(field) if counts else None for row, counts in zip(annotations.rows, counted, strict=True)]
     if any(isinstance(value, list | tuple) for value in values):
         return _of_boxes(annotations, values, boxes, field)
-    own = Records(annotations.source, annotations.label, [{field: value} for value in values])
-    shares = own.numbers(field, remedy, may_miss=True)
+    shares = _alone(annotations, field, values).numbers(field, remedy, may_miss=True)
     annotations.refuse(field, shares, (shares < 0) | (shares > MOST), 'not from 0 to 1', remedy)
     return Attribute(np.minimum(shares, 1), f"'{field}'", _missing(annotations.source, field, shares, counted))
 
@@ -92,8 +91,8 @@ def _visibility(annotations: Records, boxes: np.ndarray, counted: np.ndarray, fi
 def _of_boxes(annotations: Records, values: Sequence[Any], boxes: np.ndarray, field: str) -> Attribute:
     """Visible over whole area. Four zeros stand for an instance that is not occluded, as in Caltech's annotations."""
     known = np.array([value is not None for value in values], dtype=bool)
-    rows = [{field: [0, 0, 0, 0] if value is None else value} for value in values]
-    visible = Records(annotations.source, annotations.label, rows).boxes(field)
+    given = [[0, 0, 0, 0] if value is None else value for value in values]
+    visible = _alone(annotations, field, given).boxes(field)
     shares = np.full(len(values), np.nan)
     whole = boxes[:, 2:].prod(axis=1)
     np.divide(visible[:, 2:].prod(axis=1), whole, out=shares, where=known & (whole > 0))
@@ -105,6 +104,11 @@ def _of_boxes(annotations: Records, values: Sequence[Any], boxes: np.ndarray, fi
             f"{annotations.source}: {unoccluded.sum()} instances have a '{field}' of four zeros, which stands for "
             'fully visible'
         )
+    if too_large := np.count_nonzero(shares > MOST):
+        notes.append(
+            f"{annotations.source}: '{field}' of {too_large} instances is larger than their 'bbox', so that they are "
+            'taken for fully visible; see whether both are x, y, width, height'
+        )
     return Attribute(np.minimum(shares, 1), f"area of '{field}' over that of 'bbox'", tuple(notes))
 
 
@@ -112,18 +116,29 @@ def _level(annotations: Records, counted: np.ndarray, field: str | None) -> Attr
     """Level of occlusion, a whole number as the data set counts them."""
     remedy = "give each instance's level of occlusion, a whole number from 0 on"
     name = _needed(annotations, LEVELS, field, f'level of occlusion: {remedy}')
-    rows = [row if counts else {} for row, counts in zip(annotations.rows, counted, strict=True)]
-    levels = Records(annotations.source, annotations.label, rows).numbers(name, remedy, may_miss=True)
-    is_part = ~np.isnan(levels) & (levels != np.round(levels))
-    annotations.refuse(name, levels, is_part, 'no whole number', remedy)
+    values = [row.get(name) if counts else None for row, counts in zip(annotations.rows, counted, strict=True)]
+    levels = _alone(annotations, name, values).numbers(name, remedy, may_miss=True)
+    is_none = (levels < 0) | (~np.isnan(levels) & (levels != np.round(levels)))
+    annotations.refuse(name, levels, is_none, 'no whole number from 0 on', remedy)
     return Attribute(levels, f"'{name}'", _missing(annotations.source, name, levels, counted))
 
 
-def _height(annotations: Records, boxes: np.ndarray) -> Attribute:
+def _height(annotations: Records, boxes: np.ndarray, counted: np.ndarray) -> Attribute:
     """The field ``height`` in pixels, as the scripts of CityPersons and KAIST read it, or else the box's."""
-    if all(type(row.get('height')) in (int, float) for row in annotations.rows):
-        return Attribute(annotations.numbers('height', 'give the height in pixels'), "'height'")
-    return Attribute(boxes[:, 3].copy(), "height of 'bbox'")
+    if not all(type(row.get('height')) in (int, float) for row in annotations.rows):
+        return Attribute(boxes[:, 3].copy(), "height of 'bbox'")
+    heights, notes = annotations.numbers('height', 'give the height in pixels'), ()
+    if count := int((abs(heights - boxes[:, 3]) > 1)[counted].sum()):
+        told = f"{annotations.source}: 'height' of {count} of {int(counted.sum())} instances is not that of their box"
+        notes = (f"{told}; strata go by 'height', as the scripts of CityPersons and KAIST do",)
+    return Attribute(heights, "'height'", notes)
+
+
+def _alone(annotations: Records, field: str, values: Sequence[Any]) -> Records:
+    """The annotations with ``values`` ``(n,)`` of one field, and the ids to name them by."""
+    rows = zip(annotations.rows, values, strict=True)
+    own = [{'id': row['id'], field: value} if 'id' in row else {field: value} for row, value in rows]
+    return Records(annotations.source, annotations.label, own)
 
 
 def _fields(annotations: Records) -> set[str]:
@@ -140,9 +155,9 @@ def _needed(annotations: Records, names: Sequence[str], asked: str | None, what:
     """:func:`_field`, which must be there; ``what`` is missing otherwise, and what to do about it."""
     field = _field(annotations, names, asked)
     if field is None:
-        looked = ' or '.join(f"'{name}'" for name in ((asked,) if asked else names))
         missing, _, remedy = what.partition(': ')
-        annotations.fail(0, f'has no {missing} (looked for as {looked})', remedy, len(annotations.rows))
+        looked = f'{missing} (looked for as {" or ".join(map(repr, names))})'
+        annotations.fail(0, f'has no {repr(asked) if asked else looked}', remedy, len(annotations.rows))
     return field
 
 

@@ -37,6 +37,8 @@ class Detections:
         boxes: ``(n, 4)`` float64 ``x, y, width, height``; None unless ``bbox`` is evaluated.
         masks: n run-length encodings; None unless ``segm`` is evaluated.
         notes: On how they were read, one line each.
+        sizes: ``(I, 2)`` float64 height and width in pixels of the ground truth's images, NaN where results that are
+            kept image by image do not have them; None if none has.
     """
 
     source: str
@@ -46,6 +48,7 @@ class Detections:
     boxes: np.ndarray | None = None
     masks: Masks | None = None
     notes: tuple[str, ...] = ()
+    sizes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -90,13 +93,15 @@ def load_detections(
     """
     known = Known(gt, iou_types)
     is_shards = isinstance(dt, list | tuple) and bool(dt) and all(isinstance(each, str | PathLike) for each in dt)
-    sources, blocks, notes = [], [], []
+    sources, blocks, notes, sizes = [], [], [], None
     with files.garbage_collector_paused():
         for shard in dt if is_shards else [dt]:
             unwrapper = _read(shard, known, iou_types, block_size)
             blocks.append(unwrapper.finish())
             sources.append(unwrapper.results.source)
             notes += unwrapper.results.notes
+            if (own := unwrapper.sizes()) is not None:
+                sizes = own if sizes is None else np.where(np.isnan(own), sizes, own)
     source, block = sources[0], blocks[0]
     if len(blocks) > 1:
         source += f' and {len(blocks) - 1} more'
@@ -110,7 +115,7 @@ def load_detections(
     if 'boxes' in block:
         what = source if source == LOADED else f'{source}: results'
         notes += box_notes(block['boxes'], known.sizes_of(block['image_ids']), what)
-    return Detections(source=source, **block, notes=tuple(dict.fromkeys(notes)))
+    return Detections(source=source, **block, notes=tuple(dict.fromkeys(notes)), sizes=sizes)
 
 
 def _read(dt: Any, known: Known, iou_types: Sequence[str], block_size: int) -> Unwrapper:

@@ -8,7 +8,6 @@ a note says so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -20,16 +19,18 @@ import numpy as np
 from mmhybrid.errors import InputError
 from mmhybrid.text import show, writable
 
-from . import attributes, layouts, segmentations
-from .checks import REPEATED, Records, repeats, to_numbers, whole_numbers
+from . import amodal, attributes, layouts, segmentations
+from .checks import REPEATED, Records, repeats, whole_numbers
 from .columns import positions, to_rows
 from .files import garbage_collector_paused, read_json
 from .ids import ImageIds
 from .notes import box_notes, federated_note
-from .polygons import rasterise
+from .shapes import any_sizes, areas_of, boxes_of, image_records
 
 GEOMETRIES = ('bbox', 'segm', 'amodal')
 IGNORE = ('region', 'as-instances')
+# Fields that say so: of pedestrians' data sets, and of those made of PASCAL VOC's annotations.
+IGNORE_FIELDS = ('ignore', 'difficult')
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,8 @@ class GroundTruth:
         boxes: ``(n, 4)`` float64 ``x, y, width, height`` in pixels.
         areas: ``(n,)`` float64, the field ``area``; where it is missing, of mask or box.
         is_crowd: ``(n,)`` bool.
-        is_ignored: ``(n,)`` bool, the field ``ignore``, which pycocotools does not read; nowhere true if that was
-            asked for.
+        is_ignored: ``(n,)`` bool, the field ``ignore`` or ``difficult``, which pycocotools does not read; nowhere true
+            if that was asked for.
         sizes: ``(I, 2)`` int64 height and width of the images; None unless masks are loaded.
         segmentations: n of the field ``segmentation``; None unless ``segm`` was asked for.
         extents: ``(n, 4)`` float64 ``x1, y1, x2, y2`` in pixels that each of these stays within; None without them.
@@ -124,6 +125,7 @@ def load_ground_truth(
     iou_types: Sequence[str] = ('bbox',),
     ignore: str = 'region',
     wanted: Mapping[str, str | None] = MappingProxyType({}),
+    masks: str | None = None,
 ) -> GroundTruth:
     """Read and check COCO ground truth.
 
@@ -135,10 +137,13 @@ def load_ground_truth(
             without the field of the visible mask is fully visible.
         iou_types: What is evaluated: ``'bbox'`` needs boxes, ``'segm'`` masks; any of them needs areas, which are taken
             from masks, if they are evaluated, or boxes where the field ``area`` is missing.
-        ignore: What instances with the field ``ignore`` set are: ``'region'``, where a detection is neither right nor
-            wrong; or ``'as-instances'``, as any other, as in plain pycocotools.
+        ignore: What instances with the field ``ignore`` or ``difficult`` set are: ``'region'``, where a detection is
+            neither right nor wrong; or ``'as-instances'``, as any other, as in plain pycocotools.
         wanted: Attributes of instances, ``visibility``, ``level``, ``height`` or ``area``, and the field that each is
             read from, or None for the usual ones.
+        masks: ``'amodal'`` or ``'visible'`` where the file has both: ``segmentations``, ``areas`` and ``boxes`` are of
+            these (see :mod:`mmhybrid.occlusion.read.amodal`), and ``visibility`` is left to the masks, unless its field
+            is named; None for the fields ``segmentation``, ``area`` and ``bbox``, whichever masks these are of.
 
     Raises:
         InputError: The file or a record cannot be used.
@@ -147,6 +152,7 @@ def load_ground_truth(
         *((geometry, 'geometry', GEOMETRIES) for geometry in geometries),
         *((iou_type, 'IoU type', GEOMETRIES[:2]) for iou_type in iou_types),
         (ignore, 'ignore', IGNORE),
+        *([(masks, 'masks', amodal.MASKS)] if masks is not None else ()),
     ):
         if value not in known:
             raise InputError(f'unknown {what} {value!r}; choose from {", ".join(known)}.')
@@ -154,7 +160,7 @@ def load_ground_truth(
         source = 'ground truth'
         if isinstance(gt, str | PathLike):
             source, gt = str(gt), read_json(gt, 'ground truth')
-        return _checked(layouts.as_coco(gt, source), source, geometries, iou_types, ignore, wanted)
+        return _checked(layouts.as_coco(gt, source), source, geometries, iou_types, ignore, wanted, masks)
 
 
 def _checked(
@@ -164,6 +170,7 @@ def _checked(
     iou_types: Sequence[str],
     ignore: str,
     wanted: Mapping[str, str | None],
+    masks: str | None,
 ) -> GroundTruth:
     if not isinstance(content, dict):
         hint = 'that looks like a results file' if isinstance(content, list) else f'found {show(content)}'
@@ -185,40 +192,55 @@ def _checked(
     of_category = annotations.integers('category_id', remedy)
     bad = ~np.isin(of_category, category_ids)
     annotations.refuse('category_id', of_category, bad, "which is no category of 'categories'", remedy)
-    is_crowd, is_ignored = annotations.flags('iscrowd'), annotations.flags('ignore')
-    if ignore == 'as-instances':
-        is_ignored[:] = False
-    elif count := (is_ignored & ~is_crowd).sum():
-        notes.append(
-            f"{source}: {count} of {len(at)} instances have 'ignore' set: no occlusion ratio counts them, and a "
-            'detection on them is neither right nor wrong; with --ignore as-instances they are taken as any other, as '
-            'by plain pycocotools'
-        )
+    is_crowd, is_ignored = annotations.flags('iscrowd'), np.zeros(len(at), dtype=bool)
+    for name in IGNORE_FIELDS if ignore == 'region' else ():
+        is_set = annotations.flags(name)
+        is_ignored |= is_set
+        if count := (is_set & ~is_crowd).sum():
+            notes.append(
+                f"{source}: {count} of {len(at)} instances have '{name}' set: no occlusion ratio counts them, and a "
+                'detection on them is neither right nor wrong; with --ignore as-instances they are taken as any other, '
+                'as by plain pycocotools'
+            )
 
+    counted = ~(is_crowd | is_ignored)
+    if masks is not None:
+        wanted = {name: field for name, field in wanted.items() if (name, field) != ('visibility', None)}
     needed = {*geometries, *iou_types, *attributes.needs(annotations, wanted)}
+    if iou_types:
+        amodal.check(annotations, counted, masks, needed)
+    if masks is not None:
+        needed = needed - {'segm'} | {'amodal'}
     sizes, sizes_of, shapes = None, None, {}
     if needed & {'segm', 'amodal'}:
         sizes = segmentations.image_sizes(images)
         sizes_of = sizes[at]
-        shapes, told = segmentations.load(annotations, sizes_of, needed, ~(is_crowd | is_ignored))
+        shapes, told = segmentations.load(annotations, sizes_of, needed, counted)
         notes += told
+    if masks is not None:
+        chosen = amodal.choose(annotations, shapes, masks, sizes_of, counted)
+        boxes, whole, areas, told = chosen.boxes, chosen.boxes, chosen.areas, list(chosen.notes)
+        if masks == 'visible' and wanted:  # v and h describe the whole instance
+            whole = amodal.choose(annotations, shapes, 'amodal', sizes_of, counted).boxes
+        shapes |= {'segmentations': chosen.segmentations, 'extents': chosen.extents}
+    else:
+        own = shapes.get('segmentations')
+        boxes = whole = annotations.boxes() if 'bbox' in needed else boxes_of(annotations, own, sizes_of)
+        areas, told = boxes[:, 2:].prod(axis=1), []
+        if iou_types or 'area' in wanted:
+            areas, told = areas_of(annotations, boxes, own if 'segm' in iou_types else None, sizes_of)
     if 'bbox' in needed:
-        boxes = annotations.boxes()
         notes += box_notes(boxes, any_sizes(images.rows)[at], f'{source}: annotations')
-    else:
-        boxes = _boxes(annotations, shapes.get('segmentations'), sizes_of)
+    notes += told
     if iou_types:
-        areas, told = _areas(annotations, boxes, shapes['segmentations'] if 'segm' in iou_types else None, sizes_of)
-        notes += told + federated_note(images.rows, source)
-    else:
-        areas = boxes[:, 2:].prod(axis=1)
-    found = attributes.read(annotations, boxes, areas, ~(is_crowd | is_ignored), wanted)
+        notes += federated_note(images.rows, source)
+    found = attributes.read(annotations, whole, areas, counted, wanted)
     notes += [note for each in found.values() for note in each.notes]
     numbers, is_whole = whole_numbers([row.get('id') for row in annotations.rows])
     has_ids = is_whole.all() and not repeats(numbers).any()
     return GroundTruth(
         source=source,
-        images=_images(images.rows, ids, sizes),
+        images=image_records(images.rows, ids, sizes),
         categories=[
             row | {'id': number, 'name': writable(str(row.get('name') or number))}
             for row, number in zip(categories.rows, category_ids.tolist(), strict=True)
@@ -248,49 +270,3 @@ def _section(content: dict[str, Any], name: str, source: str, may_be_empty: bool
     records = Records(source, name, rows)
     records.check_objects()
     return records
-
-
-def _boxes(annotations: Records, masks: list[Any] | None, sizes: np.ndarray | None) -> np.ndarray:
-    """Boxes that nothing was asked of: the field, or around the masks, or none."""
-    with suppress(InputError):
-        return annotations.boxes()
-    if masks is None:
-        return np.zeros((len(annotations.rows), 4))
-    from pycocotools import mask
-
-    return mask.toBbox(rasterise(masks, sizes)).reshape(-1, 4)
-
-
-def _areas(
-    annotations: Records, boxes: np.ndarray, masks: list[Any] | None, sizes: np.ndarray | None
-) -> tuple[np.ndarray, list[str]]:
-    """The field ``area``; where it is missing, pixels of masks if there are any, else width times height of boxes."""
-    areas = annotations.numbers('area', "give the instance's area in square pixels", may_miss=True)
-    annotations.refuse('area', areas, areas < 0, 'negative', 'give square pixels')
-    is_missing = np.isnan(areas)
-    if not is_missing.any():
-        return areas, []
-    found, used = boxes[:, 2:].prod(axis=1), 'width times height of the box was'
-    if masks is not None:
-        from pycocotools import mask
-
-        found, used = mask.area(rasterise(masks, sizes)), "the mask's pixels were"
-    told = f"{annotations.source}: {is_missing.sum()} of {len(areas)} annotations have no 'area'"
-    return np.where(is_missing, found, areas), [f'{told}; {used} used for APs, APm and APl']
-
-
-def any_sizes(images: Sequence[dict[str, Any]]) -> np.ndarray:
-    """``(I, 2)`` float64 height and width of the images; NaN where they are not known."""
-    return np.stack([to_numbers([image.get(field) for image in images]) for field in ('height', 'width')], axis=1)
-
-
-def _images(rows: Sequence[dict[str, Any]], ids: ImageIds, sizes: np.ndarray | None) -> list[dict[str, Any]]:
-    """The image records, with ids and sizes as numbers, and names that can be written."""
-    known: dict[str, Any] = {'id': ids.numbers.tolist()}
-    if sizes is not None:
-        known |= {'height': sizes[:, 0].tolist(), 'width': sizes[:, 1].tolist()}
-    images = [row | values for row, values in zip(rows, to_rows(known), strict=True)]
-    for image in images:
-        if isinstance(image.get('file_name'), str):
-            image['file_name'] = writable(image['file_name'])
-    return images

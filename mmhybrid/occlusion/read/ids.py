@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmhybrid.text import show
+
 from .checks import REPEATED, Records, repeats, whole_numbers
 
 # Of COCO, CityPersons and KAIST, and LVIS.
@@ -91,7 +93,7 @@ class ImageIds:
             return named.ids, [
                 f"{source}: images were matched by the records' 'file_name', their 'image_id' is unknown"
             ]
-        fault = f'which is no image of {self.source}'
+        fault = f'which is no image of {self.source}, whose ids are such as {show(self.names[0])}'
         Records(source, label, values).refuse('image_id', values, ~found.is_known, fault, remedy)
         notes = [f'{source}: {found.note}'] if found.note else []
         if named is not None and len(other := np.flatnonzero(named.is_known & (named.ids != found.ids))):

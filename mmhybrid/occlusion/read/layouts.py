@@ -35,7 +35,8 @@ def _of_crowdhuman(lines: list[Any], source: str) -> dict[str, Any]:
     images, annotations = [], []
     for number, image in enumerate(lines, 1):
         try:
-            images.append({'id': image['ID'], 'file_name': f'{image["ID"]}.jpg'})
+            size = {key: image[key] for key in ('height', 'width') if key in image}
+            images.append({'id': image['ID'], 'file_name': f'{image["ID"]}.jpg'} | size)
             annotations += [
                 {
                     'image_id': image['ID'],

@@ -80,7 +80,9 @@ def _mmdet3(row: Mapping[str, Any]) -> dict[str, Any]:
     """An image's predictions as one record."""
     found = row.get('pred_instances')
     fields = dict(found) if isinstance(found, Mapping) else {}
-    return {'image_id': row.get('img_id'), 'boxes_xyxy': fields.pop('bboxes', None), **fields}
+    shape = row.get('ori_shape')
+    size = dict(zip(('height', 'width'), shape, strict=False)) if isinstance(shape, tuple | list) else {}
+    return {'image_id': row.get('img_id'), 'boxes_xyxy': fields.pop('bboxes', None), **size, **fields}
 
 
 def _mmdet2(content: list[Any], results: Results) -> list[dict[str, Any]]:

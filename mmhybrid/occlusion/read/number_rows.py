@@ -13,7 +13,6 @@ from .records import Results
 _NUMBER = rb'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
 _FIRST = re.compile(rb'\s*\d+(?:\.0*)?(?:\s*,\s*' + _NUMBER + rb'){5}\s*(?:\r?\n|$)')
 REMEDY = 'give rows of image, x, y, width, height, score, separated by commas'
-CATEGORY = 1  # of rows, which name none
 
 
 def is_rows(head: bytes) -> bool:
@@ -42,10 +41,10 @@ def read(file: IO[bytes], results: Results) -> None:
     is_image = (at == np.round(at)) & (at >= 1) & (at <= len(ids))
     remedy = f'{known.source} has {len(ids)} images, which rows number from 1 on'
     records.fail_where(~is_image, lambda i: f'is of image {at[i]:g}', remedy)
-    categories = known.category_ids.tolist()
-    if CATEGORY not in categories and len(categories) != 1:
-        records.fail(0, 'has no category', f'{known.source} has {len(categories)}; give COCO results, which name it')
-    category = CATEGORY if CATEGORY in categories else categories[0]
+    category = known.person
+    if category is None:
+        count = len(known.category_ids)
+        records.fail(0, 'has no category', f'{known.source} has {count}; give COCO results, which name it')
     results.notes.append(
         f'{results.source}: rows of image, box and score were read; images were counted from 1 on in the order of '
         f'their ids, and the category is {category}'

@@ -4,6 +4,9 @@ Boxes are ``x1, y1, x2, y2`` or ``x, y, width, height``. The name of their field
 ``xywh``, and ``bbox`` are the latter, as in COCO. Otherwise the file must show it: more than one in a hundred cannot be
 corners; or else, more than one in twenty would leave its image as ``x, y, width, height``. Labels are category ids,
 unless a program is known to count classes from 0.
+
+CrowdHuman's layout is another: an image's ``dtboxes`` are a list of ``{'box': [x, y, width, height], 'score', 'tag'}``,
+as MMDetection's ``CrowdHumanMetric`` (with ``outfile_prefix``) and CrowdDet write them.
 """
 
 from __future__ import annotations
@@ -27,6 +30,10 @@ LABELS = ('labels', 'category_ids', 'category_id', 'classes', 'class_ids', 'pred
 MASKS = ('masks', 'segmentations', 'segmentation', 'rles')
 BOXES = ('bboxes', 'boxes', 'bbox', 'pred_boxes', 'boxes_xyxy', 'boxes_xywh', 'bboxes_xyxy', 'bboxes_xywh')
 BOX_REMEDY = "call the field of boxes 'boxes_xywh' or 'boxes_xyxy'"
+PERSONS, BOX = 'dtboxes', 'box'
+PERSONS_FORM = "give {'ID', 'dtboxes': [{'box': [x, y, width, height], 'score'}, ...]} for every image"
+# What CrowdHuman's results call a person, if anything.
+PERSON_TAGS = (None, 1, 'person')
 
 
 def is_per_image(row: Mapping[str, Any]) -> bool:
@@ -57,6 +64,30 @@ def columns(row: Mapping[str, Any], iou_types: Sequence[str]) -> Block:
             if 'bbox' in iou_types:
                 raise ValueError('masks have scores of their own, so evaluate bbox and segm one at a time')
     return block
+
+
+def of_persons(row: Mapping[str, Any], iou_types: Sequence[str], person: int | None) -> Block:
+    """:func:`columns` of an image's ``dtboxes``; ``person`` is the category of those that are tagged as persons or not
+    at all, other tags are category ids."""
+    found = row[PERSONS]
+    for each in found:
+        if not isinstance(each, Mapping) or not {BOX, 'score'} <= each.keys():
+            raise ValueError(f"'{PERSONS}' has {show(each)}, without '{BOX}' and 'score'")
+    if 'segm' in iou_types:
+        raise ValueError(f"'{PERSONS}' has no masks, so evaluate bbox")
+    tags = [each.get('tag') for each in found]
+    is_person = [type(tag) is not bool and tag in PERSON_TAGS for tag in tags]
+    if person is None and any(is_person):
+        raise ValueError(
+            "the ground truth has several categories, of which none is 1, so that of 'person' is not known"
+        )
+    categories, is_whole = whole_numbers([person if own else tag for own, tag in zip(is_person, tags, strict=True)])
+    if not is_whole.all():
+        odd = tags[int(np.argmin(is_whole))]
+        raise ValueError(f"'tag' is {show(odd)}, neither 1 or 'person' nor the id of a category")
+    fields = {name: [each[name] for each in found] for name in (BOX, 'score')}
+    scores = _numbers(fields, ('score',))
+    return {'category_ids': categories, 'scores': scores, 'boxes': _numbers(fields, (BOX,), len(found), width=4)}
 
 
 def _values(row: Mapping[str, Any], names: tuple[str, ...], count: int | None) -> Any:
@@ -95,7 +126,7 @@ def sides(names: set[str], boxes: np.ndarray, sizes: np.ndarray, records: Record
     if others:
         raise InputError(f'{source}: has boxes in the fields {name} and {others[0]}; {BOX_REMEDY} everywhere.')
     has_corners = name.endswith('xyxy')
-    if not has_corners and not name.endswith('xywh') and name != 'bbox':
+    if not has_corners and not name.endswith('xywh') and name not in ('bbox', BOX):
         no_corners = int((boxes[:, 2:] < boxes[:, :2]).any(axis=1).sum())
         outside = int((boxes[:, :2] + boxes[:, 2:] > sizes[:, ::-1] + 1).any(axis=1).sum())
         has_corners = 100 * no_corners <= len(boxes)
@@ -108,5 +139,6 @@ def sides(names: set[str], boxes: np.ndarray, sizes: np.ndarray, records: Record
     found = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1) if has_corners else boxes
     for bad, problem in box_faults(found):
         problem = f'has {problem}'
-        records.fail_where(bad.any(axis=1), lambda i: f'box {boxes[i].tolist()} {problem}', BOX_REMEDY)  # noqa: B023
+        remedy = "give 'box' as x, y, width, height" if name == BOX else BOX_REMEDY
+        records.fail_where(bad.any(axis=1), lambda i: f'box {boxes[i].tolist()} {problem}', remedy)  # noqa: B023
     return found, 'x1, y1, x2, y2' if has_corners else 'x, y, width, height'

@@ -43,6 +43,12 @@ class Known:
         """``(n, 2)`` height and width of images."""
         return self.sizes[positions(self.images.numbers, image_ids)]
 
+    @property
+    def person(self) -> int | None:
+        """The category that results of persons mean, which name none: the one numbered 1, or the only one."""
+        ids = self.category_ids.tolist()
+        return 1 if 1 in ids else ids[0] if len(ids) == 1 else None
+
 
 class Results:
     """Detections of one file, put together block by block; more than ``limit`` are refused.

@@ -64,7 +64,7 @@ def load(
         fields['segmentations'] = values
         notes += _without_mask(annotations, is_missing)
     if 'amodal' in needed:
-        names = _amodal_fields(annotations, counted)
+        names = amodal_fields(annotations, counted)
         whole, visible = (check_ground_truth(annotations, sizes, name) for name in names)
         annotations.fail_where(whole[2] & counted, lambda i: f"field '{names[0]}' is missing", AMODAL_REMEDY)
         parts = zip(annotations.rows, whole[0], visible[0], strict=True)
@@ -74,7 +74,7 @@ def load(
     return fields, [f'{annotations.source}: {note}' for note in dict.fromkeys(notes)]
 
 
-def _amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]:
+def amodal_fields(annotations: Records, counted: np.ndarray, remedy: str = AMODAL_REMEDY) -> tuple[str, str]:
     """Which of :data:`AMODAL_FIELDS` the file has: the first of which any annotation that counts has both."""
     rows = [annotations.rows[i] for i in np.flatnonzero(counted).tolist()]
     for pair in AMODAL_FIELDS:
@@ -82,7 +82,7 @@ def _amodal_fields(annotations: Records, counted: np.ndarray) -> tuple[str, str]
             return pair
     names = ', '.join(f"'{amodal}' and '{visible}'" for amodal, visible in AMODAL_FIELDS)
     problem = f'has no amodal and visible mask, looked for as {names}'
-    annotations.fail(int(np.argmax(counted)), problem, AMODAL_REMEDY, len(rows))
+    annotations.fail(int(np.argmax(counted)), problem, remedy, len(rows))
 
 
 def check_ground_truth(

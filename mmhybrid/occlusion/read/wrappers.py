@@ -16,15 +16,17 @@ from mmhybrid.text import show
 
 from . import per_image, stream
 from .checks import Records
-from .columns import Block
+from .columns import Block, positions
+from .ground_truth import any_sizes
 from .records import Results
 
 # Under which key an image is.
-IMAGES = ('image_id', 'img_id', 'image', 'file_name')
+IMAGES = ('image_id', 'img_id', 'ID', 'image', 'file_name')
 # Under which key detections are: of a whole file, of an image.
 KEYS = ('predictions', 'results', 'detections', 'instances', 'annotations')
 # Rows that are made columns at a time.
 SLICE = 100_000
+SIDES = {'height', 'width'}
 FORM = 'give COCO results, a list of {"image_id", "category_id", "bbox" and/or "segmentation", "score"}'
 _SPACE = b' \t\n\r'
 _SECOND_LINE = re.compile(rb'\n\s*\S')
@@ -35,8 +37,8 @@ class Unwrapper:
     """Reads results of any of the known forms into the columns of ``results``.
 
     Attributes:
-        form: Of all rows, as the first has it: ``'records'``; ``'nested'``, an image with a list of records; or
-            ``'per image'``, an image with lists of boxes, labels and scores.
+        form: Of all rows, as the first has it: ``'records'``; ``'nested'``, an image with a list of records; ``'per
+            image'``, an image with lists of boxes, labels and scores; or ``'persons'``, one in CrowdHuman's layout.
     """
 
     def __init__(self, results: Results) -> None:
@@ -44,6 +46,7 @@ class Unwrapper:
         self._images: list[str] = []  # of rows that are of an image
         self._num_contrary = 0  # records within an image's that have another's id
         self._box_fields: set[str] = set()
+        self._sizes: list[dict[str, Any]] = []  # 'height' and 'width' of images that have both
 
     def text(self, chunks: Iterator[bytes]) -> None:
         """Read a file's text: a list, JSON lines, or an object around a list.
@@ -93,10 +96,20 @@ class Unwrapper:
         if self._box_fields and 'boxes' in block:
             sizes, records = results.known.sizes_of(block['image_ids']), Records(source, results.label, ())
             block['boxes'], corners = per_image.sides(self._box_fields, block['boxes'], sizes, records)
-            note += f' and its boxes as {corners}'
+            note += f' and its boxes as {corners}' if self.form == 'per image' else ", in CrowdHuman's layout"
         if self._images and len(results) and results.classes is None:
             results.notes.append(f'{source}: {note}')
         return block
+
+    def sizes(self) -> np.ndarray | None:
+        """``(I, 2)`` height and width of the ground truth's images, NaN where the results do not have them."""
+        if not self._sizes:
+            return None
+        images = self.results.known.images
+        found = images.find([each['image_id'] for each in self._sizes])
+        sizes = np.full((len(images.numbers), 2), np.nan)
+        sizes[positions(images.numbers, found.ids[found.is_known])] = any_sizes(self._sizes)[found.is_known]
+        return sizes
 
     def _take(self, text: bytes, is_part: bool) -> None:
         if self.form in ('', 'records') and self.results.take_typed(text):
@@ -112,7 +125,7 @@ class Unwrapper:
         with suppress(msgspec.MsgspecError, RecursionError):
             found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         keys = [key for key in KEYS if key in found]
-        if len(keys) == 1 and not {'annotations', 'images', 'categories', *IMAGES[:2]} & set(found):
+        if len(keys) == 1 and not {'annotations', 'images', 'categories', *IMAGES[:3]} & set(found):
             view = memoryview(found[keys[0]])
             if view[:1] == b'[':
                 self._note(f'under {keys[0]!r}')
@@ -192,11 +205,15 @@ class Unwrapper:
         records = Records(results.source, 'results', rows, offset=len(self._images))
         records.check_objects()
         found: list[Any] = []
+        is_of_persons = self.form == 'persons'
+        form = per_image.PERSONS_FORM if is_of_persons else FORM
         for index, row in enumerate(rows):
             image = {'image_id': next((row[name] for name in IMAGES if name in row), None)}
             if isinstance(row.get('file_name'), str):
                 image['file_name'] = row['file_name']
             self._images.append(str(image['image_id']))
+            if row.keys() >= SIDES:
+                self._sizes.append({key: row[key] for key in SIDES} | image)
             if self.form == 'nested':
                 inner = next((row[key] for key in KEYS if isinstance(row.get(key), list)), None)
                 if inner is None:
@@ -206,16 +223,20 @@ class Unwrapper:
                     results.take_rows(found, is_part=True)
                     found = []
                 continue
-            if not per_image.is_per_image(row):
-                records.fail(index, 'it has no list of scores, as the first record has', FORM)
+            if not (_is_of_persons(row) if is_of_persons else per_image.is_per_image(row)):
+                what = f"list '{per_image.PERSONS}'" if is_of_persons else 'list of scores'
+                records.fail(index, f'it has no {what}, as the first record has', form)
             try:
-                block = per_image.columns(row, results.iou_types)
+                if is_of_persons:
+                    block = per_image.of_persons(row, results.iou_types, results.known.person)
+                else:
+                    block = per_image.columns(row, results.iou_types)
             except ValueError as error:
-                records.fail(index, str(error), FORM)
+                records.fail(index, str(error), form)
             if count := len(block['scores']):
                 ids = {'image_ids': [image['image_id']] * count, 'file_names': [image.get('file_name')] * count}
                 results.add(block | ids)
-                self._box_fields.add(per_image.field(row, per_image.BOXES))
+                self._box_fields.add(per_image.BOX if is_of_persons else per_image.field(row, per_image.BOXES))
         results.take_rows(found, is_part)
 
     def _note(self, where: str) -> None:
@@ -228,11 +249,17 @@ class Unwrapper:
 def _form(row: Any) -> str:
     if not isinstance(row, Mapping):
         return 'records'
+    if _is_of_persons(row):
+        return 'persons'
     if per_image.is_per_image(row):
         return 'per image'
     return 'nested' if 'score' not in row and any(isinstance(row.get(key), list) for key in KEYS) else 'records'
 
 
+def _is_of_persons(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get(per_image.PERSONS), list | tuple)
+
+
 def _is_row(content: Mapping[Any, Any]) -> bool:
     """Whether an object is one record: of a detection or of an image."""
-    return any(name in content for name in IMAGES[:2])
+    return any(name in content for name in IMAGES[:3])

@@ -13,25 +13,36 @@ import numpy as np
 from mmhybrid.text import clean
 
 from ..analysis.recall import FRACTION_EDGES
+from ..analysis.views import views
+from ..instance_strata import InstanceStratum
 from ..strata import bins
 from .numbers import number, percent
 from .sheet import Column, Sheet, by_kind, column, of_rows, of_strata
 
 if TYPE_CHECKING:
+    from ..protocols import Protocol
     from ..read.ground_truth import GroundTruth
     from ..selection import Stratification
 
 
-def instances_per_image(gt: GroundTruth) -> Counter[int]:
-    """Image id -> number of instances on it, without crowd and ignored regions."""
-    return Counter(gt.annotation_image_ids[~gt.is_region].tolist())
+def instances_per_image(gt: GroundTruth, protocol: Protocol | None = None) -> Counter[int]:
+    """Image id -> number of instances on it, without crowd and ignored regions, and of a protocol's category alone."""
+    counted = ~gt.is_region
+    if protocol is not None and any(category['id'] == protocol.category for category in gt.categories):
+        counted &= gt.category_ids == protocol.category
+    return Counter(gt.annotation_image_ids[counted].tolist())
 
 
 def distribution_sheets(stratification: Stratification, gt: GroundTruth) -> list[Sheet]:
     """How images and instances are spread: by stratum, and by the instances' own covered or invisible fraction."""
-    per_image = instances_per_image(gt)
+    parts, protocol = stratification.strata, stratification.protocol
+    seen = {parts[i]: view.gt for view in views(gt, stratification) for i in view.at}
+    counts = {each: instances_per_image(each, protocol) for each in {gt, *seen.values()}}
+    per_image = counts[gt]
     rows = by_kind(
-        SimpleNamespace(stratum=stratum, num_images=len(ids), num_instances=sum(per_image[each] for each in ids))
+        SimpleNamespace(
+            stratum=stratum, num_images=len(ids), num_instances=sum(counts[seen[stratum]][each] for each in ids)
+        )
         for stratum, ids in stratification.members().items()
     )
     columns = (
@@ -40,7 +51,8 @@ def distribution_sheets(stratification: Stratification, gt: GroundTruth) -> list
         column('inst/img', rows, lambda row: row.num_instances / (row.num_images or math.nan), number),
     )
     title = f'images of {clean(gt.source)}, by {clean(stratification.measure.label)}'
-    notes = ['%: of all images, of all instances; crowd and ignored regions are not counted']
+    notes = [f'{clean(part.name)}: {clean(part.condition)}' for part in parts if isinstance(part, InstanceStratum)]
+    notes.append('%: of all images, of all instances; crowd and ignored regions are not counted')
     images = of_strata(title, rows, columns, notes)
 
     fractions = stratification.fractions[~gt.is_region]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
 from ..matching.settings import Settings
-from ..results import Comparison, OcclusionResult
+from ..results import Bootstrap, Comparison, OcclusionResult
+from .numbers import count
 
+BRACKETS = '[low, high]'
+# Fewer resamples make rough bounds.
+ENOUGH = 100
 _ADVICE = {OcclusionResult: 'evaluate(...).values()', Comparison: 'compare(...).comparisons'}
 Row = TypeVar('Row', OcclusionResult, Comparison)
 
@@ -50,5 +54,20 @@ def settings_of(result: OcclusionResult) -> str:
         f'categories {", ".join(map(str, settings.categories or ()))} alone': settings.categories is not None,
         'all categories taken for one': settings.class_agnostic,
         "instances with 'ignore' set taken for any others": result.ignore != 'region',
+        f'matched with the {result.masks} masks and their boxes': result.masks != '',
     }
     return '; '.join(clean(part) for part, is_other in parts.items() if is_other)
+
+
+def made_by(results: Sequence[OcclusionResult]) -> list[str]:
+    """How the results were made, a line each: intervals and settings that are not COCO's."""
+    boots = dict.fromkeys(result.bootstrap for result in results if result.bootstrap is not None)
+    others = dict.fromkeys(filter(None, map(settings_of, results)))
+    return [*(f'{BRACKETS}: {intervals(boot)}' for boot in boots), *(f'not as COCO: {other}' for other in others)]
+
+
+def intervals(boot: Bootstrap, paired: str = '') -> str:
+    """What the brackets hold: ``'95% bootstrap interval, 1,000 resamples of the images'``."""
+    rough = f', too few to rely on (give {ENOUGH} or more)' if boot.resamples < ENOUGH else ''
+    kind = f'{boot.confidence * 100:g}% {paired}bootstrap interval'
+    return f'{kind}, {count(boot.resamples)} resamples of the images{rough}'

@@ -9,10 +9,11 @@ from mmhybrid.text import clean
 
 from ..analysis.listed_recall import ListedResult
 from ..results import Comparison
+from .given import BRACKETS, intervals
 from .numbers import count, interval, number, p_value, percent, points
 from .records import Record
 from .sheet import Sheet, column, of_rows
-from .tables import BRACKETS, intervals, verdict
+from .tables import verdict
 
 
 def listed_sheets(result: ListedResult, min_images: int) -> list[Sheet]:

@@ -9,11 +9,11 @@ from ..results import Interval
 
 METRIC_LABELS = {
     'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR',
-    'mr': 'MR^-2',
+    'mr': 'MR^-2', 'ji': 'JI', 'f1': 'F1', 'ece': 'ECE', 'olrp': 'oLRP',
 }  # fmt: skip
 MISSING = '-'
 # Of these less is better.
-ERRORS = ('mr',)
+ERRORS = ('mr', 'ece', 'olrp')
 
 
 def count(value: int) -> str:

@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from mmhybrid.text import escaped
 
-from ..results import METRICS, NAN, SAMPLED, Bootstrap, Comparison, Errors, Interval, OcclusionResult, StratumResult
+from ..results import (
+    METRICS,
+    NAN,
+    SAMPLED,
+    Bootstrap,
+    Comparison,
+    Errors,
+    Interval,
+    OcclusionResult,
+    Quality,
+    StratumResult,
+)  # fmt: skip
 from .distribution import instances_per_image
 from .given import listed
 
@@ -49,6 +60,7 @@ def strata_records(results: Iterable[OcclusionResult]) -> list[Record]:
         | {'num_common_categories': NAN if result.num_common_categories is None else result.num_common_categories}
         | _bounds(row.intervals, SAMPLED)
         | _miss_rate(row)
+        | (_values(row, 'ji', 'ji_score') | _bounds(row.intervals, ('ji',)) if result.is_crowdhuman else {})
         | _fields(Bootstrap, result.bootstrap)
         | {f'errors_{name}': value for name, value in _fields(Errors, row.errors).items()}
         for result in listed(results, OcclusionResult)
@@ -84,6 +96,22 @@ def instance_records(results: Iterable[OcclusionResult]) -> list[Record]:
         | _fields(Bootstrap, result.bootstrap)
         for result in listed(results, OcclusionResult)
         for row in result.instances
+    ]
+
+
+def quality_records(results: Iterable[OcclusionResult]) -> list[Record]:
+    """One record a stratum with its scores at one IoU threshold; curves and confusions are in the JSON."""
+    names = 'iou_thr', 'f1', 'f1_score', 'f1_precision', 'f1_recall', 'ece', 'olrp', 'olrp_loc', 'olrp_fp', 'olrp_fn'
+    return [
+        _values(result, **_ORIGIN)
+        | _values(row, **_STRATUM)
+        | _values(row, 'num_images', 'num_instances')
+        | _values(row.quality, *names)
+        | _bounds(row.quality.intervals, Quality.SAMPLED)
+        | _fields(Bootstrap, result.bootstrap)
+        for result in listed(results, OcclusionResult)
+        for row in result.strata
+        if row.quality
     ]
 
 
@@ -163,6 +191,7 @@ def _as_frame(records: Callable[[Iterable[Any]], list[Record]]) -> Callable[[Ite
 
 strata_frame, category_frame = _as_frame(strata_records), _as_frame(category_records)
 instance_frame, difference_frame = _as_frame(instance_records), _as_frame(difference_records)
+quality_frame = _as_frame(quality_records)
 
 
 def _values(row: Any, *names: str, **paths: str) -> Record:

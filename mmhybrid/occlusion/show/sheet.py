@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mmhybrid.text import clean
 
 from .numbers import MISSING, count, interval
+
+if TYPE_CHECKING:
+    from ..results import OcclusionResult, StratumResult
 
 # The order in which strata are shown, and what a section of them is called.
 FAMILIES = {
@@ -81,6 +86,28 @@ def by_kind(rows: Iterable) -> list:
     return sorted(rows, key=lambda row: list(FAMILIES).index(row.stratum.kind))
 
 
+def parts_of(result: OcclusionResult, min_images: int) -> list[StratumResult]:
+    """The groups, else the bins, thresholds or strata of instances, of enough images (instances) and an instance."""
+    family = result.groups or result.bins or result.cumulative or result.of_kind('instances')
+    return [row for row in family if size_of(row) >= min_images and row.num_instances]
+
+
+def unit_of(row: Any) -> str:
+    """What a stratum's size is counted in: each stratum of instances is on all images, or nearly."""
+    return 'instances' if row.stratum.kind == 'instances' and hasattr(row, 'num_instances') else 'images'
+
+
+def size_of(row: Any) -> int:
+    """How many images, or instances, a stratum holds."""
+    return getattr(row, f'num_{unit_of(row)}')
+
+
+def few_strata(result: OcclusionResult, min_images: int, most: int = 5) -> list[StratumResult]:
+    """At most so many of :func:`parts_of`, evenly spread."""
+    rows = parts_of(result, min_images)
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)]
+
+
 def column(
     title: str,
     rows: Sequence,
@@ -125,4 +152,5 @@ def of_strata(
     first = column('stratum', rows, 'stratum.name', clean)
     kinds = Counter(row.stratum.kind for row in rows)
     sections = {FAMILIES[kind]: size for kind, size in kinds.items()} if len(kinds) > 1 else {}
-    return of_rows(title, first, columns, notes, [row.num_images for row in rows], min_images, sections=sections)
+    units = ' or '.join(sorted(set(map(unit_of, rows))))
+    return of_rows(title, first, columns, notes, list(map(size_of, rows)), min_images, units, sections)

@@ -8,19 +8,15 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
-import numpy as np
-
 from mmhybrid.text import clean
 
 from ..matching.settings import Settings
-from ..results import MIN_IMAGES, SAMPLED, Bootstrap, Comparison, Difference, Errors, OcclusionResult, StratumResult
-from .given import listed, settings_of
+from ..results import MIN_IMAGES, SAMPLED, Comparison, Difference, Errors, OcclusionResult, StratumResult
+from .given import BRACKETS, intervals, listed, made_by
 from .numbers import ERRORS, METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
-from .sheet import Column, Sheet, by_kind, column, of_rows, of_strata
+from .quality import scores_sheet
+from .sheet import Column, Sheet, by_kind, column, few_strata, of_rows, of_strata
 
-BRACKETS = '[low, high]'
-# Fewer resamples make rough bounds.
-ENOUGH = 100
 # Title, field, and when it gives way.
 _RECALLS = (('IoU .50', 'recall50', 3), ('IoU .75', 'recall75', 4), ('IoU .50:.95', 'recall', 2))
 _ERRORS = (
@@ -30,7 +26,8 @@ _ERRORS = (
 
 
 def result_sheets(results: Iterable[OcclusionResult], min_images: int) -> list[Sheet]:
-    """The strata of each result and, where it has them, recall by instance and errors; then models side by side."""
+    """The strata of each result and, where it has them, recall by instance, errors and scores; then models side by
+    side."""
     results, sheets = listed(results, OcclusionResult), []
     for result in results:
         sheets.append(strata_sheet(result, min_images))
@@ -38,6 +35,8 @@ def result_sheets(results: Iterable[OcclusionResult], min_images: int) -> list[S
             sheets.append(instances_sheet(result, min_images=min_images))
         if result.all.errors:
             sheets.append(errors_sheet(result, min_images))
+        if result.all.quality:
+            sheets.append(scores_sheet(result, min_images))
     return sheets + [models_sheet(group, min_images) for group in side_by_side(results) if len(group) > 1]
 
 
@@ -73,9 +72,11 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
         *_miss_rates(rows),
         column('AP', rows, 'ap', percent),
     ]
-    notes = _notes([result])
+    notes = made_by([result])
     of_instances = (row.stratum for row in rows if row.stratum.kind == 'instances')
     notes = [*(f'{clean(each.name)}: {clean(each.condition)}' for each in of_instances), *notes]
+    if result.is_crowdhuman:
+        return _crowdhuman_sheet(result, rows, columns[:3], notes, min_images)
     if (common := result.num_common_categories) is not None:
         columns.append(column('common', rows, 'ap_common', percent))
         which = f'AP over the {plural(common, "category", "categories")} with' if common else 'no category has'
@@ -86,6 +87,24 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     what = 'MR^-2 (less is better), AP and AR' if _miss_rates(rows) else 'AP and AR'
     title = f'{clean(result.name)}: {result.iou_type} {what} in %, by {clean(result.measure.label)}'
     return of_strata(title, rows, columns, notes, min_images)
+
+
+def _crowdhuman_sheet(
+    result: OcclusionResult, rows: Sequence[StratumResult], sizes: Sequence[Column], notes: Sequence[str], least: int
+) -> Sheet:
+    """With the two digits that papers give."""
+    form = partial(number, digits=2)
+    keys = ('ap', 'mr') if math.isnan(result.all.ji) else ('ap', 'mr', 'ji')  # for which SciPy may be missing
+    columns = [column(METRIC_LABELS[key], rows, key, lambda value: form(100 * value)) for key in keys]
+    if 'ji' in keys:
+        columns.append(column('at score >', rows, 'ji_score', number, 2))
+    columns.append(column('recall', rows, 'ar', percent, 1, ()))
+    notes = [
+        "AP (by trapezoids), MR^-2 and JI are CrowdHuman's, at IoU above 0.5, of boxes clipped to their images",
+        *notes,
+    ]
+    title = f'{clean(result.name)}: AP, MR^-2 (less is better) and JI in %, by {clean(result.measure.label)}'
+    return of_strata(title, rows, [*sizes, *columns], notes, least)
 
 
 def _miss_rates(rows: Sequence[StratumResult]) -> list[Column]:
@@ -103,7 +122,7 @@ def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
         own = by_kind(result.strata)
         columns.append(column(clean(result.name), own, 'ap', percent, drop=2, alias=f'({index})'))
     title = f'{results[0].iou_type} AP in %, by {clean(results[0].measure.label)}'
-    return of_strata(title, rows, columns, _notes(results), min_images)
+    return of_strata(title, rows, columns, made_by(results), min_images)
 
 
 def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> Sheet:
@@ -112,7 +131,7 @@ def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> 
     columns = [column('instances', rows, 'num_instances', drop=1)]
     for result in results:
         group = clean(result.name) if results[1:] else ''
-        for title, field, drop in _RECALLS:
+        for title, field, drop in _RECALLS[:1] if result.is_crowdhuman else _RECALLS:
             if field == 'recall' and result.settings.iou_thrs != Settings.iou_thrs:
                 title = 'mean'
             columns.append(column(title, result.instances, field, percent, drop, group=group))
@@ -120,7 +139,7 @@ def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> 
     title = f"{name}{results[0].iou_type} recall in %, by the instance's own occlusion"
     first = column(clean(results[0].fraction) or 'instances', rows, 'name', str, alias='fraction')
     sizes = [row.num_instances for row in rows]
-    return of_rows(title, first, columns, _notes(results), sizes, min_images, 'instances')
+    return of_rows(title, first, columns, made_by(results), sizes, min_images, 'instances')
 
 
 def errors_sheet(result: OcclusionResult, min_images: int) -> Sheet:
@@ -142,11 +161,9 @@ def errors_sheet(result: OcclusionResult, min_images: int) -> Sheet:
 def categories_sheet(result: OcclusionResult, min_images: int, top: int = 20) -> Sheet:
     """AP of the ``top`` categories with most instances, on all images and on some strata, with their instances there.
 
-    The strata are five at most of the groups, else the bins, evenly spread over those of enough images.
+    The strata are those of :func:`few_strata`.
     """
-    family = result.groups or result.bins or result.cumulative
-    enough = [row for row in family if row.categories and row.num_images >= min_images]
-    chosen = [enough[i] for i in np.linspace(0, len(enough) - 1, min(len(enough), 5)).round().astype(int)]
+    chosen = few_strata(result, min_images)
     largest = sorted(result.all.categories, key=lambda category: (-category.num_instances, category.id))[:top]
     columns = []
     for row, drop in zip((result.all, *chosen), (0, *_ends_last(len(chosen))), strict=True):
@@ -251,20 +268,6 @@ def side_by_side(results: Iterable[OcclusionResult]) -> list[list[OcclusionResul
 def per_image(row: StratumResult, kind: str) -> float:
     """Detections of a kind of error (or ``missed`` instances) an image; NaN without images."""
     return getattr(row.errors, kind) / (row.num_images or math.nan)
-
-
-def _notes(results: Sequence[OcclusionResult]) -> list[str]:
-    """How the results were made."""
-    boots = dict.fromkeys(result.bootstrap for result in results if result.bootstrap is not None)
-    others = dict.fromkeys(filter(None, map(settings_of, results)))
-    return [*(f'{BRACKETS}: {intervals(boot)}' for boot in boots), *(f'not as COCO: {other}' for other in others)]
-
-
-def intervals(boot: Bootstrap, paired: str = '') -> str:
-    """What the brackets hold: ``'95% bootstrap interval, 1,000 resamples of the images'``."""
-    rough = f', too few to rely on (give {ENOUGH} or more)' if boot.resamples < ENOUGH else ''
-    kind = f'{boot.confidence * 100:g}% {paired}bootstrap interval'
-    return f'{kind}, {count(boot.resamples)} resamples of the images{rough}'
 
 
 def _share(errors: Errors, kind: str) -> str:

@@ -11,8 +11,9 @@ from typing import TextIO
 from mmhybrid.console import make_console, plain
 
 from ..results import MIN_IMAGES, Comparison, OcclusionResult
+from .given import BRACKETS
 from .sheet import Column, Sheet
-from .tables import BRACKETS, comparison_sheets, result_sheets
+from .tables import comparison_sheets, result_sheets
 
 MIN_WIDTH = 80
 GAP = 2
@@ -25,7 +26,8 @@ def print_table(
     file: TextIO | None = None,
     width: int | None = None,
 ) -> None:
-    """Print the strata of each result and, where it has them, recall by instance and errors; then models side by side.
+    """Print the strata of each result and, where it has them, recall by instance, errors and scores; then models side
+    by side.
 
     Metrics are in percent. Columns that the width has no room for are left out and named under the table.
 

@@ -15,41 +15,8 @@ from mmhybrid.occlusion.matching import Index, match
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from tests.occlusion.analysis.crowdhuman_loops import by_loops
+from tests.occlusion.crowds import Reference, crowd, person
 from tests.occlusion.synthetic import dataset
-
-
-def _crowd(seed, num_images=12, ties=True, fewest=1):
-    """Lines of ``.odgt`` and records of results: crowds beyond the border, regions, and images with nothing found.
-
-    MMDetection fails on an image without annotations, which ``fewest`` = 0 makes.
-    """
-    rng = np.random.default_rng(seed)
-    lines, records = [], []
-    for number in range(num_images):
-        width, height = rng.integers(90, 140, 2).tolist()
-        persons, found = [], []
-        for _ in range(int(rng.integers(fewest, 9)) if number % 4 else fewest):
-            near = persons[-1]['fbox'] if persons and rng.random() < 0.6 else [*rng.integers(-20, 120, 2), 30, 60]
-            box = np.add(near, [*rng.integers(-9, 10, 2), *rng.integers(-6, 7, 2)]).tolist()
-            box = persons[-1]['fbox'] if persons and rng.random() < 0.1 else box
-            extra = {'extra': {'ignore': int(rng.random() < 0.5)}} if rng.random() < 0.4 else {}
-            persons.append(_person(box) | extra | ({'tag': 'mask'} if rng.random() < 0.15 else {}))
-            for _ in range(int(rng.integers(0, 4))):
-                found.append(box + rng.normal(0, 5, 4))
-        for _ in range(int(rng.integers(0, 5)) if number % 3 else 0):
-            found.append(np.append(rng.uniform(-30, 130, 2), rng.uniform(10, 70, 2)))
-        scores = rng.choice(21, len(found)) / 20 if ties else rng.permutation(100)[: len(found)] / 100
-        boxes = [
-            {'box': box.tolist(), 'score': score, 'tag': 1} for box, score in zip(found, scores.tolist(), strict=True)
-        ]
-        rng.shuffle(boxes)
-        lines.append({'ID': f'{number},a', 'gtboxes': persons})
-        records.append({'ID': f'{number},a', 'width': width, 'height': height, 'dtboxes': boxes})
-    return lines, records
-
-
-def _person(box):
-    return {'tag': 'person', 'fbox': box, 'hbox': box}
 
 
 def _loaded(lines, records, folder):
@@ -76,46 +43,14 @@ def _measured(gt, dt, members, weights=None):
     return np.stack([ap(matches, members, weights), miss_rates(matches, members, weights, 'crowdhuman'), best])
 
 
-class _Reference:
-    """MMDetection's metric on the same files, its functions called below the rounding and in this process."""
-
-    def __init__(self, lines, records, folder):
-        module = pytest.importorskip('mmdet.evaluation.metrics.crowdhuman_metric')
-        path, results = folder / 'reference.odgt', folder / 'reference.json'
-        path.write_text('\n'.join(map(json.dumps, lines)))
-        results.write_text(json.dumps(records))
-        self.metric = module.CrowdHumanMetric(str(path))
-        self.samples = self.metric.load_eval_samples(str(results))
-
-    def labels(self):
-        return [(image, float(row[-1]), label) for row, label, image in self.metric.compare(self.samples)]
-
-    def put_nowait(self, result):
-        self.results.append(result)
-
-    def jaccard(self, score_thr):
-        self.results = []
-        self.metric.compute_ji_with_ignore(self, self.samples, score_thr)
-        return self.results
-
-    def measured(self):
-        found = self.metric.compare(self.samples)
-        total = sum(each.gt_num - each.ign_num for each in self.samples.values())
-        each = (
-            self.metric.eval_ap(found, total, len(self.samples)),
-            self.metric.eval_mr(found, total, len(self.samples)),
-        )
-        return [*each, max(self.metric.gather(self.jaccard(1e-1 * i))[1] for i in range(10))]
-
-
 @pytest.mark.parametrize('engine', ['pycocotools', 'hotcoco'])
 @pytest.mark.parametrize('seed', range(8))
 def test_boxes_and_labels_are_mmdetections(seed, engine, tmp_path):
     if engine == 'hotcoco':
         pytest.importorskip('hotcoco')
-    lines, records = _crowd(seed)
+    lines, records = crowd(seed)
     gt, dt = _loaded(lines, records, tmp_path)
-    reference = _Reference(lines, records, tmp_path)
+    reference = Reference(lines, records, tmp_path)
     for boxes, name in (gt.boxes, 'gt_boxes'), (dt.boxes, 'dt_boxes'):
         theirs = np.concatenate([getattr(each, name)[:, :4] for each in reference.samples.values()])
         np.testing.assert_allclose(np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]), theirs, rtol=0, atol=1e-12)
@@ -129,29 +64,29 @@ def test_boxes_and_labels_are_mmdetections(seed, engine, tmp_path):
 
 def test_of_two_instances_of_equal_iou_mmdetection_takes_the_first(tmp_path):
     """The other one is then free, which the second detection can take here and not there."""
-    lines = [{'ID': 'a', 'gtboxes': [_person([10, 0, 10, 10]), _person([12, 0, 10, 10])]}]
+    lines = [{'ID': 'a', 'gtboxes': [person([10, 0, 10, 10]), person([12, 0, 10, 10])]}]
     boxes = [{'box': [11, 0, 10, 10], 'score': 0.9}, {'box': [7, 0, 10, 10], 'score': 0.8}]
     records = [{'ID': 'a', 'width': 50, 'height': 50, 'dtboxes': boxes}]
     assert _matches(*_loaded(lines, records, tmp_path)).is_true_positive.tolist() == [[True, True]]
-    assert [label for _, _, label in _Reference(lines, records, tmp_path).labels()] == [1, 0]
+    assert [label for _, _, label in Reference(lines, records, tmp_path).labels()] == [1, 0]
 
 
 @pytest.mark.parametrize('seed', range(8))
 def test_all_three_are_mmdetections(seed, tmp_path):
-    lines, records = _crowd(seed, 25)
+    lines, records = crowd(seed, 25)
     gt, dt = _loaded(lines, records, tmp_path)
     odd = np.arange(1, 25, 2)
     ours = _measured(gt, dt, [np.arange(25), odd])
     for s, chosen in enumerate((range(25), odd)):
-        reference = _Reference([lines[i] for i in chosen], [records[i] for i in chosen], tmp_path)
+        reference = Reference([lines[i] for i in chosen], [records[i] for i in chosen], tmp_path)
         np.testing.assert_allclose(ours[:, 0, s], reference.measured(), rtol=1e-12)
 
 
 def test_jaccard_of_each_image_is_mmdetections(tmp_path):
-    lines, records = _crowd(3, 40)
+    lines, records = crowd(3, 40)
     gt, dt = _loaded(lines, records, tmp_path)
     found = jaccard(gt, dt, Index.of(gt, dt, SETTINGS))
-    reference = _Reference(lines, records, tmp_path)
+    reference = Reference(lines, records, tmp_path)
     for t in range(10):
         theirs = reference.jaccard(1e-1 * t)
         np.testing.assert_allclose(found.ratios[t], [each['ratio'] for each in theirs], rtol=1e-12)
@@ -160,7 +95,7 @@ def test_jaccard_of_each_image_is_mmdetections(tmp_path):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_a_resample_is_a_data_set_with_copies(seed, tmp_path):
-    lines, records = _crowd(seed, ties=False)
+    lines, records = crowd(seed, ties=False)
     gt, dt = _loaded(lines, records, tmp_path)
     rng = np.random.default_rng(seed)
     weights = np.stack([np.bincount(rng.integers(12, size=12), minlength=12) for _ in range(3)])
@@ -170,12 +105,12 @@ def test_a_resample_is_a_data_set_with_copies(seed, tmp_path):
             [each[i] | {'ID': f'{i},{copy}'} for i, times in enumerate(row) for copy in range(times)]
             for each in (lines, records)
         ]
-        np.testing.assert_allclose(ours[:, r, 0], _Reference(*copies, tmp_path).measured(), rtol=1e-12)
+        np.testing.assert_allclose(ours[:, r, 0], Reference(*copies, tmp_path).measured(), rtol=1e-12)
 
 
 @pytest.mark.parametrize('seed', range(8))
 def test_equals_loops(seed, tmp_path):
-    lines, records = _crowd(seed, fewest=0)
+    lines, records = crowd(seed, fewest=0)
     gt, dt = _loaded(lines, records, tmp_path)
     everything = [np.arange(len(lines))]
     assert ap(_matches(gt, dt), everything)[0, 0] == pytest.approx(by_loops(lines, records)[0], rel=1e-12)
@@ -187,7 +122,7 @@ def test_equals_loops(seed, tmp_path):
 
 
 def _one_image(persons, found, tmp_path, size=(100, 100)):
-    lines = [{'ID': 'a', 'gtboxes': list(map(_person, persons))}]
+    lines = [{'ID': 'a', 'gtboxes': list(map(person, persons))}]
     boxes = [{'box': box, 'score': score} for box, score in found]
     return _loaded(lines, [{'ID': 'a', 'width': size[0], 'height': size[1], 'dtboxes': boxes}], tmp_path)
 
@@ -257,5 +192,5 @@ def test_what_cannot_be_measured_is_refused(tmp_path, monkeypatch):
     one = replace(SETTINGS, categories=[3])
     index = Index.of(gt, dt, one)
     monkeypatch.setitem(sys.modules, 'scipy.sparse', None)
-    with pytest.raises(InputError, match='pip install scipy'):
+    with pytest.raises(InputError, match=r"pip install 'mmhybrid\[crowdhuman\]'"):
         jaccard(gt, dt, index)

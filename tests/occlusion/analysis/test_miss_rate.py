@@ -138,3 +138,21 @@ def test_how_many_false_positives_are_allowed_is_decided_by_the_quotient(images)
     least = [counts[counts / images >= each].min() for each in fppi]
     assert _counts(np.array([images]), fppi, at_least=False)[0].tolist() == most
     assert _counts(np.array([images]), fppi, at_least=True)[0].tolist() == least
+
+
+@pytest.mark.parametrize(('parts', 'block'), [(0, 2**21), (37, 2**21), (4000, 2**21), (10**6, 20)])
+def test_curves_in_parts_and_blocks_give_the_same(monkeypatch, parts, block):
+    matches, rng = _matches(1), np.random.default_rng(0)
+    size = len(matches.image_ids)
+    weights = rng.integers(0, 300, (7, size)) * (rng.random((7, size)) < 0.7)
+    members = [np.arange(size), np.flatnonzero(rng.random(size) < 0.5)]
+    for reading in READINGS:
+        expected = miss_rates(matches, members, weights, reading)
+        with monkeypatch.context() as patch:
+            for name, value in (('PARTS', parts), ('FEWEST', 2), ('BLOCK', block)):
+                patch.setattr(f'mmhybrid.occlusion.analysis.miss_rate.{name}', value)
+            np.testing.assert_array_equal(miss_rates(matches, members, weights, reading), expected)
+        for r, row in enumerate(weights):
+            for s, positions in enumerate(members):
+                copies = np.where(np.isin(np.arange(size), positions), row, 0).tolist()
+                np.testing.assert_allclose(expected[r, s], _by_definition(matches, copies, reading), rtol=1e-12)

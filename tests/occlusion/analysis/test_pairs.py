@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhybrid.occlusion.analysis.quality import quality
-
 from ..synthetic import CATEGORIES
 from .test_errors import mixed
-from .test_quality import BOX, FAR, evaluated, overlap, single
+from .test_quality import BOX, FAR, evaluated, overlap, quality, single
 
 
 def slow_confusion(content, results, matches, iou_type, iou_thr, min_score):

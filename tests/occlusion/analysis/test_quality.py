@@ -16,16 +16,21 @@ from pycocotools.cocoeval import COCOeval
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.analysis import accumulate
 from mmhybrid.occlusion.analysis.bootstrap import draw, intervals
-from mmhybrid.occlusion.analysis.quality import SAMPLED, quality, sampled
+from mmhybrid.occlusion.analysis.quality import quality as qualities
 from mmhybrid.occlusion.matching import Index, Settings, match
 from mmhybrid.occlusion.read.detections import load_detections
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
-from mmhybrid.occlusion.results import plain
+from mmhybrid.occlusion.results import Quality, plain
 
 from ..synthetic import dataset, hard_dataset
 from .test_errors import box_iou, mask_iou, mixed, pixels
 
+SAMPLED = Quality.SAMPLED
 SCALARS = 'f1', 'f1_score', 'f1_precision', 'f1_recall', 'ece', 'olrp', 'olrp_loc', 'olrp_fp', 'olrp_fn'
+
+
+def quality(*arguments, **options):
+    return qualities(*arguments, **options)[0]
 
 
 def evaluated(content, results, iou_type='bbox', **options):
@@ -100,8 +105,9 @@ def test_scalars_equal_their_definitions_on_strata_and_resamples(iou_type, iou_t
     content, results = mixed(seed % 1000, masks=iou_type == 'segm')
     matches, gt, dt = evaluated(content, results, iou_type)
     members, weights = strata_of(matches, seed), draw(len(matches.image_ids), 2, seed)
-    found = quality(matches, gt, dt, members, iou_thr=iou_thr)
-    resampled = sampled(matches, gt, dt, members, weights, iou_thr)
+    found, none = qualities(matches, gt, dt, members, iou_thr=iou_thr)
+    _, resampled = qualities(matches, gt, dt, members, weights, iou_thr)
+    assert none == {}
     for s, positions in enumerate(members):
         inside = np.isin(np.arange(len(matches.image_ids)), positions).astype(int)
         expected, scores = slow(matches, content, results, inside.tolist(), iou_thr)
@@ -225,13 +231,14 @@ def test_nothing_found_and_nothing_there():
     assert nothing.precision == (0,) * 101 and nothing.reliability[0][2] == 0
     empty = single([(3, BOX, 1)], [(3, ELSEWHERE, 0.5)])
     assert all(math.isnan(getattr(empty, name)) for name in SCALARS if name != 'ece')
+    assert empty.confusion == ((None, 3, 1),) == single([], [(3, ELSEWHERE, 0.5)]).confusion
     assert empty.ece == 0.5 and np.isnan(empty.precision).all() and empty.olrp_scores == ()
 
 
 def test_intervals_are_those_of_the_resamples_and_all_goes_into_json():
     matches, gt, dt = evaluated(*dataset(5))
     members, weights = strata_of(matches, 5), draw(len(matches.image_ids), 40, 0)
-    found, samples = quality(matches, gt, dt, members, weights), sampled(matches, gt, dt, members, weights)
+    found, samples = qualities(matches, gt, dt, members, weights)
     for s, each in enumerate(found):
         for name in SAMPLED:
             bounds = np.clip(intervals(samples[name][:, s], getattr(each, name)), 0, 1)
@@ -252,7 +259,7 @@ def test_resampled_curve_is_the_mean_over_categories_of_what_was_drawn():
     whole = quality(matches, gt, dt, [np.arange(len(drawn))])[0]
     # Both resamples are the same, so that the shifted interval has no width.
     np.testing.assert_allclose(twice.precision_interval, [whole.precision] * 2, rtol=1e-9)
-    values = sampled(matches, gt, dt, [np.arange(len(drawn))], drawn[None].astype(np.int32))
+    _, values = qualities(matches, gt, dt, [np.arange(len(drawn))], drawn[None].astype(np.int32))
     assert [float(values[name][0, 0]) for name in SAMPLED] == pytest.approx([getattr(kept, name) for name in SAMPLED])
 
 

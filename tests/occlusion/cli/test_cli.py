@@ -52,10 +52,16 @@ def test_eval_with_all_details(files, capsys):
     formats = ['--format', 'json', 'csv', 'md', 'svg']
     assert main(['eval', *files, '--full', *QUICK, *formats, '--out-dir', 'out']) == 0
     out = capsys.readouterr().out
-    for words in ('recall', 'errors per image', 'AP in % by category', '95% bootstrap interval, 10 resamples'):
+    for words in (
+        'recall',
+        'errors per image',
+        'scores in % at IoU 0.50',
+        'AP in % by category',
+        '95% bootstrap interval, 10 resamples',
+    ):
         assert words in ' '.join(out.split())
-    parts = ['', '_categories', '_instances']
-    figures = ['', '_recall', '_errors']
+    parts = ['', '_categories', '_instances', '_quality']
+    figures = ['', '_recall', '_errors', '_quality']
     names = [f'occlusion{p}.csv' for p in parts] + [f'occlusion{p}.svg' for p in figures]
     assert {path.name for path in Path('out').iterdir()} == {*names, 'occlusion.json', 'occlusion.md'}
     strata = {row['stratum']: float(row['ap']) for row in rows('out/occlusion.csv') if row['ap']}
@@ -110,7 +116,7 @@ def test_report(files, capsys, engine):
     assert main(run) == 0
     page = Path('out/occlusion.html').read_text()
     assert 'data:image/jpeg;base64,' in page and 'What was evaluated' in page
-    assert len(list(Path('out').iterdir())) == 1 + 1 + 3 + 1 + 2 * 3
+    assert len(list(Path('out').iterdir())) == 1 + 1 + 4 + 1 + 2 * 4
     assert all(is_ours(path) for path in Path('out').iterdir())
     Path('out/occlusion.html').write_text('<html>mine</html>')
     assert 'was not written by this command' in refused(capsys, run, main)

@@ -186,7 +186,8 @@ def test_all_details_of_class_agnostic_matches(files, capsys):
         main(['eval', *files, '--full', '--bootstrap', '2', '--class-agnostic', '--format', 'csv', '--out-dir', 'out'])
         == 0
     )
-    assert {path.name for path in Path('out').iterdir()} == {'occlusion.csv', 'occlusion_instances.csv'}
+    names = {'occlusion.csv', 'occlusion_instances.csv', 'occlusion_quality.csv'}
+    assert {path.name for path in Path('out').iterdir()} == names
     assert 'note: there are no metrics per category' in capsys.readouterr().err
 
 

@@ -58,7 +58,7 @@ def test_errors_and_tables_of_a_hostile_data_set(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert r"'\x1b[31ma', '\x1b[31mb'" in printed.err
     written = [path.read_text(encoding='utf-8') for path in Path('out').iterdir()]
-    assert len(written) == 7
+    assert len(written) == 8
     for shown in (*printed, *written):
         assert not any(is_unsafe(char) for char in shown if char not in '\n\t')
 

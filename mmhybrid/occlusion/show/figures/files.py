@@ -59,6 +59,7 @@ def to_inline(figure: Figure, identity: str, title: str) -> str:
     )
     names = {colour: f'var(--{name})' for name, colour in reversed(THEMES['light'].colours().items())}
     svg = re.sub(r'(fill|stroke): (#\w{6})', lambda f: f'{f[1]}: {names.get(f[2], f[2])}', svg)
+    svg = re.sub(r' d="[^"]*"', lambda f: re.sub(r'(\.\d\d)\d+', r'\1', f[0]), svg)  # finer than any screen
     svg = re.sub(r'\n\s*', '\n', svg).strip()
     head = f'<svg class="plot" {box[1]} role="img" aria-labelledby="{identity}-title">'
     return f'{head}<title id="{identity}-title">{escape(clean(title))}</title>{svg}'

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...results import MIN_IMAGES, Errors, OcclusionResult, StratumResult
 from ..numbers import METRIC_LABELS
-from ..sheet import by_kind
+from ..sheet import by_kind, size_of, unit_of
 from ..tables import per_image, side_by_side
 from .panels import PANEL_WIDTH, Curve, Places, add_curve_legend, draw_counts, draw_curves, named, range_label
 from .style import LIGHT, Series, add_legend, check_results, drawing, model_series, new_figure, settle, wrap
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 APS = ('ap', 'ap50', 'ap75')
 # The kinds of strata, and what the title says of them.
-FAMILIES = {'group': 'by stratum', 'bin': 'in each bin', 'cumulative': 'on images with {} ≥ t', 'all': 'on all images'}
+FAMILIES = {
+    'instances': 'by stratum of instances', 'group': 'by stratum', 'bin': 'in each bin',
+    'cumulative': 'on images with {} ≥ t', 'all': 'on all images',
+}  # fmt: skip
 RECALLS = {'recall50': 'IoU 0.50', 'recall75': 'IoU 0.75'}
 ERROR_PARTS = {'image': 'per image', 'share': 'as shares'}
 
@@ -33,10 +36,11 @@ def plot_ap(
 ) -> Figure:
     """Draw AP on every stratum, with the number of images below: a column a family of strata, a row an IoU type.
 
-    One model: AP, AP50 and AP75. Several models: AP, one colour, marker and dash pattern a model. Bins and groups stand
-    beside all images and have whiskers, cumulative strata are lines with bands: the bootstrap intervals. Marks of
-    strata under ``min_images`` images are hollow. All APs in percent; the axis starts at 0 for one model, and below
-    the lowest value for several.
+    Below strata of instances stands their number of instances. One model: AP, AP50 and AP75. Several models: AP, one
+    colour, marker and dash pattern a model. Bins, groups and strata of instances stand beside all images and have
+    whiskers, cumulative strata are lines with bands: the bootstrap intervals. Marks of strata under ``min_images``
+    images (or instances) are hollow. All APs in percent; the axis starts at 0 for one model, and below the lowest value
+    for several.
 
     Args:
         results: At least one, of one model or several; six models stay legible.
@@ -58,7 +62,7 @@ def plot_ap(
         lines = 1 if single else len(series)
         figure = new_figure(width * len(families), 0.4 + 0.2 * lines + 4.2 * len(panels))
         grid = figure.subplots(2 * len(panels), len(families), squeeze=False, height_ratios=[3, 1] * len(panels))
-        drawn, any_few = {}, False
+        drawn, units = {}, {}
         for panel, above, below in zip(panels, grid[::2], grid[1::2], strict=True):
             measure = panel[0].measure
             for family, axes, counts in zip(families, above, below, strict=True):
@@ -66,17 +70,19 @@ def plot_ap(
                 axes.tick_params(labelbottom=False)
                 places = _places(_rows(panel[0], family), family, min_images)
                 curves = _curves(panel, family, series, single)
-                draw_curves(axes, places, curves, family == 'cumulative', not single, family != 'group')
+                draw_curves(axes, places, curves, family == 'cumulative', not single, family in ('bin', 'cumulative'))
                 draw_counts(counts, places)
                 axes.set_title(f'{panel[0].iou_type} AP {FAMILIES[family].format(wrap(measure.name, 20, 1))}')
                 axis = f'threshold t of {measure.label}' if family == 'cumulative' else measure.label
                 counts.set_xlabel(wrap(axis, int(10 * width), 2))
                 drawn |= dict.fromkeys(curve.look for curve in curves)
-                any_few = any_few or any(places.few)
+                units[_unit(family)] = units.get(_unit(family), False) or any(places.few)
+                if counts is below[0] or len(units) > 1:
+                    counts.set_ylabel(_unit(family))
             above[0].set_ylabel('AP (%)')
-            below[0].set_ylabel('images')
         title = ', '.join(dict.fromkeys(result.name for result in results)) if single else ''
-        add_curve_legend(figure, drawn, f'< {min_images} images' if any_few else '', title)
+        few = ' or '.join(unit for unit, any_few in units.items() if any_few)
+        add_curve_legend(figure, drawn, f'< {min_images} {few}' if few else '', title)
         return settle(figure)
 
 
@@ -136,11 +142,12 @@ def plot_errors(
 ) -> Figure:
     """Draw the kinds of false positives stacked, one row of panels for each result: per image, and as shares.
 
-    Strata are all images, the groups and the bins, or the thresholds where there are neither groups nor bins.
+    Strata are all images, those of instances, the groups and the bins, or the thresholds where there are neither groups
+    nor bins.
 
     Args:
         results: Those without ``errors`` are passed over.
-        min_images: Strata with fewer images are marked ``*``.
+        min_images: Strata with fewer images (or instances) are marked ``*``.
         parts: ``'image'`` (how many per image), ``'share'`` (in percent) or both: a column each.
         width: Of a column in inches.
 
@@ -162,7 +169,7 @@ def plot_errors(
         figure = new_figure(width * len(parts), sum(heights) + 1.2)
         grid = figure.subplots(len(results), len(parts), squeeze=False, sharex='col', height_ratios=heights)
         for line, result, rows in zip(grid, results, rows_of, strict=True):
-            names = [named(row.stratum.name) + ' *' * (row.num_images < min_images) for row in rows]
+            names = [named(row.stratum.name) + ' *' * (size_of(row) < min_images) for row in rows]
             for axes, part in zip(line, parts, strict=True):
                 _stack(axes, rows, part)
                 axes.set_yticks(range(len(rows)), names if axes is line[0] else [''] * len(rows))
@@ -174,8 +181,9 @@ def plot_errors(
             Patch(facecolor=colour, edgecolor=LIGHT.background, label=kind)
             for kind, colour in zip(Errors.KINDS, LIGHT.kinds, strict=True)
         ]
-        if any(row.num_images < min_images for rows in rows_of for row in rows):
-            handles.append(Patch(facecolor='none', label=f'* < {min_images} images'))
+        few = {unit_of(row) for rows in rows_of for row in rows if size_of(row) < min_images}
+        if few:
+            handles.append(Patch(facecolor='none', label=f'* < {min_images} {" or ".join(sorted(few))}'))
         add_legend(figure, handles)
         return settle(figure)
 
@@ -190,6 +198,8 @@ def _members(result: OcclusionResult, family: str) -> list[StratumResult]:
     lone = [rows[0] for rows in (result.bins, result.cumulative) if len(rows) == 1]
     if family == 'group':
         return [*result.groups, *lone]
+    if family == 'instances':
+        return list(result.of_kind(family))
     own = [row for row in result.strata if row.stratum.kind == family != 'all' and row not in lone]
     return sorted(own, key=lambda row: (row.stratum.lower, row.stratum.upper))
 
@@ -204,8 +214,13 @@ def _places(rows: Sequence[StratumResult], family: str, min_images: int) -> Plac
     for stratum in (row.stratum for row in rows):
         label = range_label(stratum) if stratum.kind == 'bin' else named(stratum.name)
         labels.append(f'{stratum.lower:g}' if family == 'cumulative' else label)
-    sizes = np.array([row.num_images for row in rows])
+    sizes = np.array([row.num_instances if _unit(family) == 'instances' else row.num_images for row in rows])
     return Places(labels, sizes, sizes < min_images, int(rows[0].stratum.kind == 'all'))
+
+
+def _unit(family: str) -> str:
+    """What is counted below strata; each stratum of instances is on all images, or nearly."""
+    return 'instances' if family == 'instances' else 'images'
 
 
 def _curves(panel: Sequence[OcclusionResult], family: str, series: Mapping[str, Series], single: bool) -> list[Curve]:
@@ -219,8 +234,8 @@ def _curves(panel: Sequence[OcclusionResult], family: str, series: Mapping[str, 
 
 
 def _error_rows(result: OcclusionResult) -> list[StratumResult]:
-    disjoint = {'all', 'group', 'bin'} if result.groups or result.bins else {'all', 'cumulative'}
-    return [row for row in by_kind(result.strata) if row.stratum.kind in disjoint]
+    kinds = {'all', 'instances', *(('group', 'bin') if result.groups or result.bins else ('cumulative',))}
+    return [row for row in by_kind(result.strata) if row.stratum.kind in kinds]
 
 
 def _stack(axes: Axes, rows: Sequence[StratumResult], part: str) -> None:

@@ -13,7 +13,7 @@ from mmhybrid.text import is_unsafe
 from mmhybrid.version import __version__
 
 from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult
-from .. import figures, tables
+from .. import figures, quality, tables
 from ..given import notes_of
 from . import words
 from .gallery import GalleryGroup
@@ -73,14 +73,16 @@ def _part(
     def draw(plot: Callable, title: str, parts: Mapping[str, str]) -> list[str]:
         return [
             figures.to_inline(
-                plot(results, min_images, [key], WIDTH), f'{iou_type}-{key}', f'{title}{part}: {models}, {name}'
+                plot(results, min_images, key and [key], WIDTH),
+                f'{iou_type}-{plot.__name__}-{number}',
+                f'{title}{part}: {models}, {name}',
             )
-            for key, part in parts.items()
+            for number, (key, part) in enumerate(parts.items())
         ]
 
     sheets = [tables.models_sheet(results, min_images)] if len(results) > 1 else []
     sheets += [tables.strata_sheet(result, min_images) for result in results]
-    details = [('AP by stratum', words.COLUMNS, [], sheets)]
+    details = [('AP by stratum', words.CROWDHUMAN if results[0].is_crowdhuman else words.COLUMNS, [], sheets)]
     if comparisons:
         sheets = [tables.comparison_sheet(each, tables.compared_metrics(each), min_images) for each in comparisons]
         details.append(('Differences between models', '', [], sheets))
@@ -92,6 +94,14 @@ def _part(
         drawn = draw(figures.plot_errors, 'False positives by kind, ', figures.ERROR_PARTS)
         sheets = [tables.errors_sheet(result, min_images) for result in wrong]
         details.append(('Errors by kind', words.KINDS, drawn, sheets))
+    if strata := figures.miss_rate_strata(results, min_images):
+        wanted = {each: f' of {each}' for each in strata} if len(results) > 1 else {None: ''}
+        details.append(('Miss rate', words.MISS_RATES, draw(figures.plot_miss_rate, 'Miss rate', wanted), []))
+    if scored := [result for result in results if result.all.quality]:
+        drawn = draw(figures.plot_quality, '', figures.QUALITY_PARTS)
+        sheets = [quality.scores_sheet(result, min_images) for result in scored]
+        sheets += filter(None, (quality.confusions_sheet(result, min_images) for result in scored))
+        details.append(('Curves, calibration and confusions', words.SCORES, drawn, sheets))
     filled = [result for result in results if result.all.categories]
     return {
         'identity': f'type-{iou_type}',

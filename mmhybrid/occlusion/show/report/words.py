@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...results import Bootstrap, Comparison, Difference, Interval, Measure, OcclusionResult, StratumResult
 from ..figures.style import wrap
-from ..given import settings_of
-from ..numbers import count, interval, number, p_value, percent, plural, points
-from ..tables import BRACKETS, intervals, verdict
+from ..given import BRACKETS, intervals, settings_of
+from ..numbers import ERRORS, METRIC_LABELS, count, interval, number, p_value, percent, plural, points
+from ..sheet import size_of, unit_of
+from ..tables import verdict
 
 GEOMETRIES = {'bbox': 'boxes', 'segm': 'masks', 'amodal': 'amodal masks, hidden parts included'}
 _DEFINITIONS = {
@@ -17,16 +18,30 @@ _DEFINITIONS = {
     'multi': 'the area that at least two instances cover (by {0}) over the area that any instance covers, from 0 to 1',
     'pairwise': 'the overlap of every two instances (by {0}), summed, over the sum of their areas; it may exceed 1',
     'invisible': 'the share of its total instance area (by {0}) that cannot be seen, from 0 to 1',
+    'mean-hidden': 'the mean hidden share of its instances as annotated, from 0 to 1',
+    'max-hidden': 'the largest hidden share of its instances as annotated, from 0 to 1',
     'max-iou': 'the highest IoU of any two instances (by {0}), from 0 to 1',
 }
 COLUMNS = (
     'AP: COCO average precision over the IoU thresholds. APs, APm, APl: of instances with an area below 32², up to 96² '
     'and above. AR: average recall. inst/img: instances per image. A dash: no ground truth.'
 )
+CROWDHUMAN = (
+    "AP, MR^-2 and JI are CrowdHuman's. JI: the mean over the images of k / (m + n - k), with k detections paired with "
+    'instances of m and n of these two, above the score of which it is highest. inst/img: instances per image.'
+)
 KINDS = (
     'A detection is of the first kind that fits. Duplicate: a detection of higher score took that instance. '
     'Confusion: it fits an instance of another class. Partial: IoU from 0.1 up to the threshold with an instance. '
     'Background: IoU below 0.1 with all. Missed: instances that no detection took.'
+)
+MISS_RATES = (
+    'MR^-2 is the geometric mean of the miss rate at nine rates of false positives, from 0.01 to 1 an image (the '
+    'marks); less is better. Miss rates below 0.5% are drawn at 0.5%. Shown are strata whose MR^-2 differs.'
+)
+SCORES = (
+    'On the diagonal, the score of a detection is the probability that it is right; above it, detections are better '
+    'than their scores. Shown are strata whose best F1 differs; bands are intervals.'
 )
 USUAL = 'as in COCO: IoU 0.50:0.95, at most 100 detections per image and category'
 UNTESTED = 'Whether this is more than chance is not known: no paired differences were made (--bootstrap).'
@@ -37,14 +52,19 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
     first, is_one = results[0], len(results) == 1
     if all(math.isnan(result.all.ap) for result in results):
         return ['AP is not defined: the images hold no instances.']
-    if is_one:
-        lines = [f'{short(first.name)} has an AP of {_ap(first.all)} on all images.']
-    else:
-        lines = [_best(results, first.all, 'on all images', comparisons, min_images)]
+    asked, lines = [('ap', first.all, f'on all {_unit(first)}')], []
+    if of_instances := first.of_kind('instances'):  # a benchmark's first stratum is the one that it ranks by
+        row, place = (first.all, asked[0][2]) if first.is_crowdhuman else (of_instances[0], _where(of_instances[0]))
+        asked[:0] = [] if math.isnan(row.mr) else [('mr', row, place)]
+    for metric, row, place in asked:
+        if is_one:
+            lines.append(f'{short(first.name)} has an {METRIC_LABELS[metric]} of {_value(row, metric)} {place}.')
+        else:
+            lines.append(_best(results, row, place, comparisons, min_images, metric))
     if (ends := first_and_last(first, min_images)) is None:
         lines.append(
-            f'Fewer than two strata with AP hold at least {min_images} images: too few to say how AP changes with '
-            f'{short(first.measure.name)}.'
+            f'Fewer than two strata with AP hold at least {min_images} {_unit(first)}: too few to say how AP changes '
+            f'with {short(first.measure.name)}.'
         )
     else:
         low, high = ends
@@ -53,9 +73,9 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
             rise = high.ap - low.ap
             change = f'{number(100 * abs(rise))} points {"lower" if rise < 0 else "higher"}'
             change = change if abs(rise) >= 0.0005 else 'the same'
-            lines.append(f'AP is {_ap(low)} {_where(low)} and {_ap(high)} {place}: {change}.')
+            lines.append(f'AP is {_value(low)} {_where(low)} and {_value(high)} {place}: {change}.')
         else:
-            place = f'on the {plural(high.num_images, "image")} {place}'
+            place = f'on the {plural(size_of(high), unit_of(high)[:-1])} {place}'
             lines.append(_best(results, high, place, comparisons, min_images))
     return lines if is_one or comparisons else [*lines, UNTESTED]
 
@@ -63,14 +83,14 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
 def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumResult, StratumResult] | None:
     """The lowest and the highest stratum of the measure that stand on enough images.
 
-    Bins if two of them do; of the user's groups those of highest and of lowest AP; otherwise whatever strata
-    leave images out.
+    Bins if two of them do; of the user's groups, or of strata of instances with so many, those of highest and of lowest
+    AP; otherwise whatever strata leave images out.
     """
     fewer = [row for row in (*result.bins, *result.cumulative) if row.num_images < result.all.num_images]
-    for rows in (result.bins, result.groups, fewer):
-        enough = [row for row in rows if row.num_images >= min_images and not math.isnan(row.ap)]
+    for rows in (result.bins, result.groups, result.of_kind('instances'), fewer):
+        enough = [row for row in rows if size_of(row) >= min_images and not math.isnan(row.ap)]
         if len(enough) >= 2:
-            if enough[0].stratum.kind == 'group':
+            if enough[0].stratum.kind in ('group', 'instances'):
                 enough.sort(key=lambda row: -row.ap)
             else:
                 enough.sort(key=lambda row: (row.stratum.lower, row.stratum.upper))
@@ -79,8 +99,9 @@ def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumRes
 
 
 def places(comparison: Comparison, min_images: int) -> str:
-    """On which bins, or else groups, of enough images a model differs from the baseline; empty for fewer than two."""
-    for kind in ('bin', 'group'):
+    """On which bins, or else groups or strata of instances, on enough images a model differs from the baseline; empty
+    for fewer than two."""
+    for kind, name in {'bin': 'bins with', 'group': 'groups with', 'instances': 'strata of instances on'}.items():
         rows = [row for row in _tested(comparison) if row.stratum.kind == kind and row.num_images >= min_images]
         if len(rows) < 2:
             continue
@@ -89,7 +110,7 @@ def places(comparison: Comparison, min_images: int) -> str:
             names = [_name(row) for row in rows if verdict(row, min_images) == word]
             told.append(f'{len(names) or "none"}' + (f' ({listing(names)})' if 0 < len(names) <= 3 else ''))
         return (
-            f'Of the {len(rows)} {kind}s with at least {min_images} images, {short(comparison.model)} is better than '
+            f'Of the {len(rows)} {name} at least {min_images} images, {short(comparison.model)} is better than '
             f'{short(comparison.baseline)} on {told[0]}, worse on {told[1]} and not told apart on {told[2]}.'
         )
     return ''
@@ -98,7 +119,8 @@ def places(comparison: Comparison, min_images: int) -> str:
 def asides(results: Sequence[OcclusionResult], min_images: int) -> list[str]:
     """Below the answer: how intervals were made, and what differs between the ends of the measure beside it."""
     lines = [f'{BRACKETS}: {made}.' for made in dict.fromkeys(map(intervals, _bootstraps(results)))]
-    if ends := first_and_last(results[0], min_images):
+    ends = first_and_last(results[0], min_images)
+    if ends and ends[0].stratum.kind != 'instances':
         first, last = (
             f'{_where(row)} hold {number(row.instances_per_image)} instances on average, of '
             f'{plural(row.num_categories, "category", "categories")}'
@@ -124,9 +146,11 @@ def evaluated(results: Sequence[OcclusionResult]) -> list[tuple[str, str]]:
 
 def definition(measure: Measure) -> str:
     """What the strata are made by, in one sentence."""
+    if measure.definition == 'instances':
+        return 'Strata are of instances: on each, all others are ignore regions, which count neither way.'
     if measure.definition not in _DEFINITIONS:
         return f'Images are put into strata by {measure.name}, a property of each image that the user gave.'
-    what = _DEFINITIONS[measure.definition].format(GEOMETRIES[measure.geometry])
+    what = _DEFINITIONS[measure.definition].format(GEOMETRIES.get(measure.geometry, ''))
     return f'The occlusion ratio {measure.name} of an image is {what}.'
 
 
@@ -153,25 +177,32 @@ def short(name: str) -> str:
 
 
 def _best(
-    results: Sequence[OcclusionResult], row: StratumResult, place: str, comparisons: Sequence[Comparison], least: int
+    results: Sequence[OcclusionResult],
+    row: StratumResult,
+    place: str,
+    comparisons: Sequence[Comparison],
+    least: int,
+    metric: str = 'ap',
 ) -> str:
-    """The model of highest AP on a stratum, and how it compares with the baseline or, if it is that, the next."""
+    """The best model on a stratum, and how it compares with the baseline or, if it is that, the next."""
+    sign, ends = (1, 'lowest') if metric in ERRORS else (-1, 'highest')
     rows = {result.name: next(own for own in result.strata if own.stratum == row.stratum) for result in results}
-    best, second = sorted(rows, key=lambda name: math.inf if math.isnan(rows[name].ap) else -rows[name].ap)[:2]
-    told = f'{short(best)} has the highest AP {place}, {_ap(rows[best])}'
+    values = {name: sign * getattr(own, metric) for name, own in rows.items()}
+    best, second = sorted(rows, key=lambda name: math.inf if math.isnan(values[name]) else values[name])[:2]
+    told = f'{short(best)} has the {ends} {METRIC_LABELS[metric]} {place}, {_value(rows[best], metric)}'
     for each in comparisons:
         turned = each.baseline == best
-        own = next((own for own in _tested(each) if own.stratum == row.stratum), None)
+        own = next((own for own in _tested(each, metric) if own.stratum == row.stratum), None)
         if own and each.model == (second if turned else best):
             other, value = (each.model, own.model) if turned else (each.baseline, own.baseline)
             words = 'better than' if verdict(own, least) else 'the data cannot tell it from'
             return f'{told}: {words} {short(other)} ({percent(value)}%), {_difference(own, -1 if turned else 1)}.'
-    return f'{told}, before {short(second)}, {_ap(rows[second])}.'
+    return f'{told}, before {short(second)}, {_value(rows[second], metric)}.'
 
 
-def _tested(comparison: Comparison) -> list[Difference]:
-    """The differences in AP."""
-    return [row for row in comparison.differences if row.metric == 'ap' and not math.isnan(row.difference)]
+def _tested(comparison: Comparison, metric: str = 'ap') -> list[Difference]:
+    """The differences in a metric."""
+    return [row for row in comparison.differences if row.metric == metric and not math.isnan(row.difference)]
 
 
 def _difference(row: Difference, sign: int) -> str:
@@ -186,18 +217,24 @@ def _difference(row: Difference, sign: int) -> str:
 def _choice(result: OcclusionResult, row: StratumResult, min_images: int) -> str:
     """Why this stratum."""
     quality = 'highest' if result.measure.definition == 'user' else 'most occluded'
-    which = {'group': f'the group of lowest AP of {short(result.name)}', 'bin': f'the {quality} bin'}
+    lowest = f'of lowest AP of {short(result.name)}'
+    which = {'group': f'the group {lowest}', 'instances': f'the one {lowest}', 'bin': f'the {quality} bin'}
     kind = row.stratum.kind
-    return f' ({which[kind]} with at least {min_images} images)' if kind in which else ''
+    return f' ({which[kind]} with at least {min_images} {unit_of(row)})' if kind in which else ''
 
 
 def _where(row: StratumResult) -> str:
-    return f'of the group {_name(row)}' if row.stratum.kind == 'group' else f'with {_name(row)}'
+    what = {'group': 'of the group', 'instances': 'of the stratum'}.get(row.stratum.kind, 'with')
+    return f'{what} {_name(row)}'
+
+
+def _unit(result: OcclusionResult) -> str:
+    return 'instances' if result.measure.definition == 'instances' else 'images'
 
 
 def _name(row: StratumResult | Difference) -> str:
     name = short(row.stratum.name.replace('<=', '≤').replace('>=', '≥'))
-    if row.stratum.kind == 'group':
+    if row.stratum.kind in ('group', 'instances'):
         return f'“{name}”'
     return _whole(name) if len(name) <= 20 else name
 
@@ -207,11 +244,11 @@ def _whole(text: str) -> str:
     return text.replace(' ', '\N{NO-BREAK SPACE}')
 
 
-def _ap(row: StratumResult) -> str:
+def _value(row: StratumResult, metric: str = 'ap') -> str:
     """``'45.0% [41.9, 47.7]'``."""
-    if math.isnan(row.ap):
+    if math.isnan(value := getattr(row, metric)):
         return 'not defined'
-    return f'{percent(row.ap)}% {_whole(interval(row.intervals.get("ap")))}'.strip()
+    return f'{number(100 * value, 2 if metric == "mr" else 1)}% {_whole(interval(row.intervals.get(metric)))}'.strip()
 
 
 def _bootstraps(results: Iterable[OcclusionResult]) -> list[Bootstrap]:
