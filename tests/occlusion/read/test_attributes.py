@@ -145,6 +145,7 @@ SHARE = 'from 0 to 1, or the box of its visible part.'
         ({}, {'visibility': None}, "has no visible share, and no whole and visible masks (looked for as 'vis_r"),
         ({}, {'visibility': 'nosuch'}, "has no 'nosuch'; give each instance's visible share, " + SHARE),
         ({'vis_ratio': 80}, {'visibility': None}, "field 'vis_ratio' is 80.0, not from 0 to 1; give each instance's"),
+        ({'vis_ratio': 1.2}, {'visibility': None}, "field 'vis_ratio' is 1.2, not from 0 to 1"),
         ({'vis_ratio': -0.5}, {'visibility': None}, "field 'vis_ratio' is -0.5, not from 0 to 1"),
         ({'vis_ratio': '0.5'}, {'visibility': None}, "field 'vis_ratio' is '0.5', not a finite number"),
         ({'vis_bbox': [1, 2, 3]}, {'visibility': None}, "field 'vis_bbox' is [1, 2, 3], not four numbers"),
