@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,11 @@ class OcclusionCocoMetric(CocoMetric):
 
     The scalars are named ``bbox_mAP_occ_0.4``, ``bbox_mAP_50_occ_0.4``, ``bbox_mAP_75_occ_0.4`` and ``bbox_AR_occ_0.4``
     (t = 0.4) and, with MMDetection's prefix, ``coco/bbox_mAP_occ_0.4``; a stratum without ground truth has none, and
-    groups of images that the user labelled have their label in place of the threshold (numbers of the user's own need
-    ``thresholds``). The whole table, with the disjoint bins and the numbers of images, goes to the log, and each kind
-    of note once. Strata are by the instances of all classes, as ``--categories`` of the commands has it, also where the
-    data set has some of the classes only; instances marked ``ignore`` are no part of r and count on no stratum.
+    groups of images that the user labelled, and strata of instances (``parts``, or the preset ``amodal``), have their
+    name in place of the threshold (numbers of the user's own need ``thresholds``). The whole table, with the disjoint
+    bins and the numbers of images, goes to the log, and each kind of note once. Strata of images are by the instances
+    of all classes, as ``--categories`` of the commands has it, also where the data set has some of the classes only;
+    instances marked ``ignore`` are no part of r and count on no stratum.
 
     Detections are matched once, by hotcoco where it is installed, by pycocotools elsewhere; the numbers are equal.
     ``CocoMetric`` itself evaluates what that one evaluation does not give: proposals, values by class, other limits of
@@ -47,16 +49,23 @@ class OcclusionCocoMetric(CocoMetric):
     Args:
         ann_file: As in ``CocoMetric``.
         occlusion: Arguments of :class:`mmhybrid.occlusion.Selection`, e.g. ``dict(geometry='segm')`` or
-            ``dict(thresholds=[0.2, 0.5])``; by default ``covered`` on boxes in steps of 0.1.
+            ``dict(thresholds=[0.2, 0.5])``; by default ``covered`` on boxes in steps of 0.1. Not a benchmark's preset,
+            whose metrics are others.
         **kwargs: Of ``CocoMetric``.
 
     Raises:
-        InputError: If the annotation file cannot be evaluated by occlusion; the sentence names the record.
+        InputError: If the annotation file cannot be evaluated by occlusion; the sentence names the record. Or a preset
+            is a benchmark's.
     """
 
     def __init__(self, ann_file: str | None = None, occlusion: dict | None = None, **kwargs):
         super().__init__(ann_file=ann_file, **kwargs)
         self._selection = Selection(**(occlusion or {}))
+        if self._selection.protocol is not None:
+            raise InputError(
+                f"the preset {self._selection.preset} is a benchmark's, which is evaluated from saved results: "
+                f'mmhybrid occlusion eval --preset {self._selection.preset}; leave it out of occlusion=dict(...).'
+            )
         self._iou_types = tuple(name for name in self.metrics if name in ('bbox', 'segm'))
         self._study: Study | None = None
         self._told: set[str] = set()
@@ -125,7 +134,7 @@ class OcclusionCocoMetric(CocoMetric):
             if self._study is None:
                 self._open(self._coco_api.dataset)
             some = set(self.cat_ids) != {row['id'] for row in self._study.gt.categories}
-            self._study.settings = Settings(self.iou_thrs, categories=self.cat_ids if some else None)
+            self._study.settings = replace(self._study.settings, categories=self.cat_ids if some else None)
         except InputError as error:  # of ground truth that the data set made, or without any of these classes
             self._study = None
             MMLogger.get_current_instance().error(f'No AP by occlusion: {error}')
@@ -176,7 +185,7 @@ def _most_of_a_class(dt: Detections) -> int:
 def _scalars(result: OcclusionResult) -> dict[str, float]:
     own = result.measure.definition == 'user'  # r >= 0 is all images, a temperature >= 0 is not
     parts = {f'{part.stratum.lower:g}': part for part in result.cumulative if own or part.stratum.lower > 0}
-    parts |= {part.stratum.name: part for part in result.groups}
+    parts |= {part.stratum.name: part for part in (*result.groups, *result.of_kind('instances'))}
     return {
         f'{result.iou_type}_{name}_occ_{label}': round(getattr(part, field), 3)
         for label, part in parts.items()

@@ -63,21 +63,25 @@ class Writer:
             except OSError as error:
                 raise InputError(f'{path}: cannot be used ({error}); choose another place.') from None
 
-    def write(self, contents: Mapping[Path, Callable[[], bytes | str]]) -> str:
-        """Write the files and say in one line which; text as UTF-8, with ``?`` for what it cannot hold.
+    def write(self, contents: Mapping[Path, Callable[[], bytes | str | None]]) -> str:
+        """Write the files, but for those of None, and say which; text as UTF-8, with ``?`` for what it cannot hold.
 
         Raises:
             InputError: A file is in the way by now, or the disk refuses.
         """
+        written = []
         for path, make in contents.items():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.check([path])
                 content = make()
+                if content is None:
+                    continue
                 _write_whole(path, content.encode('utf-8', 'replace') if isinstance(content, str) else content)
             except OSError as error:
                 raise InputError(f'{path}: cannot be written ({error}); choose another place.') from None
-        *names, last = map(str, contents)
+            written.append(path)
+        *names, last = map(str, written)
         return f'wrote {", ".join(names)} and {last}' if names else f'wrote {last}'
 
     def _check(self, path: Path) -> None:

@@ -13,6 +13,7 @@ On the command line: ``mmhybrid occlusion {ratio,eval,compare,report}``. ``docs/
 from .analysis.comparison import Compared
 from .analysis.details import Details
 from .api import compare, evaluate, image_ratios
+from .instance_strata import InstanceStratum, Range, instance_bins
 from .matching import Metrics, Settings
 from .ratios import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
 from .results import (
@@ -43,11 +44,13 @@ __all__ = [
     'Difference',
     'Errors',
     'InstanceRecall',
+    'InstanceStratum',
     'Interval',
     'Measure',
     'Metrics',
     'OcclusionResult',
     'Quality',
+    'Range',
     'Selection',
     'Settings',
     'Stratum',
@@ -65,6 +68,7 @@ __all__ = [
     'format_table',
     'groups',
     'image_ratios',
+    'instance_bins',
     'instance_frame',
     'max_iou',
     'multi_ratio',

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from mmhybrid.errors import InputError
 from mmhybrid.text import show
 
-from .strata import Stratum
+from .strata import Stratum, to_floats
 
 # What strata may be made by, and how it is written.
 SYMBOLS = {'visibility': 'v', 'level': 'level', 'height': 'h', 'area': 'area'}
@@ -38,12 +39,29 @@ class Range:
         lower: Lower bound.
         upper: Upper bound.
         includes: Whether each of the bounds is in the range.
+
+    Raises:
+        InputError: An unknown attribute, bounds that are no numbers, or no number lies between them.
     """
 
     attribute: str
     lower: float = -math.inf
     upper: float = math.inf
     includes: tuple[bool, bool] = (True, True)
+
+    def __post_init__(self) -> None:
+        if self.attribute not in list(SYMBOLS):  # what is unhashable too
+            raise InputError(f'unknown attribute {show(self.attribute)}; choose from {", ".join(SYMBOLS)}.')
+        bounds, includes = (self.lower, self.upper), self.includes
+        if not all(isinstance(each, Real) and each == each for each in bounds):
+            raise InputError(f'bounds of {self.attribute} are {show(bounds)}; give two numbers, which may be infinite.')
+        if not isinstance(includes, list | tuple) or len(includes) != 2:
+            raise InputError(f"'includes' of {self.attribute} is {show(includes)}; give two booleans, one a bound.")
+        object.__setattr__(self, 'includes', tuple(map(bool, includes)))
+        if self.lower > self.upper or (self.lower == self.upper and not all(includes)):
+            raise InputError(
+                f'no {self.attribute} is in the range {show(bounds)}; give a lower bound below the upper one.'
+            )
 
     def contains(self, values: np.ndarray) -> np.ndarray:
         """``(n,)`` bool of ``(n,)`` numbers, compared as they are, without a tolerance."""
@@ -60,7 +78,7 @@ class Range:
         return below if math.isinf(self.lower) else f'{self.lower:g} {"<=" if low else "<"} {below}'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InstanceStratum(Stratum):
     """Instances in all of some ranges, on all images or on those of some names.
 
@@ -70,7 +88,11 @@ class InstanceStratum(Stratum):
         upper: NaN, as of a group.
         kind: ``'instances'``.
         ranges: What the instances have in common.
-        prefixes: What file names of its images begin with; empty if it is on all images.
+        prefixes: What file names of its images, or one of the folders in them, begin with; empty if it is on all
+            images.
+
+    Raises:
+        InputError: No name, or ranges and prefixes that are none.
     """
 
     lower: float = math.nan
@@ -79,13 +101,27 @@ class InstanceStratum(Stratum):
     ranges: tuple[Range, ...] = ()
     prefixes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InputError(f'a stratum is named {show(self.name)}; give it a name.')
+        for field, kind in ('ranges', Range), ('prefixes', str):
+            value = getattr(self, field)
+            if not isinstance(value, list | tuple) or not all(isinstance(each, kind) for each in value):
+                raise InputError(
+                    f'stratum {show(self.name)}: {field} are {show(value)}; give a list of {kind.__name__}.'
+                )
+            object.__setattr__(self, field, tuple(value))
+
     def holds(self, attributes: Mapping[str, np.ndarray]) -> np.ndarray:
         """``(n,)`` bool of instances with these attributes, ``(n,)`` each."""
         return np.logical_and.reduce([each.contains(attributes[each.attribute]) for each in self.ranges])
 
     def is_on(self, file_name: Any) -> bool:
-        """Whether an image of this name, or path, is one of its images."""
-        return not self.prefixes or (isinstance(file_name, str) and file_name.startswith(self.prefixes))
+        """Whether an image of this name, or path, is one of its images, in whatever folder the path begins."""
+        if not self.prefixes or not isinstance(file_name, str):
+            return not self.prefixes
+        parts = file_name.replace('\\', '/').split('/')
+        return any('/'.join(parts[i:]).startswith(self.prefixes) for i in range(len(parts)))
 
     @property
     def condition(self) -> str:
@@ -100,6 +136,8 @@ class InstanceStratum(Stratum):
         Raises:
             InputError: It cannot be understood, or no number lies in one of the ranges.
         """
+        if not isinstance(text, str):
+            raise InputError(f'a stratum is {show(text)}; {FORM}.')
         name, colon, conditions = text.rpartition(':')
         bounds: dict[str, list[tuple[str, float]]] = {}
         for condition in conditions.split(','):
@@ -126,11 +164,9 @@ def instance_bins(attribute: str, edges: Sequence[float]) -> tuple[InstanceStrat
     Raises:
         InputError: An unknown attribute, fewer than two edges, or edges that do not increase.
     """
-    if attribute not in SYMBOLS:
-        raise InputError(f'unknown attribute {show(attribute)}; choose from {", ".join(SYMBOLS)}.')
-    edges = [float(edge) for edge in edges]
+    edges = to_floats(edges, 'edges')
     if len(edges) < 2 or not all(low < high for low, high in pairwise(edges)):
-        raise InputError(f'edges of {attribute} {edges} do not increase; give at least two increasing numbers.')
+        raise InputError(f'edges of {show(attribute)} {edges} do not increase; give at least two increasing numbers.')
     ranges = [Range(attribute, low, high, (i == 0, True)) for i, (low, high) in enumerate(pairwise(edges))]
     return tuple(InstanceStratum(str(each), ranges=(each,)) for each in ranges)
 
@@ -143,8 +179,9 @@ def _range(attribute: str, given: Iterable[tuple[str, float]], text: str) -> Ran
             lower, includes[0] = number, sign != '>'
         if '>' not in sign and (number < upper or (number == upper and sign == '<')):
             upper, includes[1] = number, sign != '<'
-    if lower > upper or (lower == upper and not all(includes)):
-        raise InputError(f'stratum {show(text)}: no {attribute} is in this range; {FORM}.')
     if attribute == 'visibility' and any(not 0 <= number <= 1 for _, number in given):
         raise InputError(f'stratum {show(text)}: v is a share, from 0 to 1; {FORM}.')
-    return Range(attribute, lower, upper, (includes[0], includes[1]))
+    try:
+        return Range(attribute, lower, upper, (includes[0], includes[1]))
+    except InputError:
+        raise InputError(f'stratum {show(text)}: no {attribute} is in this range; {FORM}.') from None

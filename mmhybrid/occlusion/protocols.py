@@ -33,6 +33,7 @@ class Protocol:
         height_margin: Detections that are lower than a stratum's lowest height over this, or at least as high as its
             highest times this, are left out; None for no such rule.
         border: x1, y1, x2, y2 in pixels that instances must be within, or they are ignored; None for no such rule.
+        size: Height and width of its images, where there is a border.
         aspect_ratio: Width over height that boxes are brought to, around their centre; None to leave them.
         reading: How miss rates are read off a curve, one of ``miss_rate.READINGS``.
         fppi: Where they are read, ascending.
@@ -48,6 +49,7 @@ class Protocol:
     max_dets: int = 1000
     height_margin: float | None = None
     border: tuple[float, float, float, float] | None = None
+    size: tuple[int, int] | None = None
     aspect_ratio: float | None = None
     reading: str = 'caltech'
     fppi: tuple[float, ...] = ROUNDED
@@ -101,6 +103,7 @@ KAIST = Protocol(
         _stratum('all', (20,), level=(0, 2)),
     ),
     border=(5, 5, 635, 507),
+    size=(512, 640),
     reading='script',
     counts_empty_images=False,
 )
@@ -124,6 +127,7 @@ CALTECH = Protocol(
     max_dets=10**6,
     height_margin=1.25,
     border=(5, 5, 635, 475),
+    size=(480, 640),
     aspect_ratio=0.41,
     fppi=FPPI,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from .matching.settings import NAN, Metrics, Settings
+from .matching.settings import COCO, NAN, Metrics, Settings
 from .parts import CategoryResult, Errors, InstanceRecall, Interval, Quality
 from .strata import Measure, Stratum
 
@@ -110,7 +110,7 @@ class OcclusionResult:
     ground_truth: str
     detections: str
     strata: tuple[StratumResult, ...]
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = COCO
     ignore: str = 'region'
     masks: str = ''
     notes: tuple[str, ...] = ()
@@ -163,6 +163,7 @@ class Difference:
     """Model minus baseline on one stratum, by paired bootstrap: both on the same resampled images.
 
     Attributes:
+        num_instances: With the model on whose images fewer count; a benchmark may leave out those without detections.
         metric: ``'ap'``, ``'ap50'``, ``'ap75'``, ``'ar'``, ``'mr'``, ``'ji'``, ``'f1'``, ``'ece'`` or ``'olrp'``, whose
             values ``baseline`` and ``model`` are.
         difference: ``model - baseline``.
@@ -173,6 +174,7 @@ class Difference:
 
     stratum: Stratum
     num_images: int
+    num_instances: int
     metric: str
     baseline: float
     model: float

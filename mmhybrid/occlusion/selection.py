@@ -17,7 +17,7 @@ from . import ratios, strata
 from .instance_strata import InstanceStratum
 from .protocols import AMODAL, PROTOCOLS, Protocol
 from .read.columns import positions
-from .read.ids import NAME_FIELDS
+from .read.ids import file_name
 from .read.properties import read_property
 from .strata import Measure, Stratum
 
@@ -39,13 +39,14 @@ class Stratification:
 
     Attributes:
         values: Image id -> number or label, every image of the ground truth, in its order.
-        strata: The strata, ``all`` first.
+        strata: The strata as given; where none of them was of all images, that one before them.
         fractions: ``(n,)`` covered or invisible fraction of each annotation; NaN where it does not count.
         fraction: What ``fractions`` are, for tables and figures.
         notes: What to tell a reader about the user's values.
         holds: Of each stratum of instances, the ``(n,)`` bool of its annotations.
         names: Image id -> file name, where strata of instances are on some images only.
         protocol: The benchmark's, if a preset names one.
+        measure_of_values: What ``values`` are by, where that is not ``measure``: all strata are of instances.
     """
 
     measure: Measure
@@ -57,6 +58,7 @@ class Stratification:
     holds: Mapping[Stratum, np.ndarray] = field(default_factory=dict)
     names: Mapping[int, Any] = field(default_factory=dict)
     protocol: Protocol | None = None
+    measure_of_values: Measure | None = None
 
     def members(self) -> dict[Stratum, list[int]]:
         """The image ids in each stratum, in the ground truth's order."""
@@ -179,7 +181,8 @@ class Selection:
             raise InputError(f'unknown preset {self.preset!r}; choose from {", ".join(PRESETS)}.')
         definition, geometry = self._ratio()
         occlusion = ratios.measure(gt, definition, geometry)
-        measure, values, parts, notes = Measure('r', definition, geometry), occlusion.ratios, self.parts, ()
+        measure = ratio = Measure('r', definition, geometry)
+        values, parts, notes = occlusion.ratios, self.parts, ()
         fractions, kind = occlusion.fractions, 'invisible' if definition == 'invisible' else 'covered'
         attributes, origin = self._attributes(gt)
         if 'visibility' in attributes:
@@ -196,11 +199,16 @@ class Selection:
         elif self.definition in HIDDEN:
             measure, values = Measure('h', self.definition, 'annotated'), _of_images(gt, fractions, self.definition)
             parts = self._numbered('h', ()) if parts is None else parts
+            if unknown := sum(map(math.isnan, values.values())):
+                told = f"{gt.source}: on {unknown:,} of {len(values):,} images no instance's visible share is known"
+                notes = (f'{told}; they lie in no stratum by h',)
         elif parts is None:
             parts = self._numbered('r', (math.inf,) if definition in UNBOUNDED else ())
-        names = {}
-        for image_id, image in zip(gt.image_ids.tolist(), gt.images, strict=True):
-            names[image_id] = next((image[field] for field in NAME_FIELDS if image.get(field)), None)
+        names = dict(zip(gt.image_ids.tolist(), map(file_name, gt.images), strict=True))
+        for part in own:
+            if part.prefixes and not any(map(part.is_on, names.values())):
+                begin = ', '.join(part.prefixes)
+                notes += (f'{gt.source}: no name or folder of an image begins with {begin}: {part.name!r} is empty',)
         return Stratification(
             measure,
             values,
@@ -211,6 +219,7 @@ class Selection:
             {part: part.holds(attributes) if part.ranges else np.ones(len(fractions), bool) for part in own},
             names,
             self.protocol,
+            ratio if measure.definition == 'instances' else None,
         )
 
     def _attributes(self, gt: GroundTruth) -> tuple[dict[str, np.ndarray], str]:
@@ -246,15 +255,18 @@ class Selection:
 
 
 def _of_images(gt: GroundTruth, hidden: np.ndarray, definition: str) -> dict[int, float]:
-    """Mean or largest hidden share of each image's instances, as far as it is known; 0 without any."""
+    """Mean or largest hidden share of each image's instances, of those of which it is known; NaN if it is of none, 0
+    without instances."""
     image_ids, known = gt.image_ids.tolist(), ~np.isnan(hidden)
-    at = positions(gt.image_ids, gt.annotation_image_ids[known])
+    of_image = positions(gt.image_ids, gt.annotation_image_ids)
+    at = of_image[known]
     values = np.zeros(len(image_ids))
     if definition == 'max-hidden':
         np.maximum.at(values, at, hidden[known])
     else:
         counts = np.bincount(at, minlength=len(values))
         values = np.bincount(at, hidden[known], len(values)) / np.maximum(counts, 1)
+    values[np.setdiff1d(of_image[~gt.is_region], at)] = np.nan
     return dict(zip(image_ids, values.tolist(), strict=True))
 
 

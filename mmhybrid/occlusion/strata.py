@@ -44,7 +44,7 @@ class Measure:
         return f'occlusion ratio {self.name} ({self.definition}, {self.geometry})'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stratum:
     """One set of images, chosen by a number or a label of each image.
 
@@ -61,6 +61,16 @@ class Stratum:
     lower: float
     upper: float
     kind: Literal['all', 'bin', 'cumulative', 'group', 'instances']
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        """The fields; None for NaN, which a copy from another process would not equal."""
+        return tuple(None if value != value else value for value in vars(self).values())
 
     def contains(self, value: float | str) -> bool:
         """Whether an image with this ratio, or this label, belongs to the stratum."""
@@ -94,7 +104,7 @@ def bins(edges: Sequence[float] = DEFAULT_EDGES, symbol: str = 'r') -> tuple[Str
     Raises:
         InputError: Fewer than two edges, or edges that do not increase by more than the tolerance.
     """
-    edges = _numbers(edges, 'bin edges')
+    edges = to_floats(edges, 'bin edges')
     if len(edges) < 2 or not all(b - a > 2 * EDGE_TOL for a, b in pairwise(edges)):
         raise InputError(f'bin edges {edges} do not increase; give at least two increasing numbers.')
     zero = (Stratum(f'{symbol} = 0', 0.0, 0.0, 'bin'),) if edges[0] == 0 else ()
@@ -107,7 +117,7 @@ def cumulative(thresholds: Iterable[float] = DEFAULT_THRESHOLDS, symbol: str = '
     Raises:
         InputError: A threshold that is not finite.
     """
-    thresholds = _numbers(thresholds, 'thresholds')
+    thresholds = to_floats(thresholds, 'thresholds')
     if not all(map(math.isfinite, thresholds)):
         raise InputError(f'thresholds {thresholds} hold a value that is not finite; give numbers.')
     return tuple(Stratum(f'{symbol} >= {threshold:g}', threshold, math.inf, 'cumulative') for threshold in thresholds)
@@ -130,7 +140,8 @@ def coco_occ() -> tuple[Stratum, ...]:
     return (all_images(), others, occluded)
 
 
-def _numbers(values: Iterable[float], what: str) -> list[float]:
+def to_floats(values: Iterable[float], what: str) -> list[float]:
+    """Numbers as floats; if they are none, an ``InputError`` about ``what``, in the plural."""
     try:
         if not isinstance(values, str):
             return [float(value) for value in values]

@@ -156,7 +156,7 @@ def test_from_annotations_to_the_page(tmp_path, capsys):
     ('options', 'told'),
     [
         (['--olac', 'GT'], 'one of --olac and --coco is given alone'),
-        (['--crowdhuman', 'GT'], 'no annotation has a visible share'),
+        (['--crowdhuman', 'GT'], 'has no visible share'),
         (['--crowdpose', 'GT'], "field 'crowdIndex' is missing"),
         (['--kins', 'GT'], 'no amodal and visible mask'),
         (['--olac', 'LABELS', '--coco', 'GT'], "the label 'dark'; give labels out of low, mid, high"),

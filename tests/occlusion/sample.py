@@ -80,7 +80,7 @@ def comparison(baseline, model, metric_names=('ap', 'ap50', 'ap75', 'ar')):
             interval = Interval(gap - 0.01, gap + 0.012)
             p = math.nan if math.isnan(gap) else 0.04
             values = getattr(a, metric), getattr(b, metric), gap, interval, p
-            rows.append(Difference(a.stratum, a.num_images, metric, *values))
+            rows.append(Difference(a.stratum, a.num_images, a.num_instances, metric, *values))
     return Comparison(baseline.name, model.name, baseline.iou_type, Bootstrap(200, 0), tuple(rows))
 
 

@@ -72,23 +72,39 @@ def keys(value, path=''):
             yield from keys(each, f'{path}.{key}')
 
 
+# What strata of instances alone have, and intervals of what only some evaluations give.
+OPTIONAL = {
+    'strata[]': {'ranges', 'prefixes'},
+    'differences[]': {'ranges', 'prefixes'},
+    'intervals': {'ap50', 'ap75', 'mr', 'ji'},
+}
+
+
 def test_the_documentation_names_every_key(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gt, dt = dataset(2)
+    for annotation in gt['annotations']:
+        annotation['vis_ratio'] = annotation['id'] % 3 / 2
     Path('gt.json').write_text(json.dumps(gt))
     for name in 'ab':
         Path(f'{name}.json').write_text(json.dumps(dt))
     run = ['--full', '--bootstrap', '2', '--format', 'json', '--out-dir', '.']
     assert main(['compare', '--ann', 'gt.json', '--results', 'a.json', 'b.json', *run]) == 0
+    for name, more in (('own', '--strata=v <= 0.5'), ('crowd', '--preset=crowdhuman')):
+        run = [more, '--categories', '3', '--miss-rate', '--bootstrap', '2', '--format', 'json', '--out-dir', name]
+        assert main(['compare', '--ann', 'gt.json', '--results', 'a.json', 'b.json', *run]) == 0
     assert main(['ratio', '--ann', 'gt.json', '--out', 'out.json', '--instances', 'instances.json']) == 0
     found = {}
+    whole = {'': 'at the top', '.comparisons[].bootstrap': '`results[].bootstrap`'}
     for name, places in {
-        'occlusion': {'': 'at the top', '.comparisons[].bootstrap': '`results[].bootstrap`'},
+        **dict.fromkeys(('occlusion', 'own/occlusion', 'crowd/occlusion'), whole),
         'out': {'': 'at the top, of `ratio`', '.values[]': '`values[]` of `--out`'},
         'instances': {'': 'at the top, of `ratio`', '.values[]': '`values[]` of `--instances`'},
     }.items():
         for path, named in keys(json.loads(Path(f'{name}.json').read_text())):
-            assert found.setdefault(places.get(path, f'`{path[1:]}`'), named) == named
+            known = found.setdefault(places.get(path, f'`{path[1:]}`'), named)
+            assert known ^ named <= OPTIONAL.get(path.rpartition('.')[2], set())
+            known |= named
     text = (ROOT / 'docs' / 'occlusion.md').read_text()
     table = re.search(r'^\| where \| keys \|\n.*\n((?:\|.*\n)+)', text, re.M)[1]
     rows = (re.match(r'\| (.*?) \| (.*) \|$', row).groups() for row in table.splitlines())

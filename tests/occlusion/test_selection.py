@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion import strata
+from mmhybrid.occlusion import InstanceStratum, strata
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from mmhybrid.occlusion.selection import Selection
 
@@ -77,6 +77,13 @@ def test_labels_and_numbers_of_the_users_own():
     }  # fmt: skip
     parts, _ = members(values={1: 4, 2: 1, 3: 2, 4: 3}, edges=[0, 2, 4], thresholds=[3])
     assert parts == {'all': [1, 2, 3, 4], '0 < value <= 2': [2, 3], '2 < value <= 4': [1, 4], 'value >= 3': [1, 4]}
+
+
+def test_strata_on_images_of_some_names_are_named_where_there_is_none():
+    day = InstanceStratum('day', prefixes=('set06', 'set07'))
+    parts, made = members(parts=[day, InstanceStratum('one', prefixes=('1',))])
+    assert parts == {'all': [1, 2, 3, 4], 'one': [1]}
+    assert made.notes == ("ground truth: no name or folder of an image begins with set06, set07: 'day' is empty",)
 
 
 def test_a_number_that_is_the_same_everywhere():

@@ -199,8 +199,8 @@ def _compare(pairs: Sequence[tuple[Sampled, Sampled]], boot: Bootstrap) -> Compa
     for (a, samples_a), (b, samples_b) in pairs:
         gap, values = b.recall - a.recall, (a.recall, b.recall)
         low, high, p_value = bootstrap.paired(samples_a, samples_b, gap, boot.confidence)
-        part = Stratum(a.list, NAN, NAN, 'group')
-        differences.append(Difference(part, a.num_images, 'recall', *values, gap, Interval(low, high), p_value))
+        part, sizes = Stratum(a.list, NAN, NAN, 'group'), (a.num_images, a.num_listed)
+        differences.append(Difference(part, *sizes, 'recall', *values, gap, Interval(low, high), p_value))
     return Comparison(a.model, b.model, 'segm', boot, tuple(differences))
 
 

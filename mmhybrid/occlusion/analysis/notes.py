@@ -19,6 +19,7 @@ from .errors import by_image, overlaps
 
 if TYPE_CHECKING:
     from ..matching import Settings
+    from ..protocols import Protocol
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
     from ..selection import Selection
@@ -39,6 +40,8 @@ SHARED = 0.02
 LOW_AR = 0.1
 CORNERS = 'boxes of the results look like corners'
 SAMPLED_IMAGES = 50
+# What becomes of instances on images without detections.
+MISSED = 'counts as missed'
 
 
 def of_details(asked: Details, settings: Settings) -> Iterator[str]:
@@ -61,13 +64,16 @@ def of_masks(selection: Selection, masks: str | None) -> Iterator[str]:
         )
 
 
-def of_detections(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
+def of_detections(gt: GroundTruth, dt: Detections, index: Index, protocol: Protocol | None = None) -> Iterator[str]:
     """Notes on one model's detections, of whatever IoU type."""
+    leaves_out = protocol is not None and not protocol.counts_empty_images
     if not len(dt):
-        yield f'{dt.source}: there is no detection, so that every instance counts as missed'
+        so = f'no instance counts in any stratum of {protocol.name}' if leaves_out else f'every instance {MISSED}'
+        yield f'{dt.source}: there is no detection, so that {so}'
         return
     filled = np.isin(gt.image_ids, index.image_ids[index.gt_image[index.gt_counted]])
-    yield from images_note(filled, np.isin(gt.image_ids, dt.image_ids))
+    fate = f'does not count in any stratum of {protocol.name}' if leaves_out else MISSED
+    yield from images_note(filled, np.isin(gt.image_ids, dt.image_ids), fate)
     yield from scores_note(dt.scores)
     yield from limit_note(gt, dt, index)
 
@@ -92,17 +98,17 @@ def of_result(gt: GroundTruth, dt: Detections, index: Index, iou_type: str, ar: 
         yield f'{none}; see whether the results are of this data set, with boxes as x, y, width, height in pixels'
 
 
-def images_note(filled: np.ndarray, detected: np.ndarray) -> Iterator[str]:
+def images_note(filled: np.ndarray, detected: np.ndarray, fate: str = MISSED) -> Iterator[str]:
     """Images without detections, as of an interrupted run or of one of several shards: of all images in the file's
-    order ``(I,)``, which have instances (no others need detections), and which have detections."""
+    order ``(I,)``, which have instances (no others need detections), and which have detections; the instances' fate."""
     missed = ~detected[filled]
     number, total = np.count_nonzero(missed), len(missed)
     in_a_row = np.diff(np.flatnonzero(np.concatenate([[True], ~missed, [True]]))).max() - 1
     if number >= FEW and (number >= MANY * total or total * (number / total) ** in_a_row < CHANCE):
         kind = 'images' if filled.all() else 'images with instances'
         yield (
-            f'{number:,} of {total:,} {kind} have no detection, and what is on them counts as missed; see whether the '
-            'results are complete'
+            f'{number:,} of {total:,} {kind} have no detection, and what is on them {fate}; see whether the results '
+            'are complete'
         )
 
 

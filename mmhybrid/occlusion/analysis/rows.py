@@ -37,6 +37,7 @@ class Rows:
         kept: Fields of ``Evaluated`` that comparisons and galleries go on from.
         told: Fields of ``OcclusionResult``, where the strata are those of images.
         quirks: Where a benchmark's script is not the definition.
+        judged: Of each stratum the rows of the instances that count, where these hang on the detections; else empty.
     """
 
     def __init__(
@@ -60,6 +61,10 @@ class Rows:
         self.kept: dict[str, Any] = {}
         self.told: dict[str, Any] = {}
         self.quirks: tuple[Quirk, ...] = ()
+        self.judged: list[np.ndarray] = []
+        if protocol is not None and not protocol.counts_empty_images:
+            counted, image = index.gt_counted, index.gt_image
+            self.judged = [np.flatnonzero(counted & index.inside(part)[image]) for part in members]
 
     def add(
         self,
@@ -148,6 +153,10 @@ class Rows:
         stacked = np.stack(list(self.samples.values()), axis=2)
         bounds = np.clip(bootstrap.intervals(stacked, estimates, confidence), 0, 1)
         bounds[:, ~self._known()] = np.nan
+        if 'mr' in self.samples:
+            # A miss rate of 0 at one of the FPPI makes MR^-2 0, on about every resample too.
+            at = list(self.samples).index('mr')
+            bounds[:, estimates[:, at] == 0, at] = np.nan
         for row, each in zip(self.rows, bounds.swapaxes(0, 1), strict=True):
             row['intervals'] = dict(zip(self.samples, map(Interval, *each.tolist()), strict=True))
 

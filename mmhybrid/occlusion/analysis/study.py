@@ -26,7 +26,7 @@ from .comparison import Evaluated
 from .details import Details
 from .notes import CORNERS, of_details, of_detections, of_masks, of_result, shards_note
 from .rows import Rows
-from .views import View, settings_of, views
+from .views import View, notes_of, settings_of, views
 
 if TYPE_CHECKING:
     from ..read.detections import Detections
@@ -73,6 +73,7 @@ class Study:
         progress('reading ground truth')
         self.gt = load_ground_truth(gt, selection.geometries(), self.iou_types, ignore, selection.wanted(), masks)
         self.settings = settings_of(selection.protocol, self.settings, self.gt)
+        self._notes += tuple(notes_of(selection.protocol, self.settings, self.gt))
         chosen = self.settings.chosen(self.gt.categories)  # now rather than after a results file is read
         self._is_crowdhuman = selection.protocol is not None and selection.protocol.is_crowdhuman
         if self._is_crowdhuman:
@@ -115,7 +116,7 @@ class Study:
         gt, dt = crowdhuman.clipped(self.gt, dt) if self._is_crowdhuman else (self.gt, dt)
         index = Index.of(gt, dt, self.settings)
         early = *gt.notes, *self.stratification.notes, *self._notes
-        notes = *early, *dt.notes, *of_detections(gt, dt, index), *notes
+        notes = *early, *dt.notes, *of_detections(gt, dt, index, self.stratification.protocol), *notes
         for iou_type in self.iou_types if iou_types is None else iou_types:
             yield self._evaluate(gt, dt, index, name, iou_type, notes)
 
@@ -153,7 +154,9 @@ class Study:
         samples = {
             key: np.concatenate([each.samples[key] for each in found], axis=1)[:, order] for key in first.samples
         }
-        return Evaluated(replace(result, notes=(*notes, *late)), dt, samples=samples, **first.kept)
+        judged = [rows for each in found for rows in each.judged]
+        judged = [judged[i] for i in order.tolist()] if judged else []
+        return Evaluated(replace(result, notes=(*notes, *late)), dt, samples=samples, judged=judged, **first.kept)
 
     def _of_view(
         self, view: View, gt: GroundTruth, dt: Detections, index: Index, name: str, iou_type: str, engine: str

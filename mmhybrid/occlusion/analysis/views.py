@@ -3,6 +3,8 @@ ignore regions, and by a benchmark's protocol with its margins."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from mmhybrid.errors import InputError
 
 from ..instance_strata import InstanceStratum
 from ..matching import Index, Settings
+from ..read.shapes import any_sizes
 from .crowdhuman import IOU_THR
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from ..read.detections import Detections
     from ..read.ground_truth import GroundTruth
     from ..selection import Stratification
+
+# Names of the category that these benchmarks are of.
+PEOPLE = re.compile(r'person|pedestrian|people', re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +92,16 @@ def _of_instances(gt: GroundTruth, part: InstanceStratum, holds: np.ndarray, pro
 
 
 def settings_of(protocol: Protocol | None, asked: Settings, gt: GroundTruth) -> Settings:
-    """What is asked for; where that is COCO's default, a protocol's detections an image and category.
+    """What is asked for, and the usual number of detections and category where none is, a protocol's or COCO's.
 
     Raises:
-        InputError: The ground truth has several categories and not the protocol's.
+        InputError: IoU thresholds that the protocol has not, or several categories of which none is the protocol's.
     """
     if protocol is None:
-        return asked
-    if asked.max_dets == Settings.max_dets:
-        asked = replace(asked, max_dets=protocol.max_dets)
+        return asked.limited()
+    asked = asked.limited(protocol.max_dets)
     if protocol.is_crowdhuman:
-        if asked.iou_thrs != Settings.iou_thrs:
+        if asked.iou_thrs not in (Settings.iou_thrs, (0.5,), (IOU_THR,)):
             raise InputError(f'the preset {protocol.name} evaluates at IoU 0.5 alone; leave IoU thresholds out.')
         asked = replace(asked, iou_thrs=(IOU_THR,))
     if asked.categories is None and not asked.class_agnostic:
@@ -106,8 +111,39 @@ def settings_of(protocol: Protocol | None, asked: Settings, gt: GroundTruth) -> 
                 f'{gt.source}: the preset {protocol.name} evaluates the category {protocol.category}, which is none of '
                 f'{", ".join(map(str, known[:10]))}; name the one to evaluate (--categories).'
             )
-        asked = replace(asked, categories=(protocol.category if protocol.category in known else known[0],))
+        chosen = protocol.category if protocol.category in known else known[0]
+        filled = np.unique(gt.category_ids[~gt.is_region]).tolist()
+        if filled and chosen not in filled:
+            raise InputError(
+                f'{gt.source}: the preset {protocol.name} evaluates the category {chosen}, of which none counts; '
+                'name the one to evaluate (--categories).'
+            )
+        asked = replace(asked, categories=(chosen,))
     return asked
+
+
+def notes_of(protocol: Protocol | None, settings: Settings, gt: GroundTruth) -> Iterator[str]:
+    """What does not fit a protocol: the name of its category, and the size of the images where there is a border."""
+    if protocol is None or settings.categories is None:
+        return
+    names = {category['id']: str(category['name']) for category in gt.categories}
+    name = names.get(settings.categories[0], '')
+    others = [other for other in names.values() if PEOPLE.search(other) and other != name]
+    if name and others and not PEOPLE.search(name):
+        yield (
+            f'{gt.source}: the preset {protocol.name} evaluates the category {settings.categories[0]}, {name!r}; if '
+            f'{others[0]!r} is meant, name it (--categories)'
+        )
+    if protocol.border is None:
+        return
+    sizes = any_sizes(gt.images)
+    wrong = ~np.isnan(sizes).any(axis=1) & (sizes != protocol.size).any(axis=1)
+    if wrong.any():
+        height, width = protocol.size
+        yield (
+            f'{gt.source}: {wrong.sum()} of {len(wrong)} images are not of {width}x{height} pixels, as those of '
+            f'{protocol.name} are, whose rules on borders and heights are in pixels'
+        )
 
 
 def _reshaped(boxes: np.ndarray, ratio: float, which: np.ndarray | bool = True) -> np.ndarray:

@@ -13,10 +13,12 @@ from . import commands, listed, options
 
 _PROG = 'mmhybrid occlusion'
 _FILES = """
-GT is COCO ground truth (JSON). Results are COCO results of any framework (JSON, JSON lines), the predictions that
-MMDetection's tools/test.py --out writes (.pkl), or those of Detectron2 (.pth); all of them plain, or packed as .gz,
-.bz2, .xz, .zst or .zip. Several models are given as NAME=FILE NAME=FILE.
-r is by default the share of an image's instance area that other instances cover (docs/occlusion.md).
+GT is COCO ground truth (JSON) or CrowdHuman's .odgt. Results are COCO results of any framework (JSON, JSON lines), the
+predictions that MMDetection's tools/test.py --out writes (.pkl), those of Detectron2 (.pth), CrowdHuman's dumps, or
+KAIST's rows of numbers (.txt); all of them plain, or packed as .gz, .bz2, .xz, .zst or .zip. Several models are given
+as NAME=FILE NAME=FILE.
+r is by default the share of an image's instance area that other instances cover (docs/occlusion.md). Where occlusion is
+annotated, --preset citypersons, kaist, caltech, crowdhuman or amodal goes by that (docs/annotated.md).
 """
 
 

@@ -59,7 +59,8 @@ def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full:
     add = adder(parser, 'evaluation')
     add('--iou-type', 'default: bbox', nargs='+', choices=IOU_TYPES, default=['bbox'])
     add('--iou-thrs', 'IoU thresholds (default: 0.5 0.55 ... 0.95)', **_NUMBERS, default=Settings.iou_thrs, metavar='T')
-    add('--max-dets', 'detections of an image and category that count, the best', **COUNT, default=Settings.max_dets)
+    text = "detections of an image and category that count, the best (default: 100, or as a benchmark's preset has it)"
+    add('--max-dets', text, **COUNT)
     add('--categories', 'names or ids of those to evaluate (default: all)', nargs='+', metavar='C')
     add('--class-agnostic', 'take all categories for one', action='store_true')
     add('--masks', 'which to match, with their boxes, where there are both (KINS, COCOA, D2SA, ...)', choices=MASKS)
@@ -74,7 +75,7 @@ def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full:
     )
     if not full:
         add('--per-category', 'metrics per category, and over common ones', action='store_true')
-        add('--instances', "recall by the instances' own covered fraction", action='store_true')
+        add('--instances', "recall by the instances' own covered, or annotated hidden, fraction", action='store_true')
         add('--errors', 'duplicate, confusion, partial, background, missed', action='store_true')
         add('--quality', 'precision-recall curves, best F1, calibration, oLRP, confusions', action='store_true')
         add('--full', f'all four, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
@@ -208,7 +209,7 @@ def _add_strata(parser: Parser) -> None:
         'field of the visible share, or of the visible box (default: the known ones, or masks)',
         metavar='FIELD',
     )
-    add('--level', 'field of the level of occlusion (default: occlusion, occluded)', metavar='FIELD')
+    add('--level', 'field of the level of occlusion (default: occlusion, occluded or occlusion_level)', metavar='FIELD')
 
 
 def adder(parser: Parser, title: str | None = None) -> Callable[..., None]:

@@ -30,7 +30,7 @@ _BEGINNINGS = {
     '.png': rb'\x89PNG\r\n\x1a\n.*Software\0SCHEMA',
     '.svg': rb'\s*<\?xml.*<dc:title>SCHEMA</dc:title>',
 }
-Make = Callable[[Compared], bytes | str]
+Make = Callable[[Compared], bytes | str | None]
 
 
 def is_ours(path: Path) -> bool:
@@ -58,6 +58,14 @@ def of_evaluation(
     def drawn(plot: Callable, kind: str) -> Make:
         return lambda made: figures.to_bytes(plot(made.results, least), kind)
 
+    def has_miss_rates(made: Compared) -> bool:
+        # Not where the evaluated categories have no instance.
+        return any(row.miss_curve for result in made.results for row in result.strata)
+
+    def miss_rates(kind: str) -> Make:
+        draw = drawn(figures.plot_miss_rate, kind)
+        return lambda made: draw(made) if has_miss_rates(made) else None
+
     # The end of its name, what makes it, and whether there is anything to put into it.
     files: list[tuple[str, Make, bool]] = [
         ('.json', lambda made: to_json(made.results, made.comparisons), True),
@@ -77,7 +85,7 @@ def of_evaluation(
             (f'_recall.{kind}', drawn(figures.plot_recall, kind), details.instances),
             (f'_errors.{kind}', drawn(figures.plot_errors, kind), details.errors),
             (f'_quality.{kind}', drawn(figures.plot_quality, kind), details.quality),
-            (f'_miss_rate.{kind}', drawn(figures.plot_miss_rate, kind), miss_rate),
+            (f'_miss_rate.{kind}', miss_rates(kind), miss_rate),
         ]
     return {
         folder / f'occlusion{end}': make

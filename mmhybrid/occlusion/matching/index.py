@@ -80,7 +80,7 @@ class Index:
         Raises:
             InputError: The settings name a category that the ground truth does not have.
         """
-        settings = Settings() if settings is None else settings
+        settings = (Settings() if settings is None else settings).limited()
         image_ids, category_ids = np.sort(gt.image_ids), settings.chosen(gt.categories)
         gt_category, dt_category = _positions(category_ids, gt.category_ids), _positions(category_ids, dt.category_ids)
         dt_image = np.searchsorted(image_ids, dt.image_ids).astype(np.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -47,7 +47,8 @@ class Settings:
 
     Attributes:
         iou_thrs: The IoU thresholds, ascending; one that rounding took off COCO's (0.6000000000000001) is COCO's.
-        max_dets: How many detections of an image and category count, those with the best scores.
+        max_dets: How many detections of an image and category count, those with the best scores; None for the usual
+            number, COCO's 100 or that of a benchmark's preset.
         class_agnostic: Whether a detection may take an instance of any category, as if there were one only.
         categories: Ids or names of the categories that are evaluated; None for all.
 
@@ -56,13 +57,13 @@ class Settings:
     """
 
     iou_thrs: Sequence[float] = IOU_THRS
-    max_dets: int = MAX_DETS
+    max_dets: int | None = None
     class_agnostic: bool = False
     categories: Sequence[int | str] | None = None
 
     def __post_init__(self) -> None:
         keep_plain(self)
-        if self.max_dets < 1:
+        if self.max_dets is not None and self.max_dets < 1:
             raise InputError(f'max_dets is {self.max_dets}; give a positive integer.')
         thresholds = _listed(self.iou_thrs, Real, _threshold)
         if not thresholds or not all(0 < each <= 1 for each in thresholds):
@@ -74,6 +75,10 @@ class Settings:
             )
         object.__setattr__(self, 'iou_thrs', tuple(sorted(thresholds)))
         object.__setattr__(self, 'categories', categories)
+
+    def limited(self, usual: int = MAX_DETS) -> Settings:
+        """With the ``usual`` number of detections where none was asked for."""
+        return replace(self, max_dets=usual) if self.max_dets is None else self
 
     def at(self, iou_thr: float) -> int | None:
         """The position of a threshold among those that are matched at; None if it is none of them."""
@@ -110,6 +115,7 @@ def _as_float(given: Any) -> float:
 PLAIN = {
     'bool': (bool | np.bool_, 'True or False', bool),
     'int': (Integral, 'an integer', int),
+    'int | None': (Integral | None, 'an integer', lambda value: None if value is None else int(value)),
     'float': (Real, 'a number', _as_float),
     'float | None': (Real | None, 'a number', lambda value: None if value is None else _as_float(value)),
 }
@@ -145,3 +151,7 @@ def _category_id(wanted: int | str, categories: Sequence[Mapping[str, Any]]) -> 
         known = ', '.join(map(show, names[:10])) + others
         raise InputError(f'no category has the name or id {show(wanted)}; choose from {known}.')
     return found[0]
+
+
+# What evaluation is where nothing else is asked for.
+COCO = Settings().limited()

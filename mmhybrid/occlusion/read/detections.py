@@ -135,5 +135,6 @@ def _read(dt: Any, known: Known, iou_types: Sequence[str], block_size: int) -> U
         if number_rows.is_rows(head):
             number_rows.read(file, unwrapper.results)
         else:
+            number_rows.refuse_others(head, source)
             unwrapper.text(stream.utf8(file, block_size))
         return unwrapper

@@ -18,6 +18,11 @@ BY_NAME = "images were matched by 'file_name'"
 WITHOUT_FOLDERS = f'{BY_NAME} without folders'
 
 
+def file_name(image: Mapping[str, Any]) -> str:
+    """What a record of ground truth calls the picture; empty if nothing."""
+    return next((str(image[field]) for field in NAME_FIELDS if image.get(field)), '')
+
+
 class Found(NamedTuple):
     """Images that n values name: numbers ``(n,)`` int64, 0 where there is none; ``(n,)`` bool, whether there is one;
     and by what they were matched, if not by the ground truth's own ids."""

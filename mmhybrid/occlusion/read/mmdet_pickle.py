@@ -52,9 +52,9 @@ def read(file: IO[bytes], source: str, known: Known, iou_types: Sequence[str]) -
     content, is_zip = _load(file, source)
     first = next((each for each in content if each is not None), None) if isinstance(content, list) else None
     if isinstance(first, list | tuple):
-        unwrapper.form, content = 'per image', _mmdet2(content, results)
+        unwrapper.form, unwrapper.box_remedy, content = 'per image', REMEDY, _mmdet2(content, results)
     elif isinstance(first, Mapping) and ('pred_instances' in first or 'img_id' in first):
-        results.classes = known.category_ids
+        results.classes, unwrapper.box_remedy = known.category_ids, REMEDY
         unwrapper.form, content = 'per image', [_mmdet3(row) if isinstance(row, Mapping) else row for row in content]
     elif isinstance(first, Mapping) and 'instances' in first and is_zip:
         results.classes = np.sort(known.category_ids)

@@ -119,9 +119,12 @@ def _is_row(value: Any) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def sides(names: set[str], boxes: np.ndarray, sizes: np.ndarray, records: Records) -> tuple[np.ndarray, str]:
+def sides(
+    names: set[str], boxes: np.ndarray, sizes: np.ndarray, records: Records, remedy: str = BOX_REMEDY
+) -> tuple[np.ndarray, str]:
     """Boxes of a file ``(n, 4)`` as ``x, y, width, height``, and what they were: told by the names of their fields, or
-    by the ``(n, 2)`` heights and widths of their images, NaN where unknown. An ``InputError`` if neither shows it."""
+    by the ``(n, 2)`` heights and widths of their images, NaN where unknown. An ``InputError`` if neither shows it, with
+    the ``remedy`` for boxes that are none."""
     source, (name, *others) = records.source, sorted(names)
     if others:
         raise InputError(f'{source}: has boxes in the fields {name} and {others[0]}; {BOX_REMEDY} everywhere.')
@@ -137,8 +140,8 @@ def sides(names: set[str], boxes: np.ndarray, sizes: np.ndarray, records: Record
             )
     # As MMDetection computes them.
     found = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1) if has_corners else boxes
+    remedy = "give 'box' as x, y, width, height" if name == BOX else remedy
     for bad, problem in box_faults(found):
         problem = f'has {problem}'
-        remedy = "give 'box' as x, y, width, height" if name == BOX else BOX_REMEDY
         records.fail_where(bad.any(axis=1), lambda i: f'box {boxes[i].tolist()} {problem}', remedy)  # noqa: B023
     return found, 'x1, y1, x2, y2' if has_corners else 'x, y, width, height'

@@ -24,7 +24,8 @@ class Known:
     """What results may refer to.
 
     Attributes:
-        source: The ground truth's name, for messages.
+        gt: The ground truth.
+        source: Its name, for messages.
         images: Its images.
         category_ids: ``(K,)`` int64, in the file's order.
         category_names: K names.
@@ -32,7 +33,7 @@ class Known:
     """
 
     def __init__(self, gt: GroundTruth, iou_types: Sequence[str]) -> None:
-        self.source, self.images = gt.source, gt.ids or ImageIds(gt.images, gt.source)
+        self.gt, self.source, self.images = gt, gt.source, gt.ids or ImageIds(gt.images, gt.source)
         self.category_ids = np.array([category['id'] for category in gt.categories], dtype=np.int64)
         self.category_names = [category.get('name') for category in gt.categories]
         self.sizes = any_sizes(gt.images) if gt.sizes is None else gt.sizes
@@ -65,7 +66,8 @@ class Results:
         self.notes: list[str] = []
         self.label, self.is_resolved = 'results', False
         self.classes: np.ndarray | None = None
-        self._category_remedy = f'give the category ids of {known.source}, not class indices'
+        few = f' ({", ".join(map(str, known.category_ids[:5].tolist()))})' if len(known.category_ids) <= 5 else ''
+        self._category_remedy = f'give the category ids of {known.source}{few}, not class indices'
         self._count = 0
         self._blocks: list[Block] = []
         self._file_names: list[str | None] = []

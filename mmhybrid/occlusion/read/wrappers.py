@@ -39,10 +39,11 @@ class Unwrapper:
     Attributes:
         form: Of all rows, as the first has it: ``'records'``; ``'nested'``, an image with a list of records; ``'per
             image'``, an image with lists of boxes, labels and scores; or ``'persons'``, one in CrowdHuman's layout.
+        box_remedy: What to do about boxes that are none, where images have lists of them.
     """
 
     def __init__(self, results: Results) -> None:
-        self.results, self.form = results, ''
+        self.results, self.form, self.box_remedy = results, '', per_image.BOX_REMEDY
         self._images: list[str] = []  # of rows that are of an image
         self._num_contrary = 0  # records within an image's that have another's id
         self._box_fields: set[str] = set()
@@ -95,7 +96,7 @@ class Unwrapper:
         note = 'one record an image was read' + ', its labels as category ids' * (self.form == 'per image')
         if self._box_fields and 'boxes' in block:
             sizes, records = results.known.sizes_of(block['image_ids']), Records(source, results.label, ())
-            block['boxes'], corners = per_image.sides(self._box_fields, block['boxes'], sizes, records)
+            block['boxes'], corners = per_image.sides(self._box_fields, block['boxes'], sizes, records, self.box_remedy)
             note += f' and its boxes as {corners}' if self.form == 'per image' else ", in CrowdHuman's layout"
         if self._images and len(results) and results.classes is None:
             results.notes.append(f'{source}: {note}')

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from mmhybrid.errors import InputError
 from mmhybrid.text import clean
 
-from ..matching.settings import Settings
+from ..matching.settings import COCO
 from ..results import Bootstrap, Comparison, OcclusionResult
 from .numbers import count
 
@@ -47,10 +47,10 @@ def notes_of(results: Iterable[OcclusionResult]) -> list[str]:
 
 def settings_of(result: OcclusionResult) -> str:
     """What is not as COCO evaluation has it; empty if nothing."""
-    usual, settings = Settings(), result.settings
+    settings = result.settings
     parts = {
-        f'IoU thresholds {", ".join(f"{each:g}" for each in settings.iou_thrs)}': settings.iou_thrs != usual.iou_thrs,
-        f'at most {settings.max_dets:,} detections of an image and category': settings.max_dets != usual.max_dets,
+        f'IoU thresholds {", ".join(f"{each:g}" for each in settings.iou_thrs)}': settings.iou_thrs != COCO.iou_thrs,
+        f'at most {settings.max_dets:,} detections of an image and category': settings.max_dets != COCO.max_dets,
         f'categories {", ".join(map(str, settings.categories or ()))} alone': settings.categories is not None,
         'all categories taken for one': settings.class_agnostic,
         "instances with 'ignore' set taken for any others": result.ignore != 'region',

@@ -11,13 +11,14 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Integral, Real
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mmhybrid.text import escaped
 
+from ..read.ids import file_name
 from ..results import (
     METRICS,
     NAN,
@@ -120,7 +121,8 @@ def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
     return [
         _values(comparison, 'baseline', 'model', 'iou_type')
         | _values(row, **_STRATUM)
-        | _values(row, 'num_images', 'metric', baseline_value='baseline', model_value='model', difference='difference')
+        | _values(row, 'num_images', 'num_instances', 'metric', baseline_value='baseline', model_value='model')
+        | {'difference': row.difference}
         | _bounds({'difference': row.interval}, ('difference',))
         | {'p_value': row.p_value}
         | _fields(Bootstrap, comparison.bootstrap)
@@ -131,10 +133,11 @@ def difference_records(comparisons: Iterable[Comparison]) -> list[Record]:
 
 def image_records(gt: GroundTruth, stratification: Stratification) -> list[Record]:
     """One record an image, in the order of ``gt``: ``value`` is its ratio, number or label."""
-    num_instances, measure = instances_per_image(gt), _values(stratification, **_MEASURE)
+    num_instances, measure = instances_per_image(gt), stratification.measure_of_values or stratification.measure
+    origin = _values(replace(stratification, measure=measure), **_MEASURE)
     return [
-        {'image_id': name, 'file_name': image.get('file_name', ''), 'num_instances': num_instances[number]}
-        | measure
+        {'image_id': name, 'file_name': file_name(image), 'num_instances': num_instances[number]}
+        | origin
         | {'value': stratification.values[number]}
         for number, name, image in zip(gt.image_ids.tolist(), gt.image_names, gt.images, strict=True)
     ]

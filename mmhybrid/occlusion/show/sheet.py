@@ -94,12 +94,20 @@ def parts_of(result: OcclusionResult, min_images: int) -> list[StratumResult]:
 
 def unit_of(row: Any) -> str:
     """What a stratum's size is counted in: each stratum of instances is on all images, or nearly."""
-    return 'instances' if row.stratum.kind == 'instances' and hasattr(row, 'num_instances') else 'images'
+    return 'instances' if row.stratum.kind == 'instances' else 'images'
 
 
 def size_of(row: Any) -> int:
     """How many images, or instances, a stratum holds."""
     return getattr(row, f'num_{unit_of(row)}')
+
+
+def sizes_of_all(results: Sequence[OcclusionResult]) -> OcclusionResult:
+    """The first of some results on the same strata, each with the largest number of instances of any: by KAIST's
+    protocol it hangs on the images with detections."""
+    rows = zip(*(result.strata for result in results), strict=True)
+    strata = (replace(own[0], num_instances=max(row.num_instances for row in own)) for own in rows)
+    return replace(results[0], strata=tuple(strata))
 
 
 def few_strata(result: OcclusionResult, min_images: int, most: int = 5) -> list[StratumResult]:

@@ -15,7 +15,7 @@ from ..results import MIN_IMAGES, SAMPLED, Comparison, Difference, Errors, Occlu
 from .given import BRACKETS, intervals, listed, made_by
 from .numbers import ERRORS, METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
 from .quality import scores_sheet
-from .sheet import Column, Sheet, by_kind, column, few_strata, of_rows, of_strata
+from .sheet import Column, Sheet, by_kind, column, few_strata, of_rows, of_strata, size_of, sizes_of_all
 
 # Title, field, and when it gives way.
 _RECALLS = (('IoU .50', 'recall50', 3), ('IoU .75', 'recall75', 4), ('IoU .50:.95', 'recall', 2))
@@ -77,7 +77,9 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     notes = [*(f'{clean(each.name)}: {clean(each.condition)}' for each in of_instances), *notes]
     if result.is_crowdhuman:
         return _crowdhuman_sheet(result, rows, columns[:3], notes, min_images)
-    if (common := result.num_common_categories) is not None:
+    # Strata of instances have none.
+    has_common = {row.stratum.kind for row in rows} != {'all', 'instances'}
+    if has_common and (common := result.num_common_categories) is not None:
         columns.append(column('common', rows, 'ap_common', percent))
         which = f'AP over the {plural(common, "category", "categories")} with' if common else 'no category has'
         notes.insert(0, f'common: {which} instances in every stratum of enough images')
@@ -116,7 +118,7 @@ def _miss_rates(rows: Sequence[StratumResult]) -> list[Column]:
 
 def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
     """AP of several models side by side, on the same strata and for one IoU type."""
-    rows = by_kind(results[0].strata)
+    rows = by_kind(sizes_of_all(results).strata)
     columns = [column('images', rows, 'num_images', drop=1)]
     for index, result in enumerate(results, 1):
         own = by_kind(result.strata)
@@ -242,8 +244,9 @@ def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_im
 
 
 def verdict(row: Difference, min_images: int) -> str:
-    """``'better'`` or ``'worse'`` where the interval excludes 0 and the images are not too few, else nothing."""
-    if row.num_images < min_images or math.isnan(row.difference):
+    """``'better'`` or ``'worse'`` where the interval excludes 0 and the images (instances) are not too few, else
+    nothing."""
+    if size_of(row) < min_images or math.isnan(row.difference):
         return ''
     low, high = row.interval.low, row.interval.high
     if row.metric in ERRORS:

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from mmhybrid.errors import InputError
+from mmhybrid.occlusion.analysis.comparison import Compared
+from mmhybrid.occlusion.analysis.crowdhuman import IOU_THR
+from mmhybrid.occlusion.analysis.details import Details
 from mmhybrid.occlusion.analysis.study import Study
 from mmhybrid.occlusion.analysis.views import settings_of
 from mmhybrid.occlusion.instance_strata import InstanceStratum
@@ -103,7 +106,58 @@ def test_kaist_leaves_out_images_without_detections_of_people_and_says_so():
     assert 'for reasonable (not 0.00%)' in note and 'its end is read' not in note
     rows = {row.stratum.name: row for row in evaluated(content, results, 'kaist').strata}
     assert rows['reasonable'].num_instances == 1
-    assert evaluated(content, results, Selection(parts=[InstanceStratum.parse('level = 0')])).all.num_instances == 3
+    # The other notes do not say that they count.
+    content |= {'images': images(5), 'annotations': [person(i, i, box) for i in range(1, 6)]}
+    told = {'4 of 5 images have no detection, and what is on them does not count in any stratum of kaist': results[:1],
+            'there is no detection, so that no instance counts in any stratum of kaist': []}  # fmt: skip
+    for words, own in told.items():
+        notes = '; '.join(evaluated(content, own, 'kaist').notes)
+        assert words in notes and 'missed' not in notes
+        assert 'as missed' in '; '.join(evaluated(content, own, 'citypersons').notes)
+    assert evaluated(content, results, Selection(parts=[InstanceStratum.parse('level = 0')])).all.num_instances == 5
+
+
+def test_kaist_judges_two_models_on_different_instances_and_says_so():
+    """Each model leaves one of four images out, and `half` a third one; the first two as many, but not the same."""
+    box, far = [100, 100, 30, 80], [300, 100, 30, 80]
+    boxes = [(i, each) for i in range(1, 5) for each in (box, far)]
+    content = {
+        'images': images(4),
+        'categories': PERSON,
+        'annotations': [person(n, i, each, occlusion=int(i > 3)) for n, (i, each) in enumerate(boxes, 1)],
+    }
+    models = {
+        'a': [found(i, box, 0.9) for i in (1, 2, 4)],
+        'b': [found(i, box, 0.9) for i in (1, 3, 4)],
+        'half': [found(i, box, 0.9) for i in (1, 2)],
+    }
+    study = Study(content, by=Selection(preset='kaist'), details=Details(resamples=100))
+    compared = Compared.of(study.run(models))
+    notes = [[note for note in result.notes if 'judged on' in note] for result in compared.results]
+    assert notes[1:] == [[note] for note in notes[0]]
+    assert notes[0][0].startswith('a and b are judged on different instances (reasonable: 6 and 6, reasonable, day: 6')
+    assert 'script of kaist leaves out images without detections' in notes[0][0] and 'partial' not in notes[0][0]
+    assert 'reasonable: 6 and 4,' in notes[0][1] and 'partial: 2 and 0' in notes[0][1]
+    for comparison, apart in zip(compared.comparisons, (False, True), strict=True):
+        rows = {row.stratum.name: row for row in comparison.differences if row.metric == 'ap'}
+        assert np.isnan([rows['reasonable'].p_value, rows['reasonable'].interval.low]).all()
+        assert not np.isnan(rows['all instances'].p_value)
+        assert rows['reasonable'].num_instances == (4 if apart else 6)
+    # Without what a script leaves out, nothing hangs on the detections.
+    study = Study(content, by=Selection(preset='caltech'), details=Details(resamples=100))
+    assert not any('judged on' in note for each in Compared.of(study.run(models)).results for note in each.notes)
+
+
+def test_nothing_missed_at_one_fppi_has_no_interval():
+    """The only false positive scores least, so that nothing is missed at an FPPI of 1."""
+    box = [100, 100, 30, 80]
+    content = {'images': images(6), 'categories': PERSON, 'annotations': [person(i, i, box) for i in range(1, 7)]}
+    results = [found(i, box, 0.9) for i in range(1, 7)]
+    study = Study(content, by=Selection(preset='citypersons'), details=Details(resamples=100))
+    for kept, is_known in ((results, False), (results[1:], True)):
+        (row,) = (row for row in next(study.run({'model': kept})).result.strata if row.stratum.name == 'reasonable')
+        assert (row.mr > 0) == is_known == (not np.isnan([row.intervals['mr'].low, row.intervals['mr'].high]).any())
+        assert not np.isnan(row.intervals['ap'].low)
 
 
 def test_a_curve_that_begins_late_is_read_at_its_end_and_said_so():
@@ -184,7 +238,13 @@ def test_which_category_and_how_many_detections():
     asked = Settings(max_dets=50, categories=[2])
     assert settings_of(protocol, asked, made(1, 2)) == asked
     assert settings_of(protocol, Settings(class_agnostic=True), made(7, 8)).categories is None
-    assert settings_of(None, Settings(), made(7, 8)) == Settings()
+    # What is COCO's number, asked for, holds.
+    assert settings_of(protocol, Settings(max_dets=100), made(7)).max_dets == 100
+    assert settings_of(None, Settings(), made(7, 8)) == Settings(max_dets=100)
+    crowdhuman = [settings_of(PROTOCOLS['crowdhuman'], Settings(**given), made(7)) for given in ({}, {'iou_thrs': 0.5})]
+    assert crowdhuman[0] == crowdhuman[1] and crowdhuman[0].iou_thrs == (IOU_THR,)
+    with pytest.raises(InputError, match=r'crowdhuman evaluates at IoU 0\.5 alone; leave IoU thresholds out'):
+        settings_of(PROTOCOLS['crowdhuman'], Settings(iou_thrs=0.75), made(7))
     with pytest.raises(InputError, match=r'evaluates the category 1, which is none of 7, 8; name the one'):
         settings_of(protocol, Settings(), made(7, 8))
 

@@ -200,6 +200,7 @@ def test_ground_truth_in_cocos_layout():
 
 def test_what_the_preset_does_not_do_is_refused(capsys):
     arguments = [*PRESET, '--results', 'mmdet.json']
+    assert results([*arguments, '--iou-thrs', '0.5'], 'half') == results(arguments)  # as it does in any case
     assert 'evaluates at IoU 0.5 alone; leave IoU thresholds out' in refused(capsys, [*arguments, '--iou-thrs', '0.7'])
     assert 'matches at IoU 0.5 alone; leave iou_thr' in refused(capsys, [*arguments, '--errors', '--error-iou', '0.75'])
     assert 'is of boxes; evaluate bbox alone' in refused(capsys, [*arguments, '--iou-type', 'segm'])

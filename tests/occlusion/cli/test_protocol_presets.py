@@ -1,5 +1,6 @@
 """The commands with a benchmark's preset or own strata of instances, from files to tables, and every mistake."""
 
+import csv
 import json
 import math
 import re
@@ -70,13 +71,17 @@ def test_comparison_of_two_models_by_a_preset(preset, capsys):
     for name, row in differences.items():
         first, second = (each[name]['mr'] for each in rows)
         assert (row['baseline'], row['model']) == (first, second)
+        if len({each[name]['num_instances'] for each in rows}) > 1:  # judged on different instances
+            assert preset == 'kaist' and row['interval']['low'] is row['p_value'] is None
+            told = f'{name}: {rows[0][name]["num_instances"]} and {rows[1][name]["num_instances"]}'
+            assert all(any(told in note for note in result['notes']) for result in found['results'])
         if row['interval']['low'] is not None:
             seen += 1
             assert row['interval']['low'] <= row['difference'] == second - first <= row['interval']['high']
             assert 0 < row['p_value'] <= 1
             interval = rows[0][name]['intervals']['mr']
             assert 0 <= interval['low'] <= first <= interval['high'] <= 1
-    assert seen >= 3
+    assert seen >= (1 if preset == 'kaist' else 3)
     assert 'other minus model: bbox MR^-2 in %' in capsys.readouterr().out
 
 
@@ -142,6 +147,33 @@ def test_images_by_what_is_hidden_on_them(people, ratio, reduce):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize('ratio', ['mean-hidden', 'max-hidden'])
+def test_images_of_which_nothing_is_known_are_in_no_stratum(tmp_path, monkeypatch, capsys, ratio):
+    """Images 1 and 5 with what is known, 2 without, 3 without instances, 4 with an ignored one that is known."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(1, 0.5, 0), (1, None, 0), (2, None, 0), (4, 0.5, 1), (5, 1.0, 0)]
+    annotations = [
+        {'id': n, 'image_id': i, 'category_id': 1, 'bbox': [0, 0, 9, 9], 'area': 81, 'vis_ratio': v, 'ignore': ignore}
+        for n, (i, v, ignore) in enumerate(rows, 1)
+    ]
+    found = [{'image_id': i, 'category_id': 1, 'bbox': [0, 0, 9, 9], 'score': 0.5} for i in (1, 2, 5)]
+    images = [{'id': i, 'height': 20, 'width': 20} for i in range(1, 6)]
+    write({'images': images, 'categories': [{'id': 1, 'name': 'person'}], 'annotations': annotations}, found)
+    (result,) = results(['--ann', 'gt.json', '--results', 'model.json', '--ratio', ratio, '--edges', '0', '1'])
+    assert [(row['name'], row['num_images']) for row in result['strata'] if row['kind'] in ('all', 'bin')] == [
+        ('all', 5), ('h = 0', 3), ('0 < h <= 1', 1),
+    ]  # fmt: skip
+    assert next(row['num_images'] for row in result['strata'] if row['name'] == 'h >= 0') == 4
+    told = capsys.readouterr().err
+    assert "gt.json: on 1 of 5 images no instance's visible share is known; they lie in no stratum by h" in told
+    for name, empty in (('values.json', None), ('values.csv', '')):
+        assert main(['ratio', '--ann', 'gt.json', '--ratio', ratio, '--out', name, '--force']) == 0
+        told = Path(name).read_text()
+        told = json.loads(told)['values'] if empty is None else list(csv.DictReader(told.splitlines()))
+        assert [row['value'] if row['value'] == empty else float(row['value']) for row in told] == [0.5, empty, 0, 0, 0]
+    assert '1 of 5 images lie in no stratum but "all"' in capsys.readouterr().err
+
+
 def test_labels_of_coco_by_people(people):
     gt, _ = people
     labels = {str(image['id']): ('high', 'low', 'mid')[i % 3] for i, image in enumerate(gt['images'])}
@@ -151,6 +183,12 @@ def test_labels_of_coco_by_people(people):
     assert [row['name'] for row in result['strata']] == ['all', 'low', 'mid', 'high']
     Path('labels.json').write_text(json.dumps(labels | {str(gt['images'][0]['id']): 'hihg'}))
     assert main_eval([*given, '--preset', 'coco-olac']) == 2
+
+
+@pytest.mark.parametrize(('asked', 'limit'), [([], 1000), (['--max-dets', '100'], 100), (['--max-dets', '7'], 7)])
+def test_the_limit_of_detections_that_is_asked_for_holds(people, asked, limit):
+    (result,) = results(['--ann', 'gt.json', '--results', 'model.json', '--preset', 'citypersons', *asked])
+    assert result['settings']['max_dets'] == limit
 
 
 def test_iou_thresholds_without_a_half_are_told(people, capsys):

@@ -152,7 +152,10 @@ CASES = {
     'broken label': ([prediction(ID, labels=np.full(3, 0.5))], "'labels' is .*, not whole numbers"),
     'three boxes': ([prediction(ID, bboxes=np.zeros((3, 5)))], "'boxes_xyxy' is .*, not rows of 4 finite numbers"),
     'infinite box': ([prediction(ID, bboxes=np.full((3, 4), np.inf))], 'not rows of 4 finite numbers'),
-    'turned box': ([prediction(ID, bboxes=np.array([[0, 0, 5, 5], [5, 5, 0, 9], [0, 0, 1, 1.0]]))], 'negative width'),
+    'turned box': (
+        [prediction(ID, bboxes=np.array([[0, 0, 5, 5], [5, 5, 0, 9], [0, 0, 1, 1.0]]))],
+        'negative width .*; give pred.* --out',
+    ),
     'far box': ([prediction(ID, bboxes=np.full((3, 4), 1e10))], 'beyond 1e9'),
     'no masks': ([prediction(ID, masks=None)], "'masks' is None, not a list of 3, as many"),
     'broken mask': (

@@ -9,11 +9,14 @@ from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from mmhybrid.occlusion.read.number_rows import is_rows
 
 
-def ground_truth(ids=(7, 0, 30), categories=(0, 1, 2)):
+def ground_truth(ids=(7, 0, 30), categories=(0, 1, 2), boxes=()):
+    annotations = [
+        {'id': n, 'image_id': image_id, 'category_id': 1, 'bbox': box} for n, (image_id, box) in enumerate(boxes, 1)
+    ]
     return load_ground_truth({
         'images': [{'id': i, 'file_name': f'{i}.png'} for i in ids],
         'categories': [{'id': i, 'name': f'c{i}'} for i in categories],
-        'annotations': [],
+        'annotations': annotations,
     })  # fmt: skip
 
 
@@ -64,6 +67,31 @@ def test_ways_to_write_rows(tmp_path, text):
 )
 def test_told_by_the_first_row(head, is_one):
     assert is_rows(head) == is_one
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'shift', 'told'),
+    [
+        (range(1, 8), 1, True),  # from 0, without the image 0
+        (range(1, 8), 0, False),  # from 1, without the last image
+        (range(1, 9), 0, False),
+        (range(1, 9), 1, False),  # the image 8 is none from 0
+        (range(1, 3), 1, False),  # too few to tell
+    ],
+)
+def test_rows_that_count_from_0_are_told_by_where_they_lie(tmp_path, numbers, shift, told):
+    gt = ground_truth(range(8), boxes=[(i, [50 * i, 9, 20, 40]) for i in range(8)])
+    rows = [f'{n},{50 * (n - 1 + shift)},9,20,39,0.9\n{n},{50 * (n - 1)},9,20,39,0.3\n' for n in numbers]
+    notes = read(tmp_path, ''.join(rows), gt).notes
+    assert (
+        any('matches an instance on 0 images, but on 7 if images were counted from 0' in note for note in notes) == told
+    )
+
+
+@pytest.mark.parametrize('text', ['1 2 3 4 5 0.5\n', '1\t2\t3\t4\t5\t0.5', '1;2;3;4;5;0.5\n', '1,2,3,4,5\n', '', ' \n'])
+def test_rows_parted_otherwise_are_named(tmp_path, text):
+    with pytest.raises(InputError, match=r'txt: (begins with|is empty).*; give rows of image, x, .* or COCO results'):
+        read(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,24 @@
 """Strata of instances: each is on all images, so figures and sentences go by their instances."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
 
+from mmhybrid.occlusion.analysis.comparison import Compared
+from mmhybrid.occlusion.analysis.details import Details
+from mmhybrid.occlusion.analysis.study import Study
 from mmhybrid.occlusion.instance_strata import InstanceStratum
 from mmhybrid.occlusion.results import Interval, Measure
+from mmhybrid.occlusion.selection import Selection
 from mmhybrid.occlusion.show.figures import ap_families, plot_ap, plot_errors
 from mmhybrid.occlusion.show.report import words
+from mmhybrid.occlusion.show.report.gallery import GalleryGroup, GalleryImage, make_gallery
 from mmhybrid.occlusion.show.report.page import render_report
-from mmhybrid.occlusion.show.tables import strata_sheet
-from mmhybrid.occlusion.strata import all_images
+from mmhybrid.occlusion.show.tables import comparison_sheet, models_sheet, strata_sheet
+from mmhybrid.occlusion.strata import all_images, bins
 
+from ..pedestrians import dataset
 from ..sample import comparison, result, scored
 from . import pages
 
@@ -38,7 +45,7 @@ def test_the_figure_of_ap_counts_instances_in_the_order_of_the_protocol():
     labels = [label.get_text() for label in below.get_xticklabels()]
     assert labels == list(SIZES) and below.get_ylabel() == 'instances'
     assert [text.get_text() for text in below.texts] == ['900', '700', '45', '3']
-    assert [bar.get_height() for bar in below.patches] == [0, 700, 45, 3]
+    assert [bar.get_height() for bar in below.patches] == [900, 700, 45, 3]
     hollow = [line for line in above.lines if line.get_markerfacecolor() == '#ffffff' and len(line.get_xdata())]
     assert {float(x) for line in hollow for x in line.get_xdata().round()} == {3.0}
     assert '< 10 instances' in [text.get_text() for text in above.figure.legends[0].get_texts()]
@@ -88,8 +95,12 @@ def test_sentences_about_two_models():
         'B has the highest AP on the 45 instances of the stratum “heavy” (the one of lowest AP of A'
     )
     assert words.places(compared, 10).startswith(
-        'Of the 3 strata of instances on at least 10 images, B is better than A'
+        'Of the 2 strata with at least 10 instances, B is better than A on 2 ('
     )
+    # By the names of strata: where results were read back, their bounds, NaN, equal nothing.
+    again = pickle.loads(pickle.dumps((a, b, compared)))
+    assert told(*again[:2], comparisons=again[2:]) == told(a, b, comparisons=[compared])
+    assert told(a, again[1], comparisons=[compared]) == told(a, b, comparisons=[compared])
     assert words.asides([a], 10) == ['[low, high]: 95% bootstrap interval, 200 resamples of the images.']
 
 
@@ -106,3 +117,72 @@ def test_the_report_speaks_of_instances():
     assert 'Strata hold instances.' in text and 'hollow marks stand on fewer than 10 instances' in text
     for wrong in ('Strata hold images', 'property of each image', 'most occluded', 'Bins are independent'):
         assert wrong not in text
+    assert 'Strata under 10 instances are marked' in text and 'common beside AP' not in text
+
+
+def test_strata_of_few_instances_are_neither_better_nor_worse():
+    a, b = made(), made('B', 0.03)
+    sheet = comparison_sheet(comparison(a, b), 'ap', 10)
+    assert sheet.few == (False, False, False, True)
+    assert sheet.columns[-1].values == ('better', 'better', 'better', '')
+
+
+def test_what_is_common_to_strata_of_images_is_not_told_of_instances():
+    one, images = made(), result()
+    sheets = [strata_sheet(each, 10) for each in (one, replace(images, strata=(*images.strata, *one.strata[1:])))]
+    assert ['common' in [column.title for column in sheet.columns] for sheet in sheets] == [False, True]
+    assert [any(note.startswith('common') for note in sheet.notes) for sheet in sheets] == [False, True]
+
+
+def test_instances_may_hang_on_the_model():
+    # Of the second model more images are empty: by KAIST's protocol fewer instances count, here of 'heavy'.
+    a, b = made(), made('B', 0.03)
+    few = tuple(replace(row, num_instances=5) if row.stratum.name == 'heavy' else row for row in b.strata)
+    b = replace(b, strata=few)
+    for results in ([a, b], [b, a]):
+        assert models_sheet(results, 10).few == (False, False, False, True)
+        assert [text.get_text() for text in plot_ap(results).axes[1].texts] == ['900', '700', '45', '3']
+        assert 'on the 45 instances of the stratum “heavy”' in ' '.join(told(*results))
+    assert 'Detection under occlusion: A and B' in render_report([a, b])
+
+
+def test_two_models_of_which_one_finds_nothing_on_some_images():
+    gt, dt = dataset(8, 'kaist')
+    ids = [image['id'] for image in gt['images']]
+    fewer = [row for row in dt if row['image_id'] in ids[: len(ids) // 2]]
+    study = Study(gt, by=Selection('kaist'), details=Details(resamples=20))
+    compared = Compared.of(study.run({'a': dt, 'b': fewer}))
+    a, b = ({row.stratum.name: row.num_instances for row in each.strata} for each in compared.results)
+    assert b['all'] < a['all'] and b['all instances'] == a['all instances']
+    (found,) = compared.comparisons
+    assert {row.stratum.name: row.num_instances for row in found.differences} == b
+    assert 'a and b' in render_report(compared.results, compared.comparisons)
+
+
+@pytest.mark.parametrize(
+    ('by', 'kinds'),
+    [
+        (Selection('citypersons'), {'all'}),
+        (Selection('crowdhuman'), set()),
+        (Selection(parts=[*bins((0, 1)), InstanceStratum.parse('v < 0.5')]), {'all', 'bin'}),
+    ],
+)
+def test_pictures_are_of_all_instances(by, kinds):
+    gt, dt = dataset(4, 'citypersons')
+    study = Study(gt, by=by, details=Details(errors=True))
+    (evaluated,) = study.run({'A': dt})
+    groups = make_gallery(study, evaluated, None, 3)
+    assert {group.kind for group in groups} == kinds
+    # KAIST and CityPersons call the name of a file so.
+    names = {image['id']: image['im_name'] for image in gt['images']}
+    assert all(image.file_name == names[image.image_id] for group in groups for image in group.images)
+
+
+def test_the_page_says_that_pictures_are_of_all_instances():
+    images = [GalleryImage(9, '', 0.002)]
+    groups = [GalleryGroup('all instances', images, kind='all'), GalleryGroup('all', images, kind='group')]
+    section = pages.read(render_report([made()], gallery=groups)).first('section', aria_labelledby='images')
+    assert [node.text for node in section.all('h3')] == ['All images', 'all']
+    assert 'pictures, counts and costs are of all instances' in section.text
+    section = pages.read(render_report([result()], gallery=groups)).first('section', aria_labelledby='images')
+    assert 'of all instances' not in section.text

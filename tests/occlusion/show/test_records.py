@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmhybrid.occlusion.instance_strata import InstanceStratum
 from mmhybrid.occlusion.read.ground_truth import load_ground_truth
 from mmhybrid.occlusion.results import plain
 from mmhybrid.occlusion.selection import Selection, Stratification
@@ -27,6 +28,7 @@ from mmhybrid.occlusion.show.records import (
 from mmhybrid.occlusion.strata import Measure, all_images, bins
 from mmhybrid.text import is_unsafe
 
+from .. import pedestrians
 from ..sample import CATEGORIES, comparison, result
 from ..synthetic import dataset
 
@@ -79,6 +81,7 @@ def test_difference_records():
     records = difference_records([made])
     assert len(records) == len(made.differences)
     assert (records[0]['baseline'], records[0]['model'], records[0]['metric']) == ('a', 'b', 'ap')
+    assert (records[0]['num_images'], records[0]['num_instances']) == (5000, 35000)
     assert records[0]['difference_low'] == made.differences[0].interval.low
     assert records[0]['model_value'] - records[0]['baseline_value'] == records[0]['difference']
 
@@ -100,6 +103,18 @@ def test_records_of_a_data_set():
     names = {category['id']: category['name'] for category in gt.categories}
     assert all(names[record['category_id']] == record['category'] for record in annotations)
     assert read(to_csv(annotations))[-1]['value'] == '1.0'
+
+
+def test_ratios_of_images_are_called_by_their_own_measure():
+    # The strata are a benchmark's, of instances; the values are ratios of the images all the same.
+    gt = load_ground_truth(pedestrians.dataset(4, 'citypersons')[0], wanted=Selection('citypersons').wanted())
+    by_strata, by_ratio = (image_records(gt, each.apply(gt)) for each in (Selection('citypersons'), Selection()))
+    assert by_strata == by_ratio and any(record['value'] for record in by_ratio)
+    assert [by_ratio[0][key] for key in ('measure', 'definition', 'geometry')] == ['r', 'covered', 'bbox']
+    assert [record['file_name'] for record in by_strata] == [image['im_name'] for image in gt.images]
+    parts = [InstanceStratum.parse('v < 0.5')]
+    (record, *_) = image_records(gt, Selection(definition='multi', parts=parts).apply(gt))
+    assert record['definition'] == 'multi'
 
 
 @pytest.mark.parametrize('form', ['{:04d}', 'day/{}.png'])

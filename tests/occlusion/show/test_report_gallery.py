@@ -138,7 +138,7 @@ def test_gallery_without_files():
         return pages.read(render_report([result(full=False, strata=(all_images(),))], gallery=groups))
 
     images = [GalleryImage(9, '', 0.002, None, {'instances': 1}), GalleryImage(7, 'x.jpg', 0.001)]
-    made = page([GalleryGroup('all', images, 'A', 'bbox'), GalleryGroup('r = 0', [], 'A', 'bbox')])
+    made = page([GalleryGroup('all', images, 'A', 'bbox', 'all'), GalleryGroup('r = 0', [], 'A', 'bbox', 'bin')])
     section = made.first('section', aria_labelledby='images')
     assert [node.text for node in section.all('h3')] == ['All images']  # one model, one IoU type; r = 0 has no images
     assert [node.text for node in section.all('figcaption')] == [

@@ -30,6 +30,7 @@ class Places:
     counts: np.ndarray  # of images or instances
     few: np.ndarray  # whether these are too few to conclude from: marks and bars are hollow
     whole: int = 0  # how many of the first places hold what all the others are parts of
+    barless: int = 0  # how many of these have no bar, which would dwarf those of the others
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,18 @@ def draw_curves(
 
 
 def draw_counts(axes: Axes, places: Places) -> None:
-    """Draw one bar a place with its count above and its label below; what is whole has a number only."""
-    counts, labels, whole = places.counts, places.labels, places.whole
+    """Draw one bar a place with its count above and its label below; some places have a number only."""
+    counts, labels, barless = places.counts, places.labels, places.barless
     crowded = len(counts) > CROWDED
     for at, (count, hollow) in enumerate(zip(counts, places.few, strict=True)):
-        height = 0 if at < whole < len(counts) else count
+        height = 0 if at < barless < len(counts) else count
         face, edge = (LIGHT.background, LIGHT.bar) if hollow else (LIGHT.bar, LIGHT.background)
         axes.bar(at, height, 0.82, color=face, edgecolor=edge, linewidth=1, zorder=2)
         axes.annotate(
             compact(int(count)), (at, height), xytext=(0, 2), textcoords='offset points', ha='center',
             color=LIGHT.muted, fontsize=7.5 if crowded else SMALL_SIZE, rotation=90 if crowded else 0,
         )  # fmt: skip
-    top = max(counts[whole:] if whole < len(counts) else counts) or 1
+    top = max(counts[barless:] if barless < len(counts) else counts) or 1
     axes.set_ylim(0, top * (1.6 if crowded else 1.3))
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     axes.grid(True, axis='y')

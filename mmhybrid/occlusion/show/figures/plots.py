@@ -9,7 +9,7 @@ import numpy as np
 
 from ...results import MIN_IMAGES, Errors, OcclusionResult, StratumResult
 from ..numbers import METRIC_LABELS
-from ..sheet import by_kind, size_of, unit_of
+from ..sheet import by_kind, size_of, sizes_of_all, unit_of
 from ..tables import per_image, side_by_side
 from .panels import PANEL_WIDTH, Curve, Places, add_curve_legend, draw_counts, draw_curves, named, range_label
 from .style import LIGHT, Series, add_legend, check_results, drawing, model_series, new_figure, settle, wrap
@@ -68,7 +68,7 @@ def plot_ap(
             for family, axes, counts in zip(families, above, below, strict=True):
                 counts.sharex(axes)
                 axes.tick_params(labelbottom=False)
-                places = _places(_rows(panel[0], family), family, min_images)
+                places = _places(_rows(sizes_of_all(panel), family), family, min_images)
                 curves = _curves(panel, family, series, single)
                 draw_curves(axes, places, curves, family == 'cumulative', not single, family in ('bin', 'cumulative'))
                 draw_counts(counts, places)
@@ -215,7 +215,9 @@ def _places(rows: Sequence[StratumResult], family: str, min_images: int) -> Plac
         label = range_label(stratum) if stratum.kind == 'bin' else named(stratum.name)
         labels.append(f'{stratum.lower:g}' if family == 'cumulative' else label)
     sizes = np.array([row.num_instances if _unit(family) == 'instances' else row.num_images for row in rows])
-    return Places(labels, sizes, sizes < min_images, int(rows[0].stratum.kind == 'all'))
+    whole = int(rows[0].stratum.kind == 'all')
+    # Strata of instances overlap: beside one that is nearly all, that bar dwarfs nothing.
+    return Places(labels, sizes, sizes < min_images, whole, 0 if family == 'instances' else whole)
 
 
 def _unit(family: str) -> str:

@@ -15,6 +15,7 @@ from mmhybrid.errors import InputError
 
 from ...analysis.costs import ImageCost, costliest
 from ...analysis.errors import KINDS, NOT_COUNTED
+from ...read.ids import file_name
 from .pictures import Shown, draw_gallery_image
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class GalleryGroup:
     images: Sequence[GalleryImage]
     model: str = ''
     iou_type: str = ''
+    kind: str = ''  # of the stratum
 
 
 def make_gallery(
@@ -50,32 +52,33 @@ def make_gallery(
     """The costliest images, ``count`` for each disjoint stratum with instances and for all images.
 
     They are taken from ``folder``, links that lead out of it left alone; None draws nothing. ``evaluated`` must have
-    error kinds. Cumulative strata are left out: they would only show the same images again.
+    error kinds. Cumulative strata are left out: they would only show the same images again. So are strata of instances,
+    whose matches are others, and all of CrowdHuman's, whose AP has no such cost.
     """
     result, matches, details = evaluated.result, evaluated.matches, study.details
     groups = []
     for row, members in zip(result.strata, study.members, strict=True):
-        if row.stratum.kind == 'cumulative' or not row.num_instances:
+        if row.stratum.kind in ('cumulative', 'instances') or not row.num_instances or result.is_crowdhuman:
             continue
         costs = costliest(matches, evaluated.kinds, members, count, details.iou_thr, details.min_score)
         images = [_image(study, evaluated, folder, cost) for cost in costs]
-        groups.append(GalleryGroup(row.stratum.name, images, result.name, result.iou_type))
+        groups.append(GalleryGroup(row.stratum.name, images, result.name, result.iou_type, row.stratum.kind))
     return groups
 
 
 def _image(study: Study, evaluated: Evaluated, folder: str | PathLike[str] | None, cost: ImageCost) -> GalleryImage:
     gt, errors = study.gt, cost.errors
     at = int(np.flatnonzero(gt.image_ids == cost.image_id)[0])
-    file_name = str(gt.images[at].get('file_name', ''))
+    name = file_name(gt.images[at])
     counts = {
         'instances': errors.true_positive + errors.missed,
         'found': errors.true_positive,
         'missed': errors.missed,
         **{kind: getattr(errors, kind) for kind in errors.KINDS},
     }
-    path, outside = _find(folder, file_name)
+    path, outside = _find(folder, name)
     picture = None if path is None else _draw(study, evaluated, path, cost.image_id)
-    return GalleryImage(gt.image_names[at], file_name, cost.cost, picture, counts, outside)
+    return GalleryImage(gt.image_names[at], name, cost.cost, picture, counts, outside)
 
 
 def _find(folder: str | PathLike[str] | None, file_name: str) -> tuple[Path | None, str]:

@@ -12,7 +12,7 @@ from mmhybrid.errors import InputError
 from mmhybrid.text import is_unsafe
 from mmhybrid.version import __version__
 
-from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult
+from ...results import MIN_IMAGES, Comparison, Measure, OcclusionResult, StratumResult
 from .. import figures, quality, tables
 from ..given import notes_of
 from . import words
@@ -123,10 +123,7 @@ def _title(measure: Measure, names: Sequence[str]) -> str:
 def _check(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison]) -> None:
     if not results:
         raise InputError('a report needs at least one result; give what evaluate() returns.')
-    strata = {
-        (result.measure, *((row.stratum.name, row.num_images, row.num_instances) for row in result.strata))
-        for result in results
-    }
+    strata = {(result.measure, *map(_identity, result.strata)) for result in results}
     if len(strata) > 1:
         raise InputError('the results are not on the same images and strata; write one report for each.')
     keys = Counter((result.name, result.iou_type) for result in results)
@@ -136,6 +133,12 @@ def _check(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison]
     compared = {(name, each.iou_type) for each in comparisons for name in (each.baseline, each.model)}
     for name, iou_type in sorted(compared - keys.keys()):
         raise InputError(f'a comparison names {name!r} ({iou_type}), which is not among the results; give its result.')
+
+
+def _identity(row: StratumResult) -> tuple:
+    """What a stratum has in common for all models; by KAIST's protocol its instances hang on them."""
+    is_fixed = row.stratum.kind != 'instances'
+    return row.stratum.name, row.num_images, row.num_instances if is_fixed else None
 
 
 def _template() -> Any:

@@ -9,7 +9,7 @@ from ...results import Bootstrap, Comparison, Difference, Interval, Measure, Occ
 from ..figures.style import wrap
 from ..given import BRACKETS, intervals, settings_of
 from ..numbers import ERRORS, METRIC_LABELS, count, interval, number, p_value, percent, plural, points
-from ..sheet import size_of, unit_of
+from ..sheet import size_of, sizes_of_all, unit_of
 from ..tables import verdict
 
 GEOMETRIES = {'bbox': 'boxes', 'segm': 'masks', 'amodal': 'amodal masks, hidden parts included'}
@@ -49,7 +49,7 @@ UNTESTED = 'Whether this is more than chance is not known: no paired differences
 
 def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Comparison], min_images: int) -> list[str]:
     """The answer in a sentence or two, for the models of one IoU type."""
-    first, is_one = results[0], len(results) == 1
+    first, is_one = sizes_of_all(results), len(results) == 1
     if all(math.isnan(result.all.ap) for result in results):
         return ['AP is not defined: the images hold no instances.']
     asked, lines = [('ap', first.all, f'on all {_unit(first)}')], []
@@ -63,7 +63,7 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
             lines.append(_best(results, row, place, comparisons, min_images, metric))
     if (ends := first_and_last(first, min_images)) is None:
         lines.append(
-            f'Fewer than two strata with AP hold at least {min_images} {_unit(first)}: too few to say how AP changes '
+            f'Fewer than two strata with AP hold at least {min_images} {units(first)}: too few to say how AP changes '
             f'with {short(first.measure.name)}.'
         )
     else:
@@ -101,17 +101,18 @@ def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumRes
 def places(comparison: Comparison, min_images: int) -> str:
     """On which bins, or else groups or strata of instances, on enough images a model differs from the baseline; empty
     for fewer than two."""
-    for kind, name in {'bin': 'bins with', 'group': 'groups with', 'instances': 'strata of instances on'}.items():
-        rows = [row for row in _tested(comparison) if row.stratum.kind == kind and row.num_images >= min_images]
+    for kind, name in {'bin': 'bins', 'group': 'groups', 'instances': 'strata'}.items():
+        rows = [row for row in _tested(comparison) if row.stratum.kind == kind and size_of(row) >= min_images]
         if len(rows) < 2:
             continue
         told = []
         for word in ('better', 'worse', ''):
             names = [_name(row) for row in rows if verdict(row, min_images) == word]
             told.append(f'{len(names) or "none"}' + (f' ({listing(names)})' if 0 < len(names) <= 3 else ''))
+        least = f'{min_images} {unit_of(rows[0])}'
         return (
-            f'Of the {len(rows)} {name} at least {min_images} images, {short(comparison.model)} is better than '
-            f'{short(comparison.baseline)} on {told[0]}, worse on {told[1]} and not told apart on {told[2]}.'
+            f'Of the {len(rows)} {name} with at least {least}, {short(comparison.model)} is better '
+            f'than {short(comparison.baseline)} on {told[0]}, worse on {told[1]} and not told apart on {told[2]}.'
         )
     return ''
 
@@ -159,6 +160,11 @@ def size(result: OcclusionResult) -> str:
     return f'{plural(result.all.num_images, "image")} with {plural(result.all.num_instances, "instance")}'
 
 
+def units(result: OcclusionResult) -> str:
+    """What strata must have enough of: ``'images'``, ``'instances'`` or ``'images or instances'``."""
+    return ' or '.join(sorted({unit_of(row) for row in result.strata if row.stratum.kind != 'all'})) or 'images'
+
+
 def counts(values: Mapping[str, int]) -> str:
     """``'12 instances, 3 missed'``, without what there is none of."""
     found = ((kind, n) for kind, n in values.items() if n)
@@ -186,18 +192,23 @@ def _best(
 ) -> str:
     """The best model on a stratum, and how it compares with the baseline or, if it is that, the next."""
     sign, ends = (1, 'lowest') if metric in ERRORS else (-1, 'highest')
-    rows = {result.name: next(own for own in result.strata if own.stratum == row.stratum) for result in results}
+    rows = {result.name: next(own for own in result.strata if _is_of(own, row)) for result in results}
     values = {name: sign * getattr(own, metric) for name, own in rows.items()}
     best, second = sorted(rows, key=lambda name: math.inf if math.isnan(values[name]) else values[name])[:2]
     told = f'{short(best)} has the {ends} {METRIC_LABELS[metric]} {place}, {_value(rows[best], metric)}'
     for each in comparisons:
         turned = each.baseline == best
-        own = next((own for own in _tested(each, metric) if own.stratum == row.stratum), None)
+        own = next((own for own in _tested(each, metric) if _is_of(own, row)), None)
         if own and each.model == (second if turned else best):
             other, value = (each.model, own.model) if turned else (each.baseline, own.baseline)
             words = 'better than' if verdict(own, least) else 'the data cannot tell it from'
             return f'{told}: {words} {short(other)} ({percent(value)}%), {_difference(own, -1 if turned else 1)}.'
     return f'{told}, before {short(second)}, {_value(rows[second], metric)}.'
+
+
+def _is_of(own: StratumResult | Difference, row: StratumResult) -> bool:
+    """Whether both are of one stratum. By its name: NaN, as of bounds that were read back, equals nothing."""
+    return own.stratum.name == row.stratum.name
 
 
 def _tested(comparison: Comparison, metric: str = 'ap') -> list[Difference]:
