@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmhybrid.occlusion.matching.index import Matches
-from mmhybrid.occlusion.matching.settings import Settings
+from mmhybrid.occlusion.matching.settings import COCO
 
 
 def pycoco_matches(gt, dt, iou_type='bbox'):
@@ -39,7 +39,7 @@ def pycoco_matches(gt, dt, iou_type='bbox'):
     thresholds = len(evaluator.params.iouThrs)
     annotations = gt['annotations']
     return Matches(
-        settings=Settings(),
+        settings=COCO,
         iou_type=iou_type,
         image_ids=image_ids,
         category_ids=category_ids,
