@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmhybrid.occlusion.matching.index import Matches
-from mmhybrid.occlusion.matching.settings import COCO
+from mmhybrid.occlusion.matching.settings import Settings
 
 
 def pycoco_matches(gt, dt, iou_type='bbox'):
@@ -39,7 +39,7 @@ def pycoco_matches(gt, dt, iou_type='bbox'):
     thresholds = len(evaluator.params.iouThrs)
     annotations = gt['annotations']
     return Matches(
-        settings=COCO,
+        settings=Settings().limited(),
         iou_type=iou_type,
         image_ids=image_ids,
         category_ids=category_ids,
