@@ -101,7 +101,11 @@ class Records:
     def flags(self, field: str) -> np.ndarray:
         """The field as ``(n,)`` bool: 0 and 1 as numbers, booleans or text; a record without it is false."""
         values = [row.get(field) for row in self.rows]
-        flags = list(map(_flag, values))
+        flags: list[bool | None] = [None]
+        with suppress(TypeError):  # lists are no keys
+            flags = list(map(FLAGS.get, values))  # hardly ever anything else
+        if None in flags:
+            flags = list(map(_flag, values))
         self.refuse(field, values, (flag is None for flag in flags), 'neither 0 nor 1', 'give 0 or 1')
         return np.array(flags, dtype=bool)
 
