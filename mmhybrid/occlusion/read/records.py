@@ -17,7 +17,7 @@ from .checks import Records, box_faults
 from .columns import Block, join, positions
 from .ground_truth import GroundTruth, any_sizes
 from .ids import ImageIds
-from .runlengths import MAX_SIDE, Masks
+from .runlengths import MAX_SIDE, Encodings, Masks
 
 
 class Known:
@@ -71,7 +71,7 @@ class Results:
         self._count = 0
         self._blocks: list[Block] = []
         self._file_names: list[str | None] = []
-        self._masks: list[Masks] = []
+        self._masks: list[Encodings] = []
         self._late: list[dict[str, Any]] = []  # the last detections, from the first on whose mask is unusual
         self.add(_columns([], self.iou_types))  # no detection is a result too
 
@@ -129,10 +129,10 @@ class Results:
         if isinstance(ids := block['image_ids'], list):  # of which many are the same
             block['image_ids'] = [sys.intern(each) if type(each) is str else each for each in ids]
         masks = block.pop('masks', [])
-        if isinstance(masks, Masks) and not self._late:
+        if isinstance(masks, Encodings) and not self._late:
             self._masks.append(masks)
         else:
-            self._late += _rows(masks) if isinstance(masks, Masks) else masks
+            self._late += masks.rows() if isinstance(masks, Encodings) else masks
         self._blocks.append(block)
 
     def finish(self) -> Block:
@@ -167,21 +167,19 @@ class Results:
 
     def _checked_masks(self, sizes: np.ndarray) -> Masks:
         """All masks, in images of ``sizes`` ``(n, 2)``."""
-        masks = Masks.joined(self._masks)
+        given = Encodings.joined(self._masks)
         self._masks.clear()
+        masks = given.measured()  # all at once: that is quicker than block by block
         late, first = self._late, len(masks)
-        if not np.array_equal(masks.sizes, sizes[:first]):  # an error, told as for any other record
-            late, first = _rows(masks) + late, 0
+        if (masks.areas < 0).any() or not np.array_equal(masks.sizes, sizes[:first]):
+            # Another form of encoding, or an error, told as for any other record.
+            late, first, masks = given.rows() + late, 0, Encodings.joined([]).measured()
         if not late:
             return masks
         records = Records(self.source, self.label, late, offset=first)
         others, notes = segmentations.check_detections(records, sizes[first:])
         self.notes += notes
         return Masks.joined([masks, others])
-
-
-def _rows(masks: Masks) -> list[dict[str, Any]]:
-    return [{'segmentation': rle} for rle in masks.take()]
 
 
 @cache
@@ -222,8 +220,8 @@ def _columns(rows: list[Any], iou_types: tuple[str, ...]) -> Block:
         _expect(((sizes >= 1) & (sizes <= MAX_SIDE)).all())
         counts = [rle.counts for rle in rles]
         _expect(all(counts))
-        block['masks'] = Masks.measured(''.join(counts).encode('ascii'), list(map(len, counts)), sizes)
-        _expect((block['masks'].areas >= 0).all())
+        lengths = np.fromiter(map(len, counts), np.int64, len(counts))
+        block['masks'] = Encodings(''.join(counts).encode('ascii'), lengths, sizes)
     return block
 
 

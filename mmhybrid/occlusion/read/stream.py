@@ -16,7 +16,7 @@ from itertools import chain
 from typing import IO, Any
 
 # Bytes decoded at a time; the objects made of them, some times as large, just fit the processor's cache.
-BLOCK = 2**20
+BLOCK = 2**19
 # How far before its end a piece is searched for a place to cut.
 LARGEST = 2**16
 
