@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument('--minutes', type=float, help='begin no run after so many minutes')
     work_dir = dict(type=Path, default=Path('work_dirs/study'), help='data sets, logs and checkpoints')
     run.add_argument('--work-dir', **work_dir)
+    run.add_argument('--keep-checkpoints', action='store_true', help='leave the last one of each run in the work dir')
     analyse = commands.add_parser('analyse', help='what follows from the finished runs of a size')
     analyse.add_argument('--size', choices=plan.SIZES, default='cpu', help='(cpu)')
     analyse.add_argument('--kept', type=Path, default=KEPT, help='where finished runs and SIZE.json are kept')
@@ -74,7 +75,7 @@ def table(root: Path, size: str, models: list[str], seeds: list[int]) -> str:
 def do_runs(args: argparse.Namespace) -> int:
     _stack.require_or_exit()
     planned = runs.planned(args.size, args.models, args.seeds)
-    failed = runs.do(args.kept, args.work_dir, planned, args.jobs, args.threads, args.minutes, say)
+    failed = runs.do(args.kept, args.work_dir, planned, args.jobs, args.threads, args.minutes, say, args.keep_checkpoints)
     print(table(args.kept, args.size, args.models, args.seeds))
     return 1 if failed else 0
 

@@ -89,6 +89,7 @@ def do(
     threads: int = 1,
     minutes: float | None = None,
     say: Callable[[str], None] = print,
+    keep_checkpoints: bool = False,
 ) -> int:
     """Do what is left of some runs.
 
@@ -100,6 +101,7 @@ def do(
         threads: Threads of each.
         minutes: Begin no run after so long.
         say: Called with a sentence when a run begins and ends.
+        keep_checkpoints: Leave the last checkpoint of each run in ``work_dir``.
 
     Returns:
         Number of runs that failed.
@@ -116,7 +118,7 @@ def do(
             return True
         say(f'{name}: begins')
         try:
-            made = _do_one(root, work_dir, run, threads)
+            made = _do_one(root, work_dir, run, threads, keep_checkpoints)
         except subprocess.CalledProcessError as error:
             say(f'{name}: failed; see {error.output}')
             return False
@@ -140,7 +142,7 @@ def validation(work_dir: Path, size: str) -> Path:
     return root / 'annotations' / 'instances_val.json'
 
 
-def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any]:
+def _do_one(root: Path, work_dir: Path, run: Run, threads: int, keep_checkpoint: bool) -> dict[str, Any]:
     folder, work = run.folder(root), run.folder(work_dir)
     work.mkdir(parents=True, exist_ok=True)
     config = work / 'config.py'
@@ -177,7 +179,8 @@ def _do_one(root: Path, work_dir: Path, run: Run, threads: int) -> dict[str, Any
     (folder / 'run.json').write_text(json.dumps(made, indent=1) + '\n')
     # Nothing is read of these again, and a study has many.
     for path in work.glob('*.pth'):
-        path.unlink()
+        if not (keep_checkpoint and path == checkpoint):
+            path.unlink()
     for path in work.glob('val.*.json'):
         path.unlink()
     return made
