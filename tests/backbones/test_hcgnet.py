@@ -202,6 +202,7 @@ def test_training_compiles_in_one_graph(n, with_cp):
     assert close(*grads, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_onnx_export_has_dynamic_batch_and_size(tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')

@@ -172,6 +172,7 @@ def test_initialisation_is_kaiming_with_a_zero_residual():
     assert kept.layer1[0].norm3.weight.min() == 1
 
 
+@pytest.mark.slow
 def test_exports_with_dynamic_batch_and_size():
     backbone = HSResNet(50, **SMALL, **TWO_STAGES).eval()
     height, width = (torch.export.Dim(name, min=16) for name in 'hw')

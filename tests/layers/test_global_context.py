@@ -78,6 +78,7 @@ def test_memory_format_autocast_and_empty_batch():
     assert layer(torch.empty(0, 16, 3, 3)).shape == (0, 16, 3, 3)
 
 
+@pytest.mark.slow
 def test_compiles_in_one_graph():
     layer = randomised(GlobalContext(16, blocks=2))
     compiled = torch.compile(layer, fullgraph=True, backend='aot_eager', dynamic=True)

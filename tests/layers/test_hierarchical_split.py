@@ -160,6 +160,7 @@ class Net(nn.Sequential):
         super().__init__(HierarchicalSplit(5, 4), HierarchicalSplit(5, 4, stride=2), HierarchicalSplit(20, 1))
 
 
+@pytest.mark.slow
 def test_compiles_in_one_graph():
     net = Net()
     compiled = torch.compile(net, fullgraph=True, backend='aot_eager', dynamic=True)

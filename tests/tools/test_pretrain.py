@@ -230,6 +230,7 @@ def test_a_last_batch_of_one_picture_is_left_out(forked_tool, colours, tmp_path)
     assert 'Epoch(train) [1][1/1]' in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_count_each_picture_once(tool, colours, tmp_path):
     args = ['--backbone', 'resnet18', '--launcher', 'pytorch', '--work-dir', tmp_path]
     done = tool('pretrain.py', CIFAR10, *args, *small(colours, max_epochs=1), launcher=TORCHRUN)

@@ -111,6 +111,7 @@ def test_weights_are_not_resumed(forked_tool, trained, shapes, tmp_path):
     assert 'weights.pth holds weights and no run to resume' in done.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_whole_job_saves_and_resume_goes_on_there(tool, shapes, tmp_path):
     options = small(shapes, train_cfg__max_epochs=2, train_dataloader__num_workers=2)
     job = tool('train.py', DEMO, '--work-dir', tmp_path, *options, wait=False)
