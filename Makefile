@@ -6,6 +6,8 @@
 # make configs   set up, then write the COCO configs and their metafile again, from the tables in tools/make_configs.py
 # make lint    set up, then check style and format
 # make setup   set up only
+# make clean   remove the environments .venv and .venv-stock and caches; work_dirs and build/wheels stay
+# make help    print this
 #
 # PYTHON=python3.12   interpreter to make the environment with
 # VENV=.venv          environment to make, or an existing one to use
@@ -27,7 +29,7 @@ STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parame
 	$(TOOLS)::test_testing_adds_the_strata_and_writes_coco_results \
 	$(TOOLS)::test_resume_goes_on_from_the_checkpoint $(TOOLS)::test_a_checkpoint_that_would_run_code_is_not_read
 
-.PHONY: demo test test-all test-stock bench configs lint setup
+.PHONY: demo test test-all test-stock bench configs lint setup clean help
 setup:
 	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
 
@@ -59,3 +61,10 @@ configs: setup
 lint: setup
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+
+clean:
+	@rm -rf .venv .venv-stock .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@find mmhybrid tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile

@@ -24,6 +24,7 @@ _OWN_PARSERS = {
     'publish': ('mmhybrid.checkpoints.publish_cli', "make a backbone's file, with a card, of a checkpoint"),
     'convert': ('mmhybrid.checkpoints.convert.cli', "make a backbone's file of published weights of a related network"),
     'export': ('mmhybrid.exporting.cli', 'write a detector as ONNX, checked in onnxruntime'),
+    'inspect': ('mmhybrid.inspecting.cli', 'look inside of networks: filters, cam, fgsm, proposals, gates and more'),
 }
 
 
@@ -75,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: list[str]) -> int | None:
-    if argv and argv[0] in _OWN_PARSERS:
+    if not argv:
+        build_parser().print_help()
+        return 0
+    if argv[0] in _OWN_PARSERS:
         return importlib.import_module(_OWN_PARSERS[argv[0]][0]).main(argv[1:])
     args = build_parser().parse_args(argv)
     return args.run(args)
