@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     models = commands.add_parser(
         'models',
         help='table of the backbones: parameters, multiply-adds, channels, strides, paper',
-        description='Count the parameters and multiply-adds of the backbones, about a second each.',
+        description='Parameters and multiply-adds of the backbones. With --shape they are counted, about a second each.',
         epilog=_MODELS_EXAMPLE,
     )
     models.add_argument('--family', choices=list(FAMILIES), help='one paper only (default: all)')
@@ -98,12 +98,14 @@ def _side(text: str) -> int:
 def _models(args: argparse.Namespace) -> None:
     if args.json is not None and not args.json.absolute().parent.is_dir():
         raise InputError(f'--json {args.json}: there is no folder {args.json.parent}.')
-    _stack.require()
-    from mmhybrid.counting import count_models
+    from mmhybrid.counting import count_models, kept_models
     from mmhybrid.counting.tables import models_json, models_table, print_wide
 
-    shape = tuple(args.shape) if args.shape else None
-    rows = list(count_models(args.family, shape, _report))
+    if args.shape is None:
+        rows = kept_models(args.family)
+    else:
+        _stack.require()
+        rows = list(count_models(args.family, tuple(args.shape), _report))
     if args.json is not None:  # before what a reader may see enough of
         args.json.write_text(models_json(rows), encoding='utf-8')
         _report(f'wrote {args.json}')

@@ -63,7 +63,10 @@ def test_wrong_input_is_one_sentence(tmp_path, capsys, monkeypatch):
         capsys, 'occlusion', 'eval', '--ann', 'none.json', '--results', 'none.json', '--out-dir', tmp_path
     )
     monkeypatch.setattr(_stack, 'problem', lambda: 'No torch here.')
-    assert refused(capsys, 'models') == refused(capsys, 'flops', DEMO) == 'error: No torch here.'
+    counted = refused(capsys, 'models', '--shape', 64, 96)
+    assert counted == refused(capsys, 'flops', DEMO) == 'error: No torch here.'
+    assert cli.main(['models', '--family', 'tbc']) == 0  # what was counted before needs none
+    assert f'{PARAMETERS["tiedresnet50"]:,}' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('command', [[], ['models'], ['flops'], ['occlusion'], ['occlusion', 'eval']])

@@ -1,4 +1,4 @@
-"""docs/backbones.md is what its generator writes."""
+"""docs/backbones.md, and what ``mmhybrid models`` shows, are what their generator writes."""
 
 import importlib.util
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmhybrid.counting import COUNTED, count_model
+from mmhybrid.counting import COUNTED, count_model, kept_models
 from mmhybrid.zoo import FAMILIES, VARIANTS
 from tests.test_zoo import PARAMETERS
 
@@ -45,6 +45,17 @@ def test_multiply_adds_are_those_of_the_code(name):
     row = next(row for row in ROW.findall(PAGE.read_text()) if row[0] == name)
     counted = count_model(name, (32, 32) if name == 'hcgnet_a1' else (224, 224))
     assert integer(row[4]) == counted.multiply_adds
+    assert counted in kept_models()
+
+
+def test_what_is_kept_is_what_the_page_says():
+    rows = {row[0]: row for row in ROW.findall(PAGE.read_text())}
+    kept = {row.name: row for row in kept_models()}
+    assert list(kept) == list(VARIANTS)
+    for name, row in kept.items():
+        assert (row.parameters, row.multiply_adds) == (PARAMETERS[name], integer(rows[name][4]))
+        assert [' '.join(map(str, each)) for each in (row.out_channels, row.out_strides)] == list(rows[name][5:7])
+    assert [row.name for row in kept_models('hcgnet')] == [n for n, v in VARIANTS.items() if v.family == 'hcgnet']
 
 
 def test_prose_is_the_templates(make_docs):
@@ -55,5 +66,7 @@ def test_prose_is_the_templates(make_docs):
 
 @pytest.mark.slow
 def test_the_page_is_what_the_generator_writes(make_docs, tmp_path):
-    assert make_docs.main(['--out', str(tmp_path / 'page.md')]) == 0
+    kept = tmp_path / 'models.json'
+    assert make_docs.main(['--out', str(tmp_path / 'page.md'), '--json', str(kept)]) == 0
     assert (tmp_path / 'page.md').read_text() == PAGE.read_text()
+    assert kept.read_text() == make_docs.KEPT.read_text()

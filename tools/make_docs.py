@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/backbones.md from its template and the backbones themselves. ``--help`` has an example."""
+"""Count all backbones: docs/backbones.md from its template, and what ``mmhybrid models`` shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / 'docs'
+KEPT = ROOT / 'mmhybrid' / 'counting' / 'models.json'
 # ImageNet classifiers of the literature: parameters and multiply-adds at 224x224 of ResNet-50 and ResNet-101 (stride
 # on the 3x3), and the fast ResNeSt-50 (2s1x64d).
 RESNET50, RESNET101 = (25_557_032, 4_089_184_256), (44_549_160, 7_801_405_440)
@@ -122,17 +124,21 @@ def claims(family: str, rows: dict) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Count all backbones and write the page."""
     parser = argparse.ArgumentParser(
-        description='Write docs/backbones.md: counts every backbone once, a minute or two.',
-        epilog='example:\n  python tools/make_docs.py --out docs/backbones.md',
+        description='Write docs/backbones.md and mmhybrid/counting/models.json: counts every backbone once, a minute or '
+        'two.',
+        epilog='example:\n  python tools/make_docs.py',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--out', type=Path, default=DOCS / 'backbones.md', metavar='FILE', help='default: %(default)s')
+    parser.add_argument('--json', type=Path, default=KEPT, metavar='FILE', help='default: %(default)s')
     args = parser.parse_args(argv)
     from mmhybrid.counting import count_models
+    from mmhybrid.counting.tables import models_json
 
     rows = list(count_models(progress=lambda message: print(message, file=sys.stderr, flush=True)))
     args.out.write_text(render((DOCS / 'backbones.template.md').read_text(encoding='utf-8'), rows), encoding='utf-8')
-    print(f'wrote {args.out}')
+    args.json.write_text(models_json(rows), encoding='utf-8')
+    print(f'wrote {args.out} and {args.json}')
     return 0
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 
 from mmhybrid.variants import FAMILIES, VARIANTS, backbone_config, list_backbones
 
 from .modules import count
 
+KEPT = 'models.json'  # beside this file, written by tools/make_docs.py
 # Variants that are made for other images than ImageNet's.
 CIFAR = ('hcgnet_a1', 'hcgnet_a2', 'hcgnet_a3')
 
@@ -46,6 +49,14 @@ def count_models(
         size = shape or ((32, 32) if name in CIFAR else (224, 224))
         progress(f'[{i}/{len(names)}] {name} at {size[0]}x{size[1]}')
         yield count_model(name, size)
+
+
+def kept_models(family: str | None = None) -> list[Row]:
+    """The same rows as :func:`count_models` gives by default, as they were counted when this package was made."""
+    rows = json.loads(files('mmhybrid.counting').joinpath(KEPT).read_text(encoding='utf-8'))['models']
+    names = list_backbones(family)
+    tuples = ('shape', 'out_channels', 'out_strides')
+    return [Row(**{**row, **{key: tuple(row[key]) for key in tuples}}) for row in rows if row['name'] in names]
 
 
 def count_model(name: str, shape: tuple[int, int]) -> Row:
