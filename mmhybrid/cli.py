@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     models = commands.add_parser(
         'models',
         help='table of the backbones: parameters, multiply-adds, channels, strides, paper',
-        description='Parameters and multiply-adds of the backbones. With --shape they are counted, about a second each.',
+        description='Parameters and multiply-adds of the backbones; --shape counts them, about a second each.',
         epilog=_MODELS_EXAMPLE,
     )
     models.add_argument('--family', choices=list(FAMILIES), help='one paper only (default: all)')

@@ -52,7 +52,7 @@ def create_backbone(name: str, checkpoint: str | PathLike | None = None, **overr
     import mmhybrid.registry  # noqa: F401  (registers the classes and plug-ins)
     from mmhybrid import backbones
 
-    with _quiet():
+    with quiet():
         backbone = getattr(backbones, config.pop('type'))(**config)
         backbone.init_weights()
     if checkpoint is not None:
@@ -89,7 +89,7 @@ def freezing(checkpoint: str | None, freeze: bool = True) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet():
+def quiet():
     """Without the line that MMEngine logs for each parameter it initialises."""
     from mmengine.logging import MMLogger
 

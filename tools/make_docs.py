@@ -124,8 +124,8 @@ def claims(family: str, rows: dict) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Count all backbones and write the page."""
     parser = argparse.ArgumentParser(
-        description='Write docs/backbones.md and mmhybrid/counting/models.json: counts every backbone once, a minute or '
-        'two.',
+        description='Count every backbone, a minute or two, and write docs/backbones.md and '
+        'mmhybrid/counting/models.json.',
         epilog='example:\n  python tools/make_docs.py',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def to_bytes(figure: Figure, kind: str) -> bytes:
+def to_bytes(figure: Figure, kind: str, maker: str = SCHEMA) -> bytes:
     """A figure as ``'png'``, of 150 dots an inch, or as ``'svg'``, whose words stay text; each time the same bytes.
+
+    ``maker`` is what the file says that it was made by.
 
     Raises:
         InputError: Another kind.
@@ -32,10 +34,10 @@ def to_bytes(figure: Figure, kind: str) -> bytes:
     with drawing(**{'svg.fonttype': 'none', 'svg.hashsalt': SCHEMA}):
         # `savefig` would draw it once more than it writes it.
         if kind == 'svg':
-            FigureCanvasSVG(figure).print_svg(content, metadata={'Creator': SCHEMA, 'Date': None})
+            FigureCanvasSVG(figure).print_svg(content, metadata={'Creator': maker, 'Date': None})
         else:
             figure.dpi = DPI  # writing as SVG leaves another
-            FigureCanvasAgg(figure).print_png(content, metadata={'Software': SCHEMA})
+            FigureCanvasAgg(figure).print_png(content, metadata={'Software': maker})
     return content.getvalue()
 
 
