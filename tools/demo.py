@@ -6,6 +6,7 @@ not done again: delete the work dir to start over.
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,8 @@ def step(
                 if (text := show(line)) is not None:
                     console.print(f'  {text}', markup=False, soft_wrap=True)
         returncode = process.returncode
+    if returncode in (128 + signal.SIGINT, -signal.SIGINT):
+        raise KeyboardInterrupt
     if returncode:
         if log is not None:
             console.print(''.join(log.read_text().splitlines(keepends=True)[-20:]), markup=False)
@@ -118,4 +121,8 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        console.print('\nerror: ended by Ctrl-C; run it again, and it goes on where it was.', markup=False)
+        sys.exit(128 + signal.SIGINT)
