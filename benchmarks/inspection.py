@@ -46,7 +46,7 @@ BOTH = f'{DEMO} --versus {study("resnet50")} --name TiedResNet ResNet {DATA}'
 COMMANDS = {
     'filters': f'filters {BOTH}',
     'filters-weights': f'filters {BOTH} --by weights',
-    'cam': f'cam {DEMO} --name TiedResNet {DATA}',
+    'cam': f'cam {DEMO} --name TiedResNet {DATA} --limit 3 --detections 2 --levels backbone.0 backbone.1 neck.0',
     'fgsm': f'fgsm {BOTH}',
     'proposals': f'proposals {BOTH}',
     'gates-hcgnet': f'gates {study("hcgnet_b")} --name HCGNet',
