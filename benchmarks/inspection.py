@@ -18,11 +18,12 @@ import json
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 REPO = Path(__file__).resolve().parents[1]
 DOCS = REPO / 'docs'
@@ -30,6 +31,7 @@ TEMPLATE, PAGE = DOCS / 'inspect.template.md', DOCS / 'inspect.md'
 IMAGES, KEPT = DOCS / 'images' / 'inspect', REPO / 'benchmarks' / 'results' / 'inspect'
 WORK = Path('work_dirs', 'inspect')
 LONGEST = 200  # numbers of one list that is kept
+PICTURES = {'filters-weights': 0}  # how many figures of a command are kept, where not all
 
 DEMO = 'configs/demo_mask_rcnn_tiedresnet_occluded_shapes.py work_dirs/demo/seed0/epoch_3.pth'
 DATA = '--cfg-options data_root=work_dirs/demo/occluded_shapes/'
@@ -41,6 +43,12 @@ def study(model: str) -> str:
     return f'{folder}/config.py {folder}/epoch_3.pth'
 
 
+def classifier(backbone: str) -> str:
+    """Config and checkpoint of one epoch of CIFAR-10, as docs/weights.md trains."""
+    folder = f'work_dirs/cifar10_{backbone}'
+    return f'{folder}/cifar10.py {folder}/epoch_1.pth'
+
+
 BOTH = f'{DEMO} --versus {study("resnet50")} --name TiedResNet ResNet {DATA}'
 # What the page calls a command -> its words after `mmhybrid inspect`, without --out-dir.
 COMMANDS = {
@@ -48,7 +56,9 @@ COMMANDS = {
     'filters-weights': f'filters {BOTH} --by weights',
     'cam': f'cam {DEMO} --name TiedResNet {DATA} --limit 3 --detections 2 --levels backbone.0 backbone.1 neck.0',
     'fgsm': f'fgsm {BOTH}',
-    'proposals': f'proposals {BOTH}',
+    'fgsm-classifiers': f'fgsm {classifier("resnet50")} --versus {classifier("tiedresnet50")} --name ResNet-50 '
+    'TiedResNet-50 --limit 500 --cfg-options data_root=data/cifar10/',
+    'proposals': f'proposals {BOTH} --score-thr 0.1 --draw 1',
     'gates-hcgnet': f'gates {study("hcgnet_b")} --name HCGNet',
     'gates-sae': f'gates {study("sae_resnet50")} --name SaE-ResNet',
     'shortcuts': f'shortcuts {study("dsnet50")} --name DSNet',
@@ -87,9 +97,11 @@ def keep(name: str, folder: Path) -> None:
     for old in IMAGES.glob(f'{name}.*.png'):
         old.unlink()
     document['pictures'] = []
-    for number, files in enumerate(document.pop('figures')):
+    for number, files in enumerate(document.pop('figures')[: PICTURES.get(name)]):
         target = IMAGES / f'{name}.{number}.png'
-        shutil.copy(folder / next(file for file in files if file.endswith('.png')), target)
+        with Image.open(folder / next(file for file in files if file.endswith('.png'))) as picture:
+            # 256 colours: a third of the size, and no difference to the eye.
+            picture.convert('RGB').quantize(256).save(target, optimize=True)
         document['pictures'].append(target.name)
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f'{name}.json').write_text(json.dumps(document, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')

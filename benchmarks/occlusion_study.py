@@ -75,7 +75,8 @@ def table(root: Path, size: str, models: list[str], seeds: list[int]) -> str:
 def do_runs(args: argparse.Namespace) -> int:
     _stack.require_or_exit()
     planned = runs.planned(args.size, args.models, args.seeds)
-    failed = runs.do(args.kept, args.work_dir, planned, args.jobs, args.threads, args.minutes, say, args.keep_checkpoints)
+    limits = args.jobs, args.threads, args.minutes
+    failed = runs.do(args.kept, args.work_dir, planned, *limits, say, args.keep_checkpoints)
     print(table(args.kept, args.size, args.models, args.seeds))
     return 1 if failed else 0
 
