@@ -67,8 +67,9 @@ class Writer:
         """Write the files, but for those of None, and say which; text as UTF-8, with ``?`` for what it cannot hold.
 
         Raises:
-            InputError: A file is in the way by now, or the disk refuses.
+            InputError: A file is in the way by now, then none is written; or the disk refuses.
         """
+        self.check(contents)
         written = []
         for path, make in contents.items():
             try:

@@ -124,7 +124,9 @@ def _inspect(args: argparse.Namespace) -> None:
     _check_words(words, args.name)
     files = [word for model in words for word in model]
     writer = Writer(files, args.force, findings.is_ours)
-    writer.check([folder / f'{args.kind}.json'])  # before minutes of work
+    target = folder / f'{args.kind}.json'
+    in_the_way = (each for form in args.format for each in folder.glob(f'{args.kind}*.{form}'))
+    writer.check([target, *in_the_way])  # before minutes of work
     _stack.require()
     with _stack.quiet():
         import mmdet.evaluation  # noqa: F401
@@ -148,18 +150,22 @@ def _inspect(args: argparse.Namespace) -> None:
         'seconds': round(time.monotonic() - start, 1),
     }
     _print(found)
-    made = findings.contents(args.kind, found, about, args.format)
-    print(clean(writer.write({folder / name: make for name, make in made.items()})))
+    made = {folder / name: make for name, make in findings.contents(args.kind, found, about, args.format).items()}
+    stale = findings.earlier(target) - made.keys()
+    print(clean(writer.write(made)))
+    for path in sorted(stale):  # beside numbers of this run they would mislead
+        path.unlink()
+        print(clean(f'removed {path}, a figure of an earlier run'))
 
 
 def _gallery(args: argparse.Namespace) -> None:
     from . import findings, gallery
 
     target = args.out or args.folder / 'gallery.html'
-    writer = Writer([], args.force, findings.is_ours)
-    writer.check([target])
+    if target.suffix != '.html':
+        raise InputError(f'--out {target}: the page is an HTML file; let its name end in .html.')
     page = gallery.render(args.folder, target.parent)
-    print(clean(writer.write({target: lambda: page})))
+    print(clean(Writer([], args.force, findings.is_ours).write({target: lambda: page})))
 
 
 def _check_words(words: Sequence[Sequence[str]], names: Sequence[str]) -> None:
@@ -168,6 +174,8 @@ def _check_words(words: Sequence[Sequence[str]], names: Sequence[str]) -> None:
             raise InputError(f'{" ".join(each)}: a model is MODEL CHECKPOINT, two words, and these are {len(each)}.')
     if names and len(names) != len(words):
         raise InputError(f'--name gives {len(names)} names to {len(words)} models; give one to each.')
+    if not all(name.strip() for name in names):
+        raise InputError('--name gives a model an empty name; give it some.')
     if len(set(names)) < len(names):
         raise InputError('--name gives two models the same name; tell them apart.')
 

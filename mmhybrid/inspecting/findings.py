@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 _BEGINNINGS = {
     '.png': rb'\x89PNG\r\n\x1a\n.*Software\0SCHEMA',
     '.svg': rb'\s*<\?xml.*<dc:title>SCHEMA</dc:title>',
-    '.html': rb'<!DOCTYPE html>.*<meta name="generator" content="mmhybrid',
+    '.html': rb'<!DOCTYPE html>.*<meta name="mmhybrid" content="inspect gallery">',
 }
 FORMATS = ('png', 'svg')
 
@@ -105,6 +105,17 @@ def contents(
     }
     files[f'{kind}.json'] = lambda: to_json(document)
     return files
+
+
+def earlier(path: Path) -> set[Path]:
+    """Figures that a run before this one wrote beside its JSON file ``path``, and that are there."""
+    if not path.is_file() or path.is_symlink() or not is_ours(path):
+        return set()
+    figures = json.loads(path.read_text(encoding='utf-8')).get('figures')
+    names = [name for each in figures for name in each] if isinstance(figures, list) else []
+    # A name with a folder in it was not written by this command.
+    found = {path.with_name(name) for name in names if isinstance(name, str) and Path(name).name == name}
+    return {each for each in found if each.is_file() and not each.is_symlink() and is_ours(each)}
 
 
 def to_json(document: Any) -> str:

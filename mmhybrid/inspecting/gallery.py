@@ -139,10 +139,16 @@ def _wrong(document: Mapping[str, Any]) -> str | None:
         checks += (
             all(isinstance(each, str) for key in ('answer', 'notes') for each in lists[key]),
             all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists['figures']),
-            all(isinstance(each, dict) and {'name', 'model', 'backbone'} <= each.keys() for each in lists['models']),
+            all(map(_is_model, lists['models'])),
+            isinstance(document.get('images', []), list),
             all(map(_is_table, lists['tables'])),
         )
     return None if all(checks) else 'is not as mmhybrid inspect writes it'
+
+
+def _is_model(model: Any) -> bool:
+    named = isinstance(model, dict) and all(isinstance(model.get(key), str) for key in ('name', 'model', 'backbone'))
+    return named and isinstance(model.get('checkpoint'), str | None)
 
 
 def _is_table(table: Any) -> bool:

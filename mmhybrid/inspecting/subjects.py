@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ class Subject:
         """
         masks = all('mask' in each for sample in samples for each in sample.info.get('instances') or ())
         pipeline = self._pipeline(annotated, masks and has_masks(self.model))
-        packed = [pipeline(copy.deepcopy(sample.info)) for sample in samples]
+        packed = [_packed(pipeline, sample) for sample in samples]
         labels = [each.get('labels') for each in packed]
         known = torch.tensor(labels, device=self.device) if None not in labels else None
         pixels = [each['inputs'].to(self.device).float() for each in packed]
@@ -156,8 +157,8 @@ class Subject:
         if self.kind == BACKBONE:
             found |= {f'backbone.{own}': each for own, each in found.items() if own}
         if name not in found or not name:
-            inner = [each for each in found if each.count('.') == name.count('.')] or list(found)
-            raise InputError(f'{self.name} has no module {name!r}; some are {", ".join(inner[1:8])}.')
+            near = difflib.get_close_matches(name, found, n=5, cutoff=0.5) or list(found)[1:6]
+            raise InputError(f'{self.name} has no module {name!r}; others are {", ".join(near)}.')
         return found[name]
 
     def _pipeline(self, annotated: bool, with_mask: bool) -> Compose:
@@ -170,6 +171,15 @@ class Subject:
             # load them afterwards.
             steps.insert(at, dict(type='LoadAnnotations', with_bbox=True, with_mask=with_mask))
         return Compose(steps)
+
+
+def _packed(pipeline: Compose, sample: Any) -> dict[str, Any]:
+    try:
+        return pipeline(copy.deepcopy(sample.info))
+    except InputError as error:  # of the reader, who speaks of a data set
+        if 'instances' in sample.info or 'label' in sample.info:
+            raise
+        raise InputError(f'{str(error).partition(";")[0]}; give another picture.') from None
 
 
 def has_masks(model: nn.Module) -> bool:
@@ -220,7 +230,10 @@ def _load(name: str, given: str, checkpoint: str | None = None, *, args: argpars
             raise InputError(
                 f'{given} is neither a config file (.py) nor the name of a backbone; mmhybrid models lists these.'
             )
-        return Subject(name, given, checkpoint, BACKBONE, create_backbone(given, checkpoint), (), device)
+        backbone = create_backbone(given, checkpoint)
+        if checkpoint is not None:
+            _check_finite(backbone, checkpoint)
+        return Subject(name, given, checkpoint, BACKBONE, backbone, (), device)
     options = argparse.Namespace(**{**vars(args), 'config': given, 'cfg_options': copy.deepcopy(args.cfg_options)})
     cfg = launch.load_config(options)
     if cfg.get('model') is None:
@@ -244,6 +257,7 @@ def _load(name: str, given: str, checkpoint: str | None = None, *, args: argpars
     else:
         loaded = load_checkpoint(model, checkpoint, map_location='cpu')
         LoadedWeightsHook(allowed_missing(cfg)).check(model)
+        _check_finite(model, checkpoint)
         meta = (loaded.get('meta') or {}) if isinstance(loaded, Mapping) else {}
         about = {str(key).lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
         classes = about.get('classes') or meta.get('CLASSES')
@@ -251,6 +265,16 @@ def _load(name: str, given: str, checkpoint: str | None = None, *, args: argpars
         classes = DATASETS.build({**test_dataset(cfg), 'lazy_init': True}).metainfo.get('classes')
     classes = (classes,) if isinstance(classes, str) else tuple(classes or ())
     return Subject(name, given, checkpoint, kind, model, classes, device, cfg)
+
+
+def _check_finite(model: nn.Module, checkpoint: str) -> None:
+    state = model.state_dict()
+    broken = [name for name, each in state.items() if each.is_floating_point() and not each.isfinite().all()]
+    if broken:
+        raise InputError(
+            f'{checkpoint}: {len(broken)} of {len(state)} tensors hold NaN or infinity, the first is {broken[0]}, so '
+            'nothing can be told of it; give another checkpoint.'
+        )
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

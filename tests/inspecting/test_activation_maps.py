@@ -27,7 +27,7 @@ def test_grad_cam_of_a_linear_layer_by_hand():
     (gradients,) = torch.autograd.grad(score, activations)
     made = maps.grad_cam(activations.detach(), gradients)
     by_hand = [
-        [max(sum(float(weights[c] * activations[c, y, x]) for c in range(5)) / 12, 0) for x in range(4)]
+        [max(sum(float(weights[c] * activations[c, y, x].detach()) for c in range(5)) / 12, 0) for x in range(4)]
         for y in range(3)
     ]
     torch.testing.assert_close(made, torch.tensor(by_hand, dtype=torch.float64), rtol=1e-12, atol=1e-14)

@@ -96,6 +96,8 @@ def test_words_that_name_no_model_are_told(two_stage, one_stage, data_root, tmp_
     assert '1 names to 2 models' in refused(capsys, 'cka', config, '--versus', *one_stage, '--name', 'a')
     same = refused(capsys, 'cka', config, '--versus', *one_stage, '--name', 'a', 'a')
     assert 'the same name' in same
+    assert 'an empty name' in refused(capsys, 'cka', config, '--name', ' ')
+    assert 'no whole number from 0' in refused(capsys, 'cka', config, '--seed', '-1')
     assert 'There is no config nowhere.py' in refused(capsys, 'cka', 'nowhere.py', '--out-dir', tmp_path)
     assert 'There is no checkpoint x.pth' in refused(capsys, 'cka', config, 'x.pth', '--out-dir', tmp_path)
     assert 'neither a config file' in refused(capsys, 'cka', 'resnet5000', '--out-dir', tmp_path)
@@ -141,6 +143,55 @@ def test_files_of_others_are_kept_and_own_ones_are_written_again(inspect, tmp_pa
         inspect()
     assert files['cka.png'].read_text() == 'mine'
     assert inspect('--force')['cka.png'].read_bytes() == before['cka.png']
+
+
+def test_figures_of_an_earlier_run_do_not_stay_beside_other_numbers(inspect, tmp_path, capsys):
+    folder = tmp_path / 'out'
+    inspect()
+    (folder / 'cka_mine.svg').write_text('not named in the JSON')
+    (folder / 'cka_more.svg').write_text('mine')  # named there, and not ours any more
+    (folder / 'cka_mine.svg').rename(folder / 'mine.svg')
+    capsys.readouterr()
+    assert set(inspect('--format', 'png')) == {'cka.json', 'cka.png', 'cka_more.png', 'cka_more.svg', 'mine.svg'}
+    assert f'removed {folder / "cka.svg"}, a figure of an earlier run' in capsys.readouterr().out
+
+
+def test_a_figure_of_others_is_told_before_work_and_nothing_is_written(
+    inspect, two_stage, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / 'out'
+    inspect('--format', 'png')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / 'cka.svg').write_text('mine')
+    monkeypatch.setattr(cli._stack, 'require', lambda: pytest.fail('work began'))
+    assert 'cka.svg: exists and was not written' in refused(capsys, 'cka', *two_stage, '--out-dir', folder)
+    assert {**before, 'cka.svg': b'mine'} == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_gallery_overwrites_no_findings_and_no_reports(inspect, tmp_path, capsys):
+    folder = tmp_path / 'out'
+    files = inspect()
+    for name in ('cka.json', 'cka.png', 'page.txt'):
+        assert 'its name end in .html' in refused(capsys, 'gallery', folder, '--out', folder / name)
+    report = folder / 'report.html'
+    report.write_text('<!DOCTYPE html>\n<meta name="generator" content="mmhybrid 1">')
+    assert 'was not written by this command' in refused(capsys, 'gallery', folder, '--out', report)
+    assert 'There is no folder' in refused(capsys, 'gallery', files['cka.json'])
+    assert [cli.main(['gallery', str(folder)]) for _ in range(2)] == [0, 0]
+
+
+def test_weights_that_are_no_numbers_are_told(two_stage, tmp_path, capsys):
+    checkpoint = torch.load(two_stage.checkpoint, weights_only=True)
+    checkpoint['state_dict']['backbone.layer1.0.conv1.weight'][0, 0] = math.nan
+    torch.save(checkpoint, tmp_path / 'nan.pth')
+    said = refused(capsys, 'gates', two_stage.config, tmp_path / 'nan.pth', '--out-dir', tmp_path)
+    assert 'tensors hold NaN or infinity, the first is backbone.layer1.0.conv1.weight' in said
+
+
+def test_a_picture_that_cannot_be_read_is_told(two_stage, tmp_path, capsys):
+    (tmp_path / 'broken.jpg').write_bytes(b'no picture')
+    said = refused(capsys, 'cam', *two_stage, '--out-dir', tmp_path, '--images', tmp_path / 'broken.jpg')
+    assert 'broken.jpg' in said and said.endswith('give another picture.') and 'annotations' not in said
 
 
 def test_png_alone(inspect, tmp_path):

@@ -167,7 +167,7 @@ def test_a_detector_without_what_training_needs_is_told(retinanet, monkeypatch):
 
 def test_models_that_cannot_be_compared():
     def model(name, kind, *classes):
-        return argparse.Namespace(name=name, kind=kind, classes=classes)
+        return argparse.Namespace(name=name, kind=kind, classes=classes, cfg={})
 
     with pytest.raises(InputError, match='a is a backbone without a head'):
         fgsm.check([model('a', 'backbone')])
@@ -176,3 +176,9 @@ def test_models_that_cannot_be_compared():
     with pytest.raises(InputError, match='a and b have different classes'):
         fgsm.check([model('a', 'detector', 'cat'), model('b', 'detector', 'dog')])
     assert fgsm.check([model('a', 'detector', 'cat'), model('b', 'detector')]) == 'detector'  # its names are not known
+
+
+def test_regions_without_classes_are_refused():
+    rpn = argparse.Namespace(name='a', kind='detector', classes=(), cfg={'model': {'type': 'RPN'}})
+    with pytest.raises(InputError, match='regions instead of boxes with classes'):
+        fgsm.check([rpn])

@@ -1,12 +1,18 @@
 """Which boxes belong to which instance, and what they come to: against loops and formulas, without a detector."""
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmhybrid.inspecting import cli
 from mmhybrid.inspecting.analyses import proposal_counts as counts
+from mmhybrid.inspecting.analyses import proposal_words as words
 from mmhybrid.inspecting.analyses.proposal_steps import Boxes, Steps
+from mmhybrid.inspecting.findings import Findings
 
 EVERY_BOX = st.tuples(*[st.integers(0, 12)] * 4).map(
     lambda v: (min(v[0], v[2]), min(v[1], v[3]), max(v[0], v[2]), max(v[1], v[3]))
@@ -168,12 +174,75 @@ def test_intervals_are_those_of_images_drawn_by_hand():
             total = columns['before'][own].sum() if name.startswith('ambiguous') else own.sum()
             np.testing.assert_allclose(summary.values[s], columns[name][own].sum() / total)
             bounds = np.nanquantile(values[:, s], [0.025, 0.975])
+            assert bounds[0] < bounds[1]  # else there is none
             np.testing.assert_allclose([summary.low[s], summary.high[s]], bounds, rtol=1e-12)
 
 
 def test_one_image_has_no_interval():
     found = counts.summarise({'before': np.array([1, 2])}, np.array([0, 0]), np.array([1, 1]), 3, seed=0)['before']
     assert found.values[1] == 1.5 and np.isnan(found.low).all() and np.isnan(found.high).all()
+
+
+def test_none_or_all_of_the_instances_have_no_interval_and_a_note_says_so():
+    image, stratum = np.arange(90), np.repeat([0, 1, 2], 30)
+    missed = np.concatenate([np.zeros(30, int), np.ones(30, int), np.arange(30) % 2])
+    columns = {'before': missed, 'after': 1 - missed, 'missed': missed}
+    found = counts.summarise(columns, image, stratum, 90, seed=0)
+    for name in ('missed', 'before'):
+        assert found[name].values[:3].tolist() == [0, 1, 0.5]
+        assert np.isnan(found[name].low[:2]).all() and np.isnan(found[name].high[:2]).all()
+        assert found[name].low[2] < 0.5 < found[name].high[2]
+    reader = SimpleNamespace(least_score=0.05, score_thr=0.3, two_stages=True, levels=[])
+    model = counts.Measured('it', reader, columns, found, {}, 0)
+    tables = words.tables(model, np.array([30, 30, 30, 0, 0, 0, 90]))
+    cells = [row[2] for row in tables[1].rows]
+    assert tables[1].title.startswith('it: percent of instances') and tables[1].columns[2] == 'missed'
+    assert cells[:2] == ['0', '100'] and re.fullmatch(r'50 \[\d\d, \d\d\]', cells[2]) and cells[3] == '–'
+    args = SimpleNamespace(score_thr=0.3)
+    assert any('none of n leaves up to about 3/n open' in note for note in words.notes([model], np.full(7, 30), args))
+    half = {'missed': counts.summarise({'missed': missed[60:]}, image[:30], stratum[60:], 30, seed=0)['missed']}
+    model = counts.Measured('it', reader, columns, half, {}, 0)
+    assert not any('3/n' in note for note in words.notes([model], np.full(7, 30), args))
+
+
+def test_the_widest_cells_fit_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    rows = len(counts.STRATA) + 1
+    for two_stages in (True, False):
+        names = [name for name in counts.MEASURES if two_stages or 'proposal' not in name]
+        found = {
+            name: counts.Summary(*(np.full(rows, x) for x in ((0.98, 0.88, 0.998) if name in counts.SHARES else wide)))
+            for name in names
+            for wide in [(12.34, 10.01, 14.56)]
+        }
+        levels = {step: (np.full((rows, 6), 0.98), np.full(rows, 12345)) for step in counts.STEPS if step in names}
+        reader = SimpleNamespace(two_stages=two_stages, levels=[f'stride {2**i}' for i in range(2, 8)])
+        tables = words.tables(counts.Measured('it', reader, {}, found, levels, 0), np.full(rows, 12345))
+        cli._print(Findings([], '', {}, tables=tables))
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert sum(line.startswith('(0.2, 0.4]') for line in lines) == len(tables)
+        for table in tables:
+            assert any(re.fullmatch(r'\s+'.join(map(re.escape, table.rows[2])), line.strip()) for line in lines)
+            assert any(re.fullmatch(r'\s+'.join(map(re.escape, table.columns)), line.strip()) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [
+        (0, '0'),
+        (0.4, '<1'),
+        (0.5, '<1'),
+        (0.6, '1'),
+        (19.3, '19'),
+        (99.5, '>99'),
+        (99.6, '>99'),
+        (100, '100'),
+        (np.nan, '–'),
+    ],
+)
+def test_only_none_and_all_are_0_and_100_percent(value, text):
+    assert words._percent(value) == text
 
 
 def test_a_box_at_the_threshold_belongs_and_one_as_near_to_two_belongs_to_the_first():

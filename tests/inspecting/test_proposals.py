@@ -1,8 +1,10 @@
 """``mmhybrid inspect proposals`` on small detectors."""
 
 import argparse
+import contextlib
 import copy
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from mmengine.structures import InstanceData
 from mmhybrid.datasets.occluded_shapes import CATEGORIES
 from mmhybrid.errors import InputError
 from mmhybrid.inspecting import cli, samples, subjects
-from mmhybrid.inspecting.analyses import proposals
+from mmhybrid.inspecting.analyses import proposal_steps, proposals
 from mmhybrid.inspecting.analyses.proposal_counts import STRATA
+from mmhybrid.inspecting.analyses.proposal_levels import levels_kept
 from mmhybrid.inspecting.analyses.proposal_steps import NEVER, Reader, arguments_of
+from mmhybrid.inspecting.analyses.proposal_words import STEP_NAMES
 from mmhybrid.inspecting.drawing import proposal_boxes
 from mmhybrid.inspecting.drawing import proposals as charts
 from mmhybrid.inspecting.findings import to_json
@@ -86,22 +90,134 @@ def test_detections_are_the_models_own_and_come_from_the_boxes_before(kind):
         torch.testing.assert_close(sample.pred_instances.bboxes, other.pred_instances.bboxes, rtol=0, atol=0)
 
 
-def test_proposals_are_the_rpns_and_levels_follow_their_formula():
-    model, (pixels, metas) = build('mask_rcnn'), inputs()
-    extractor = model.roi_head.bbox_roi_extractor
-    extractor.finest_scale = 5  # so that pictures this small have more than one level
-    steps = Reader(subject(model), 0.32)(pixels, metas)
+def many_levels(kind):
+    """A detector of two stages whose proposals are made by, and whose RoIs are pooled from, several levels."""
+    model = build(kind)
+    model.rpn_head.test_cfg.nms_pre = 8
+    for extractor in extractors(model):
+        extractor.finest_scale = 5  # for pictures this small
+    return model
+
+
+def extractors(model):
+    found = model.roi_head.bbox_roi_extractor
+    return list(found) if isinstance(found, torch.nn.ModuleList) else [found]
+
+
+def test_proposals_are_the_rpns_and_come_from_the_level_of_their_anchor():
+    model, (pixels, metas) = many_levels('mask_rcnn'), inputs()
+    reader = Reader(subject(model), 0.32)
+    assert reader.levels == [f'stride {2**i}' for i in range(2, 7)]  # RoIs are pooled from the first four
+    steps = reader(pixels, metas)
     with torch.no_grad():
-        own = model.rpn_head.predict(model.extract_feat(pixels), metas, rescale=False)
-    seen = set()
-    for each, expected in zip(steps, own, strict=True):
+        features = model.extract_feat(pixels)
+        own = model.rpn_head.predict(features, metas, rescale=False)
+        scores, deltas = model.rpn_head(features)
+    anchors = model.rpn_head.prior_generator.grid_priors([each.shape[-2:] for each in scores], device='cpu')
+    seen, of_size = [], []
+    for i, (each, expected) in enumerate(zip(steps, own, strict=True)):
         np.testing.assert_array_equal(each.proposals.boxes, expected.bboxes.double().numpy())
-        for boxes in (each.proposals, each.before, each.after):
-            sides = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).prod(axis=1) ** 0.5
-            level = np.floor(np.log2(np.maximum(sides, 1e-9) / 5 + 1e-6)).clip(0, 3)
-            np.testing.assert_array_equal(boxes.levels, level)
-            seen |= set(boxes.levels.tolist())
-    assert len(seen) > 1
+        made = []
+        for prior, score, delta in zip(anchors, scores, deltas, strict=True):
+            boxes = model.rpn_head.bbox_coder.decode(
+                prior, delta[i].permute(1, 2, 0).reshape(-1, 4), max_shape=(SIZE, SIZE)
+            ).numpy()
+            chances = score[i].permute(1, 2, 0).reshape(-1, 1).sigmoid().numpy()
+            rows = np.concatenate([boxes, SIZE * chances], axis=1)
+            wanted = np.concatenate([each.proposals.boxes, SIZE * each.proposals.scores[:, None]], axis=1)
+            made.append(np.abs(rows[:, None] - wanted).max(axis=2).min(axis=0))
+        np.testing.assert_array_equal(each.proposals.levels, np.argmin(made, axis=0))
+        assert np.min(made, axis=0).max() < 1e-3 < np.sort(made, axis=0)[1].min()
+        seen += each.proposals.levels.tolist()
+        of_size += pooled_from(each.proposals.boxes).tolist()
+    assert set(seen) == set(range(5)) and seen != of_size
+
+
+def pooled_from(rois):
+    sides = (rois[:, 2:] - rois[:, :2]).prod(axis=1) ** 0.5
+    return np.floor(np.log2(np.maximum(sides, 1e-9) / 5 + 1e-6)).clip(0, 3)
+
+
+@pytest.mark.parametrize('kind', ['mask_rcnn', 'cascade_mask_rcnn'])
+def test_boxes_with_classes_come_from_the_level_that_their_roi_was_pooled_from(kind, monkeypatch):
+    model, (pixels, metas) = many_levels(kind), inputs()
+    reader = Reader(subject(model), 0.32)
+    steps = reader(pixels, metas)
+    pooled = []
+    monkeypatch.setattr(
+        extractors(model)[-1], 'map_roi_levels',
+        lambda rois, n, own=extractors(model)[-1].map_roi_levels: (pooled.append(rois), own(rois, n))[1],
+    )  # fmt: skip
+    with torch.no_grad():
+        features = model.extract_feat(pixels)
+        given = model.rpn_head.predict(features, metas, rescale=False)
+        called = arguments_of(reader.head, lambda: model.roi_head.predict(features, given, metas)).arguments
+    torch.testing.assert_close(pooled[-1], torch.cat(list(called['rois'])), rtol=0, atol=0)
+    seen, of_size = [], []
+    for each, rois, scores, deltas in zip(
+        steps, called['rois'], called['cls_scores'], called['bbox_preds'], strict=True
+    ):
+        classes = 1 if reader.head.reg_class_agnostic else 3
+        decoded = reader.head.bbox_coder.decode(
+            rois[:, 1:].repeat_interleave(classes, 0), deltas.reshape(-1, 4), max_shape=(SIZE, SIZE)
+        )
+        decoded = decoded.reshape(-1, classes, 4).expand(-1, 3, 4).double().numpy()
+        chances, levels = scores.softmax(-1).double().numpy(), pooled_from(rois[:, 1:].double().numpy())
+        assert len(each.before.boxes) == (chances[:, :3] > 0.32).sum()
+        for boxes in (each.before, each.after):
+            for box, label, score, level in zip(boxes.boxes, boxes.labels, boxes.scores, boxes.levels, strict=True):
+                off = np.abs(decoded[:, label] - box).max(axis=1) + np.abs(chances[:, label] - score)
+                assert off.min() < 1e-4 and level in levels[off < 1e-4]
+            seen += boxes.levels.tolist()
+            of_size += pooled_from(boxes.boxes).tolist()
+    assert len(set(seen)) > 1 and seen != of_size
+
+
+def test_a_cascade_of_rpns_keeps_the_levels_of_its_last_stage():
+    model, (pixels, metas) = many_levels('mask_rcnn'), inputs()
+    rpns = torch.nn.Module()
+    rpns.stages = torch.nn.ModuleList([torch.nn.Identity(), model.rpn_head])
+    with torch.no_grad(), levels_kept(rpns):
+        found = model.rpn_head.predict(model.extract_feat(pixels), metas, rescale=False)
+    assert all(len(each.made_by) == len(each.bboxes) and len(each.made_by.unique()) > 1 for each in found)
+    assert '_bbox_post_process' not in vars(model.rpn_head)
+
+
+def test_levels_that_cannot_be_told_are_said_to_be_unknown(models_words, monkeypatch):
+    models, args = load(models_words[:1], score_thr=0.1, iou_thr=0.1)
+    shown = samples.find(models[0], args, True)
+    # An RPN that does not say, and an extractor that pools from all levels.
+    monkeypatch.setattr(proposal_steps, 'levels_kept', lambda rpn: contextlib.nullcontext())
+    found = proposals.run(models, shown, args)
+    assert any(note.endswith('cannot be told of: proposals.') for note in found.notes)
+    assert set(found.numbers['models'][models[0].name]['level_shares']) == {'before', 'after'}
+    monkeypatch.setattr(proposal_steps.Reader, '_separable', lambda *_: False)
+    found = proposals.run(models, shown, args)
+    assert any(note.endswith('cannot be told of: proposals, before NMS, detections.') for note in found.notes)
+    assert 'levels' not in found.figures and 'level' not in found.about
+
+
+def test_the_detectors_own_threshold_counts_where_it_is_higher(models_words, monkeypatch):
+    for module, name in [(charts, 'plot_levels'), (proposal_boxes, 'plot_boxes')]:
+        monkeypatch.setattr(module, name, lambda *_: None)
+    models, args = load(models_words[:1], score_thr=0.0, iou_thr=0.1)
+    shown = samples.find(models[0], args, True)
+    models[0].model.roi_head.test_cfg.score_thr = 0.15
+    low = proposals.run(models, shown, args)
+    equal = proposals.run(models, shown, argparse.Namespace(**vars(args) | {'score_thr': 0.15}))
+    assert low.numbers['models'][models[0].name]['score_thr'] == 0.15
+    assert 'boxes of a score above 0.15 before NMS' in low.answer[0] and low.answer == equal.answer
+    titles = [axes.get_title() for axes in low.figures[''].axes]
+    assert 'score above 0.15, before NMS' in titles
+    assert any('so that this counts here and not --score-thr 0.' in note for note in low.notes)
+    # Advice that would not help is not given.
+    models[0].model.roi_head.test_cfg.score_thr = 0.999
+    notes = proposals.run(models, shown, args).notes
+    assert any('above 0.999; lower test_cfg.score_thr of the detector' in note for note in notes)
+    assert not any('lower --score-thr' in note for note in notes)
+    models[0].model.roi_head.test_cfg.score_thr = 0.15
+    notes = proposals.run(models, shown, argparse.Namespace(**vars(args) | {'score_thr': 0.999})).notes
+    assert any('above 0.999; lower --score-thr to see more.' in note for note in notes)
 
 
 @pytest.mark.parametrize('softmax', [False, True])
@@ -157,6 +273,12 @@ def test_everything_comes_back_after_an_error(kind, monkeypatch):
             with pytest.raises(RuntimeError, match='no memory'):
                 reader(pixels, metas)
         assert set(vars(reader.head)) == before and part.test_cfg == settings
+    if kind == 'mask_rcnn':
+        with monkeypatch.context() as patch:
+            patch.setattr(type(model.rpn_head), '_bbox_post_process', fails)
+            with pytest.raises(RuntimeError, match='no memory'):
+                reader(pixels, metas)
+        assert '_bbox_post_process' not in vars(model.rpn_head)
     assert part.test_cfg.nms.iou_threshold != NEVER
 
 
@@ -236,6 +358,7 @@ def test_end_to_end(models_words, tmp_path, capsys):
     ]
     assert cli.main([*words, str(tmp_path / 'a')]) == 0
     said = capsys.readouterr()
+    said_out = said.out
     assert 'two: instances covered' in said.out and 'shows no difference between architectures' in said.err
     document = json.loads((tmp_path / 'a' / 'proposals.json').read_text())
     numbers = document['numbers']
@@ -244,11 +367,22 @@ def test_end_to_end(models_words, tmp_path, capsys):
     assert len(numbers['of_instances']['covered']) == n
     for name, is_two in [('two', True), ('one', False)]:
         model = numbers['models'][name]
-        assert model['two_stages'] is is_two and model['levels'] == ['stride 8', 'stride 16', 'stride 32']
+        assert model['two_stages'] is is_two and model['levels'][:3] == ['stride 8', 'stride 16', 'stride 32']
         columns = model['of_instances']
         assert ('proposals' in columns) is is_two and sum(columns['before']) > sum(columns['after']) > 0
         assert model['measures']['before']['values'][-1] == pytest.approx(sum(columns['before']) / n)
-        assert sum(model['level_shares']['before']['shares'][-1]) == pytest.approx(1)
+        for step, said in model['level_shares'].items():
+            assert sum(said['shares'][-1]) == pytest.approx(1)
+            assert said['of'] == (('anchor' if step == 'proposals' else 'RoI') if is_two else 'anchor or point')
+            title = f'{name}: level of the FPN, {STEP_NAMES[step]}: percent by stride of the {said["of"]}'
+            assert title in [table['title'] for table in document['tables']]
+    for part in ('one whose anchor made it', 'were pooled from', 'anchor or point made it', 'not COCO’s matching'):
+        assert part in document['about']
+    # The tables fit a terminal of 80 columns: no cell is broken.
+    assert all(len(line) <= 80 for line in said_out.splitlines() if line.startswith(('0 ', '(', 'all ')))
+    for table in document['tables']:
+        for row in table['rows']:
+            assert re.search(r'\s+'.join(map(re.escape, row)) + r'\s*$', said_out, re.MULTILINE), row
     for figure in ('proposals', 'proposals_boxes', 'proposals_levels'):
         assert (tmp_path / 'a' / f'{figure}.png').stat().st_size > 10_000
 

@@ -59,7 +59,7 @@ def eigen_cam(activations: Tensor) -> tuple[Tensor, float]:
 
 
 def contribution(activations: Tensor, gradients: Tensor) -> float:
-    """``sum |dA * A|`` of a level: how much of a score, to first order, rests on it.
+    """``sum |dA * A|`` of a level: how much of a score, to first order and with regions held, rests on it.
 
     A level may be scaled, and what follows scaled back, without a change; the sum of gradients alone would change.
     """

@@ -84,16 +84,32 @@ class Reachability(TorchDispatchMode):
 
 @contextmanager
 def fixed_weights(model: nn.Module) -> Iterator[None]:
-    """As a context: gradients are on, but of no parameter, whose ``requires_grad`` comes back."""
+    """As a context: gradients are on, but of no parameter, and nothing is recomputed; all is as before when it ends."""
     wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in wanted:
             parameter.requires_grad_(False)
-        with torch.enable_grad():
+        with without_checkpointing(model), torch.enable_grad():
             yield
     finally:
         for parameter in wanted:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def without_checkpointing(model: nn.Module) -> Iterator[None]:
+    """As a context: blocks keep their activations, also those that ``with_cp`` lets compute them anew.
+
+    What is computed anew knows no ``torch.autograd.grad``, nor the rules of this module.
+    """
+    recomputed = [module for module in model.modules() if getattr(module, 'with_cp', False) is True]
+    try:
+        for module in recomputed:
+            module.with_cp = False
+        yield
+    finally:
+        for module in recomputed:
+            module.with_cp = True
 
 
 def _name(func: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch.nn.functional as F
@@ -90,7 +90,7 @@ def look(subject: Subject, sample: Sample, args: argparse.Namespace) -> Looked:
     gradients = args.method != EIGEN
     whole = not has_neck(subject) or any(level.startswith('backbone.') for level in args.levels)
     seen = predict(subject, inputs, data_samples, whole, gradients)
-    levels = {name: seen.levels[name] for name in _chosen(subject, list(seen.levels), args.levels)}
+    levels = {name: seen.levels[name] for name in _chosen(subject, seen.levels, args.levels)}
     picture, padded = batch.pixels[0], tuple(inputs.shape[-2:])
     shape = getattr(data_samples[0], 'img_shape', None) if data_samples else None
     shape = tuple(min(a, b) for a, b in zip(picture.shape[-2:], (shape or picture.shape[-2:])[:2], strict=True))
@@ -143,7 +143,7 @@ def _target(
     return target
 
 
-def _chosen(subject: Subject, there: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def _chosen(subject: Subject, there: Mapping[str, Tensor], wanted: Sequence[str]) -> list[str]:
     """Names of the levels to show.
 
     Raises:
@@ -154,6 +154,6 @@ def _chosen(subject: Subject, there: Sequence[str], wanted: Sequence[str]) -> li
             raise InputError(f'--levels {name}: {subject.name} has no such level; it has {", ".join(there)}.')
     if wanted:
         return list(dict.fromkeys(wanted))
-    if subject.kind == CLASSIFIER:
-        return list(there)[-1:]
+    if subject.kind == CLASSIFIER:  # the last that shows a place
+        return [([name for name, level in there.items() if level[0, 0].numel() > 1] or list(there))[-1]]
     return [name for name in there if name.startswith('neck.')] or list(there)

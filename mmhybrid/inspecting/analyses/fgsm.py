@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmhybrid.errors import InputError
-from mmhybrid.occlusion.results import MIN_IMAGES
+from mmhybrid.predicting.detector import require_boxes
 
 from .. import samples as looking
 from ..drawing import fgsm as drawing
@@ -19,6 +19,7 @@ from .accuracy import Measured, by_rank, by_stratum, listed, mean
 from .attacked import FGSM, RANDOM, Outcome, conditions, of_classifier, of_detector
 from .attacks import ladder
 
+FEW_OF_AP = 50  # images under which AP is
 FEW = 200  # images under which an accuracy is rough: its standard error is up to 3.5 points there
 _GREY_LEVEL = 1 / 255
 _NOTHING = 0.01  # of accuracy or AP, from which nothing can fall
@@ -81,6 +82,8 @@ def check(subjects: Sequence[Subject]) -> str:
                 f'{subject.name} is a backbone without a head, and so has no loss to raise; give the config of a '
                 'classifier or detector and its checkpoint.'
             )
+        if subject.kind == DETECTOR:
+            require_boxes(subject.cfg)
     first = subjects[0]
     for other in subjects[1:]:
         if other.kind != first.kind:
@@ -161,7 +164,7 @@ def _notes(
             )
         if any(own[FGSM, 0.0] < _NOTHING for own in measured[name].curves.values()):
             yield f'{name} is right too rarely, as the images are, for a fall to show: under {_NOTHING:.0%}.'
-    least, value = (MIN_IMAGES, 'AP') if kind == DETECTOR else (FEW, 'accuracy')
+    least, value = (FEW_OF_AP, 'AP') if kind == DETECTOR else (FEW, 'accuracy')
     fewest: dict[str, int] = {}
     for own in measured.values():
         for what, count in own.counts.items():
@@ -170,6 +173,8 @@ def _notes(
         yield f'{value} is rough where it is of fewer than {least} images: {", ".join(few)}; --limit takes more.'
     if len(measured) > 1:
         yield 'The models are compared on these images, by one checkpoint each: others may order them otherwise.'
+        if len({tuple(outcome.failed) for outcome in outcomes.values()}) > 1:
+            yield 'The attack failed on other images of one model than of another, so that they are not of the same.'
     if any(0 < epsilon < _GREY_LEVEL for epsilon in epsilons):
         yield 'An epsilon under 1/255 = 0.0039 is less than a grey level, which no image file of 8 bits can hold.'
     yield 'This is one step; attacks of several steps leave less.'

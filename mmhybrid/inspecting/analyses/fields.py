@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .activation_maps import unpadded_cells
 from .backward import Reachability
 
 SHARES = (0.5, 0.95)  # of the gradient, whose squares are measured
@@ -21,7 +23,8 @@ class Field:
     Attributes:
         level: Such as ``'neck.0'``.
         stride: Pixels from one feature to the next.
-        magnitude: (H, W) float64, root of the mean square of the gradient with respect to each pixel.
+        magnitude: (H, W) float64, root of the mean square of the gradient with respect to each pixel of the picture,
+            without what pads it.
         reached: (H, W) bool, pixels that can change the feature at all.
     """
 
@@ -61,12 +64,39 @@ class Field:
         """Standard deviations of the gradient's magnitude along x and y, in pixels; NaN without a gradient."""
         return _moments(self.magnitude)[2:]
 
+    def square(self, share: float) -> tuple[float, float, float, float]:
+        """Least square around :attr:`centre` that holds a share of the magnitude: x0, y0, x1, y1, NaN without any.
+
+        Only what of it lies within :attr:`box`, since outside nothing is held, and in a flat picture there is nothing.
+        """
+        half = square_side(self.magnitude, share) / 2
+        x, y = self.centre
+        x0, y0, x1, y1 = self.box
+        if not np.isfinite(half):
+            return (float('nan'),) * 4
+        x, y = x + 0.5, y + 0.5  # a pixel's middle is half a pixel from its upper left
+        (left, right), (upper, lower) = np.clip((x - half, x + half), x0, x1), np.clip((y - half, y + half), y0, y1)
+        return float(left), float(upper), float(right), float(lower)
+
     def side(self, share: float) -> float:
-        """Side in pixels of the least square around :attr:`centre` that holds a share of the magnitude; NaN without."""
-        return square_side(self.magnitude, share)
+        """Side in pixels of a square with the area of :meth:`square`; NaN without a gradient."""
+        x0, y0, x1, y1 = self.square(share)
+        return float(np.sqrt((x1 - x0) * (y1 - y0)))
 
 
-def reached_pixels(level: Tensor, inputs: Tensor) -> Tensor:
+def middle_of(cells: Sequence[int], padded: Sequence[int], shape: Sequence[int] | None = None) -> tuple[int, int]:
+    """Row and column of the feature in the middle of those that see the picture.
+
+    Args:
+        cells: Height and width of the level.
+        padded: Those of the input, in pixels.
+        shape: Those of the picture, at the input's top left; the whole input if None.
+    """
+    row, column = (each // 2 for each in unpadded_cells(tuple(cells), tuple(padded), tuple(shape or padded)))
+    return row, column
+
+
+def reached_pixels(level: Tensor, inputs: Tensor, at: tuple[int, int] | None = None) -> Tensor:
     """Which pixels reach the feature in the middle of a map, through any channel: the theoretical receptive field.
 
     It is no formula of kernels and strides but a backward pass that :class:`Reachability` rules, so that gates,
@@ -75,16 +105,18 @@ def reached_pixels(level: Tensor, inputs: Tensor) -> Tensor:
     Args:
         level: Map (1, C, H', W') that was computed of ``inputs``; its graph is kept.
         inputs: (1, 3, H, W), whose gradient can be computed.
+        at: Row and column of another feature.
 
     Returns:
         (H, W) bool.
     """
+    start = _at(level, 1.0, at)
     with Reachability():
-        (grad,) = torch.autograd.grad(level, inputs, _middle(level, 1.0), retain_graph=True, allow_unused=True)
+        (grad,) = torch.autograd.grad(level, inputs, start, retain_graph=True, allow_unused=True)
     return torch.zeros_like(inputs[0, 0]).bool() if grad is None else (grad[0] != 0).any(0)
 
 
-def squared_gradient(level: Tensor, inputs: Tensor, signs: Tensor) -> Tensor:
+def squared_gradient(level: Tensor, inputs: Tensor, signs: Tensor, at: tuple[int, int] | None = None) -> Tensor:
     """Square of the gradient of s_1 F_1 + ... + s_C F_C with respect to each pixel, summed over colours and images.
 
     F are the channels of the feature in the middle of the map. With signs drawn at random the expected square is the
@@ -94,11 +126,12 @@ def squared_gradient(level: Tensor, inputs: Tensor, signs: Tensor) -> Tensor:
         level: Map (N, C, H', W') that was computed of ``inputs``; its graph is kept.
         inputs: (N, 3, H, W), whose gradient can be computed.
         signs: (N, C) of -1 and 1.
+        at: Row and column of another feature.
 
     Returns:
         (H, W) float64.
     """
-    start = _middle(level, signs.to(level))
+    start = _at(level, signs.to(level), at)
     (grad,) = torch.autograd.grad(level, inputs, start, retain_graph=True, allow_unused=True)
     if grad is None:
         return torch.zeros(inputs.shape[-2:], dtype=torch.float64, device=inputs.device)
@@ -140,9 +173,22 @@ def common_size(sizes: Sequence[Sequence[int]], most: int) -> tuple[int, int]:
     return height, width
 
 
-def _middle(level: Tensor, value: Tensor | float) -> Tensor:
+def limiting(shapes: Sequence[Sequence[Sequence[int]]], most: int) -> int | None:
+    """Index of the image with the least crop, if all images' common crop has at most half the area of another's own.
+
+    Args:
+        shapes: For each image heights and widths, one of each model.
+        most: As of :func:`common_size`.
+    """
+    own = [math.prod(common_size(each, most)) for each in shapes]
+    common = math.prod(common_size([shape for each in shapes for shape in each], most))
+    return own.index(min(own)) if 2 * common <= max(own) else None
+
+
+def _at(level: Tensor, value: Tensor | float, at: tuple[int, int] | None) -> Tensor:
+    row, column = at or (level.shape[2] // 2, level.shape[3] // 2)
     start = torch.zeros_like(level)
-    start[:, :, level.shape[2] // 2, level.shape[3] // 2] = value
+    start[:, :, row, column] = value
     return start
 
 

@@ -29,6 +29,7 @@ class Layer:
         filters: How many it has.
         chosen: Indices of those that were compared, K ascending.
         similarity: (K, K) float64, 1 on the diagonal; NaN where a filter is dead or two never respond to one image.
+        normed: Whether responses are taken after a norm; None of weights.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Layer:
     filters: int
     chosen: np.ndarray
     similarity: np.ndarray
+    normed: bool | None = None
 
     @property
     def short(self) -> str:
@@ -96,12 +98,13 @@ def pattern_similarity(
     seed: int = 0,
     reduce: str = 'sum',
     done: Callable[[int], None] = lambda count: None,
-) -> tuple[list[np.ndarray], list[int], list[np.ndarray]]:
+) -> tuple[list[np.ndarray], list[int], list[np.ndarray], list[bool]]:
     """Similarity of guided back-propagation patterns, the mean over images.
 
     Args:
         model: In evaluation mode.
-        inputs: For each batch its images (3, H, W) and a function that runs the model on them.
+        inputs: For each batch its images (3, H, W), of one size if none is to depend on the others by what pads them,
+            and a function that runs the model on them.
         layers: Names of modules that give maps (N, C, H, W).
         most: Filters of a layer, drawn by ``seed``.
         seed: Of the draw.
@@ -109,7 +112,8 @@ def pattern_similarity(
         done: Is told of each pattern of an image.
 
     Returns:
-        For each layer the similarity (K, K), its number of filters, and the indices of the K that were drawn.
+        For each layer the similarity (K, K), its number of filters, the indices of the K that were drawn, and whether
+        the responses come after a norm.
 
     Raises:
         InputError: If a layer does not run, or gives no map.
@@ -118,6 +122,7 @@ def pattern_similarity(
     shared: list[Tensor] = []
     drawn: list[np.ndarray] = []
     channels: list[int] = []
+    normed: list[bool] = []
     for images, run_model in inputs:
         pixels = [image.detach().clone().requires_grad_() for image in images]
         with fixed_weights(model), responses(model, layers) as found:
@@ -128,6 +133,7 @@ def pattern_similarity(
                 response = found[name]
                 if len(drawn) == place:
                     channels.append(response.channels)
+                    normed.append(response.normed)
                     drawn.append(choose(response.channels, most, seed, place))
                     size = (len(drawn[-1]),) * 2
                     sums.append(torch.zeros(size, dtype=torch.float64))
@@ -141,4 +147,4 @@ def pattern_similarity(
                     shared[place] += ~similarity.isnan()
                     sums[place] += similarity.nan_to_num()
     means = [(total / count).numpy() for total, count in zip(sums, shared, strict=True)]  # 0 / 0 is NaN
-    return means, channels, drawn
+    return means, channels, drawn, normed

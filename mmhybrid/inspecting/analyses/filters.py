@@ -4,13 +4,14 @@ Paper: X. Wang, S. X. Yu, "Tied Block Convolution: Leaner and Better CNNs with S
 2009.12021, figures 1 and 9: histograms of the pairwise similarities of a layer's filters, for layers of several depths.
 Our choices: a filter's response is the positive part of what it gives after the norm that follows it, summed over
 positions (``--reduce sum``); its pattern is the guided gradient of that with respect to the pixels; a pair's similarity
-is the mean over the images to which both filters respond.
+is the mean over the images to which both filters respond. Where no norm takes a convolution's output, it is the output.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def _layer_names(subject: Subject, args: argparse.Namespace) -> list[str]:
         if not found:
             raise InputError(f'{subject.name} has no convolution above 1x1 in its backbone; name --layers.')
         return found
-    names = list(dict.fromkeys(args.layers))
+    names = list(dict.fromkeys(_own_name(subject, name) for name in args.layers))
     for name in names:
         module = subject.module(name)
         if args.by == 'weights' and not is_convolution(module):
@@ -73,10 +74,17 @@ def _layer_names(subject: Subject, args: argparse.Namespace) -> list[str]:
     return names
 
 
+def _own_name(subject: Subject, name: str) -> str:
+    """A module's name within the model; a lone backbone has it without ``backbone.`` before."""
+    known = {own for own, _ in subject.model.named_modules()}
+    return name.removeprefix('backbone.') if subject.kind == BACKBONE and name not in known else name
+
+
 def _compared(subject: Subject, names: Sequence[str], args: argparse.Namespace) -> int:
     """How many filters that are; as good as exact, for the progress alone."""
-    modules = [subject.module(name) for name in names]
-    return sum(min(args.filters, getattr(module, 'out_channels', args.filters)) for module in modules)
+    widths = [getattr(subject.module(name), 'out_channels', None) for name in names]
+    # Modules that are no convolutions may call something else so; of a backbone it is a tuple.
+    return sum(min(args.filters, width) if isinstance(width, int) else args.filters for width in widths)
 
 
 def _by_weights(subject: Subject, names: Sequence[str], args: argparse.Namespace) -> list[Layer]:
@@ -99,22 +107,33 @@ def _by_patterns(
     def inputs():
         for some in batches(samples, args.batch_size):
             batch = subject.prepare(some)
-            yield (
-                [shrunk(image, args.side) for image in batch.pixels],
-                lambda pixels, of=batch: _look(subject, of, pixels),
-            )
+            images = [shrunk(image, args.side) for image in batch.pixels]
+            for part in of_one_size(images):
+                own = Batch([images[i] for i in part], [batch.data_samples[i] for i in part])
+                yield own.pixels, lambda pixels, of=own: _look(subject, of, pixels)
 
     found = pattern_similarity(subject.model, inputs(), names, args.filters, args.seed, args.reduce, done)
     depths = _depths(subject, names)
     return [
-        Layer(name, depth, filters, chosen, similarity)
-        for name, depth, similarity, filters, chosen in zip(names, depths, *found, strict=True)
+        Layer(name, depth, filters, chosen, similarity, normed)
+        for name, depth, similarity, filters, chosen, normed in zip(names, depths, *found, strict=True)
     ]
 
 
 def _look(subject: Subject, batch: Batch, pixels: Sequence[Tensor]) -> None:
     inputs, _ = subject.normalised(batch, pixels)
     subject.levels(inputs)
+
+
+def of_one_size(images: Sequence[Tensor]) -> list[list[int]]:
+    """Which images may be one batch: those of one size.
+
+    Others would be padded to the largest one's, and what a filter responds to there counted as if it were the image's.
+    """
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, image in enumerate(images):
+        groups[tuple(image.shape)].append(i)
+    return list(groups.values())
 
 
 def shrunk(image: Tensor, side: int) -> Tensor:
@@ -165,7 +184,7 @@ def _numbers(found: Mapping[str, Sequence[Layer]], args: argparse.Namespace) -> 
         return {
             'name': layer.name, 'depth': layer.depth, 'filters': layer.filters, 'chosen': layer.chosen,
             'dead': layer.dead, 'pairs': len(layer.pairs), **layer.summary(), 'counts': layer.counts,
-            'density': layer.density, 'similarity': np.round(layer.similarity, 4),
+            'density': layer.density, 'normed': layer.normed, 'similarity': np.round(layer.similarity, 4),
         }  # fmt: skip
 
     options = {'by': args.by, 'filters': args.filters, 'reduce': args.reduce, 'side': args.side, 'high': HIGH}
@@ -176,7 +195,13 @@ def _numbers(found: Mapping[str, Sequence[Layer]], args: argparse.Namespace) -> 
     }
 
 
-def _notes(subjects: Sequence[Subject], found: Mapping[str, Sequence[Layer]], samples: Sequence[Sample], args: Any):
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:3]) + (', …' if len(names) > 3 else '')
+
+
+def _notes(
+    subjects: Sequence[Subject], found: Mapping[str, Sequence[Layer]], samples: Sequence[Sample], args: Any
+) -> Iterator[str]:
     if args.by == 'weights':
         modules = [module for subject in subjects for module in subject.modules(nn.Module).values()]
         if any(is_convolution(module) and getattr(module, 'blocks', 1) > 1 for module in modules):
@@ -192,6 +217,12 @@ def _notes(subjects: Sequence[Subject], found: Mapping[str, Sequence[Layer]], sa
             of = sum(len(layer.chosen) for layer in layers)
             why = 'have only zeros as weights' if args.by == 'weights' else 'respond to none of the images'
             yield f'{name}: {dead} of {of} filters {why}, and are left out.'
+        raw = [layer.short for layer in layers if layer.normed is False]
+        if raw:
+            yield (
+                f'{name}: of {len(raw)} of {len(layers)} layers ({_some(raw)}) no norm takes the output directly, so a '
+                'filter counts as active where the convolution’s own output is positive.'
+            )
         few = [layer.short for layer in layers if len(layer.chosen) - len(layer.dead) < FEW]
         if few:
             yield (

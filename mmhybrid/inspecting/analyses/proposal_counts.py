@@ -29,6 +29,8 @@ MEASURES = {
     'without_proposal': ('without_proposal', ''),
     **{f'ambiguous_{step}': (f'ambiguous_{step}', step) for step in STEPS},
 }
+# Those that are shares, from 0 to 1; the others are counts.
+SHARES = frozenset(MEASURES) - {*STEPS, 'removed'}
 
 
 def stratum_of(fractions: np.ndarray) -> np.ndarray:
@@ -136,7 +138,7 @@ class Summary:
 
     Attributes:
         values: (S + 1,) of each stratum and of all instances; NaN where there is nothing to count.
-        low: (S + 1,) lower end of the 95% interval.
+        low: (S + 1,) lower end of the 95% interval; NaN where there is none.
         high: (S + 1,) upper end.
     """
 
@@ -154,7 +156,8 @@ class Measured:
         reader: Of its boxes.
         columns: Counts of all instances.
         summaries: Of the strata.
-        levels: Step -> shares of levels of the strata, and how many instances these are of.
+        levels: Step -> shares of levels of the strata, and how many instances these are of; of steps where levels are
+            known.
         capped: Images whose detections may have been cut off by ``max_per_img``.
     """
 
@@ -172,7 +175,8 @@ def summarise(
     """Means and shares of each stratum with bootstrap intervals over images, from columns of all instances.
 
     Instances of one image are not independent, so images are resampled, :data:`RESAMPLES` times; the interval holds the
-    middle 95% of what they give. There is none where fewer than two images have such instances.
+    middle 95% of what they give. There is none where fewer than two images have such instances, and none where all
+    resamples give the same, as where none or all of the instances count: an interval of no width would claim certainty.
 
     Args:
         columns: (n,) counts as of :func:`count`, of all images.
@@ -205,6 +209,8 @@ def summarise(
         low, high = np.full((2, len(value)), np.nan)
         if enough.any():
             low[enough], high[enough] = np.nanquantile(drawn[:, enough], [0.025, 0.975], axis=0)
+            same = low == high
+            low[same], high[same] = np.nan, np.nan
         found[name] = Summary(value, low, high)
     return found
 
@@ -226,6 +232,16 @@ def level_shares(table: np.ndarray, stratum: np.ndarray) -> tuple[np.ndarray, np
     rows = [shares[which == s] for s in range(len(STRATA))] + [shares]
     means = [row.mean(axis=0) if len(row) else np.full(table.shape[1], np.nan) for row in rows]
     return np.array(means), np.array([len(row) for row in rows])
+
+
+def known_levels(columns: dict[str, np.ndarray], stratum: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """:func:`level_shares` of each step, but for those with boxes of which no level is known."""
+    tables = {step: columns[f'levels_{step}'] for step in STEPS if step in columns}
+    return {
+        step: level_shares(table, stratum)
+        for step, table in tables.items()
+        if table.shape[1] and (table.any() or not columns[step].any())
+    }
 
 
 def tally(columns: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -2,8 +2,8 @@
 
 The detector's own code makes them, up to ``predict_by_feat`` of its last box head. What that is called with is kept;
 it is then called twice: with the detector's own test settings, which gives its detections, and with a copy of them that
-removes nothing. Neither the model nor its settings are changed. With one stage, the copy's boxes come from one level at
-a time, the scores of all other levels saying background.
+removes nothing. Neither the model nor its settings are changed. The copy's boxes come from one level at a time, the
+scores of all other levels saying background.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from mmhybrid.errors import InputError
 
 from ..subjects import DETECTOR, Subject
+from .proposal_levels import MADE_BY, levels_kept, matched, single_levels, strides_of, union
 
 NEVER = 2.0  # an IoU that no two boxes have
 ALL = 10**9  # detections an image
-_LEAST = -1e4  # a logit whose probability is 0, in half precision, too
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,13 @@ class Reader:
         score_thr: Boxes of a class count above it.
 
     Attributes:
-        levels: Names of the FPN's levels that boxes come from; empty if these cannot be told. With two stages it is
-            the level that a box is pooled from (``map_roi_levels`` of the extractor of RoIs; FPN, equation 1), with
-            one the level whose anchor or point made the box.
+        levels: Names of the FPN's levels; empty if these cannot be told. A proposal's, and with one stage any box's, is
+            the level whose anchor or point made it. With two stages, that of a box with a class is the level which its
+            RoI was pooled from (``map_roi_levels`` of the extractor of RoIs; FPN, equation 1), in the last stage of a
+            cascade.
         iou_thr: Of the NMS; NaN if it has none.
         least_score: Above which the detector itself counts boxes.
+        score_thr: Above which boxes count here: what was given, but no less than ``least_score``.
 
     Raises:
         InputError: If the model is of another kind.
@@ -84,7 +86,7 @@ class Reader:
         model, name = subject.model, subject.name
         if subject.kind != DETECTOR:
             raise InputError(f'{name} is a {subject.kind}, which proposes no boxes; give the config of a detector.')
-        self.model, self.score_thr = model, score_thr
+        self.model = model
         self.two_stages = hasattr(model, 'roi_head')
         if self.two_stages and not hasattr(model, 'rpn_head'):
             raise InputError(f'{name}: {type(model).__name__} has no RPN, whose proposals are counted here.')
@@ -102,7 +104,14 @@ class Reader:
         self.part, self.head, self.settings = part, head, settings
         self.iou_thr = float(settings['nms'].get('iou_threshold', np.nan))
         self.least_score = float(settings.get('score_thr', 0) or 0)
-        self.levels = self._names()
+        self.score_thr = max(score_thr, self.least_score)
+        made = strides_of(getattr(model.rpn_head if self.two_stages else head, 'prior_generator', None))
+        extractor = getattr(part, 'bbox_roi_extractor', None)
+        extractor = extractor[-1] if isinstance(extractor, nn.ModuleList) else extractor
+        self.extractor = extractor if hasattr(extractor, 'map_roi_levels') else None
+        pooled = strides_of(self.extractor) if self.two_stages else made
+        # RPN and RoIs need not share all levels.
+        self.levels, (self._made, self._pooled) = union([made, pooled])
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: Sequence[Any]) -> list[Steps]:
@@ -110,8 +119,9 @@ class Reader:
         features = self.model.extract_feat(inputs)
         proposals = [None] * len(samples)
         if self.two_stages:
-            given = self.model.rpn_head.predict(features, samples, rescale=False)
-            proposals = [self._boxes(each, proposals=True) for each in given]
+            with levels_kept(self.model.rpn_head):
+                given = self.model.rpn_head.predict(features, samples, rescale=False)
+            proposals = [self._proposals(each) for each in given]
             called = arguments_of(self.head, lambda: self.part.predict(features, given, samples, rescale=False))
         else:
             called = arguments_of(self.head, lambda: self.part.predict(features, samples, rescale=False))
@@ -121,8 +131,10 @@ class Reader:
         own = self._predict(called, called.arguments.get(self.setting) or self.settings)
         after = [self._boxes(each) for each in own]
         before = self._before(called)
-        if not self.two_stages:
-            after = [self._with_levels(*pair) for pair in zip(after, before, strict=True)]
+        after = [
+            Boxes(each.boxes, each.labels, each.scores, matched(each.boxes, each.labels, each.scores, other))
+            for each, other in zip(after, before, strict=True)
+        ]
         limit = self.settings.get('max_per_img', ALL)
         capped = [len(each) >= limit > 0 and float(each.scores.min()) > self.score_thr for each in own]
         return [Steps(*each) for each in zip(proposals, before, after, capped, strict=True)]
@@ -134,65 +146,45 @@ class Reader:
     def _before(self, called: inspect.BoundArguments) -> list[Boxes]:
         settings = copy.deepcopy(called.arguments.get(self.setting) or self.settings)
         settings.update(nms=dict(type='nms', iou_threshold=NEVER), max_per_img=ALL)
-        # Boxes of lower scores would be left out afterwards.
-        settings.update(score_thr=max(self.least_score, self.score_thr))
+        settings.update(score_thr=self.score_thr)  # boxes of lower scores would be left out afterwards
         found = [self._boxes(each) for each in self._predict(called, settings)]
-        if self.two_stages or not self.levels:
+        if not self._separable(called.arguments):
             return found
-        first = next(iter(called.arguments))
-        scores = called.arguments[first]
+        sigmoid, classes = (getattr(self.head, name, None) for name in ('use_sigmoid_cls', 'cls_out_channels'))
         runs = []
-        for level in range(len(scores)):
-            masked = [each if i == level else self._silent(each) for i, each in enumerate(scores)]
-            bound = inspect.BoundArguments(called.signature, called.arguments | {first: masked})
-            runs.append([self._boxes(each, level=level) for each in self._predict(bound, settings)])
+        for level, arguments in enumerate(
+            single_levels(called.arguments, self.extractor, len(self._pooled), sigmoid is not False, classes)
+        ):
+            bound = inspect.BoundArguments(called.signature, arguments)
+            runs.append([self._boxes(each, level=int(self._pooled[level])) for each in self._predict(bound, settings)])
         split = [_joined(parts) for parts in zip(*runs, strict=True)]
         # A head that does not treat levels one by one is not taken apart.
         return [part if len(part.boxes) == len(all_.boxes) else all_ for part, all_ in zip(split, found, strict=True)]
 
-    def _silent(self, scores: Tensor) -> Tensor:
-        """Logits (N, anchors * classes, H, W) that say background everywhere."""
-        silent = torch.full_like(scores, _LEAST)
-        if not getattr(self.head, 'use_sigmoid_cls', True):
-            n, _, height, width = scores.shape
-            silent.view(n, -1, self.head.cls_out_channels, height, width)[:, :, -1] = -_LEAST
-        return silent
+    def _separable(self, arguments: dict[str, Any]) -> bool:
+        """Whether what the head is called with can be taken apart by level."""
+        if not self.two_stages:
+            first = next(iter(arguments.values()))
+            return isinstance(first, list | tuple) and len(self._pooled) == len(first)
+        scores = arguments.get('cls_scores') or [None]
+        known = 'rois' in arguments and all(isinstance(each, Tensor) for each in scores)
+        return self.extractor is not None and known
 
-    def _boxes(self, found: Any, proposals: bool = False, level: int = -1) -> Boxes:
-        """What MMDetection gives for an image; proposals all, else above the threshold of scores."""
-        boxes, scores = get_box_tensor(found.bboxes), found.scores
-        kept = torch.ones_like(scores, dtype=torch.bool) if proposals else scores > self.score_thr
-        boxes, scores = boxes[kept], scores[kept]
-        levels = torch.full((len(boxes),), level, dtype=torch.long, device=boxes.device)
-        if self.two_stages and self.levels and len(boxes):
-            levels = self._extractor().map_roi_levels(
-                torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1), len(self.levels)
-            )
-        labels = None if proposals else found.labels[kept].long().cpu().numpy()
-        return Boxes(boxes.double().cpu().numpy(), labels, scores.double().cpu().numpy(), levels.cpu().numpy())
+    def _proposals(self, found: Any) -> Boxes:
+        """All that the RPN gives for an image."""
+        levels = np.full(len(found.scores), -1)
+        if MADE_BY in found:
+            made = found.pop(MADE_BY).cpu().numpy()  # no business of the heads
+            levels = self._made[made] if len(self._made) > made.max(initial=-1) else levels
+        boxes = get_box_tensor(found.bboxes).double().cpu().numpy()
+        return Boxes(boxes, None, found.scores.double().cpu().numpy(), levels)
 
-    def _extractor(self) -> Any:
-        found = getattr(self.part, 'bbox_roi_extractor', None)
-        return found[0] if isinstance(found, nn.ModuleList) else found
-
-    def _names(self) -> list[str]:
-        if self.two_stages:
-            extractor = self._extractor()
-            strides = extractor.featmap_strides if hasattr(extractor, 'map_roi_levels') else []
-        else:
-            strides = getattr(getattr(self.head, 'prior_generator', None), 'strides', [])
-            strides = [each[0] if isinstance(each, list | tuple) else each for each in strides]
-        return [f'stride {stride:g}' for stride in strides]
-
-    @staticmethod
-    def _with_levels(after: Boxes, before: Boxes) -> Boxes:
-        """Detections with the levels of the boxes before NMS that they are."""
-        levels = np.full(len(after.boxes), -1)
-        for i, (box, label) in enumerate(zip(after.boxes, after.labels, strict=True)):
-            distance = np.abs(before.boxes - box).max(axis=1) + np.where(before.labels == label, 0, np.inf)
-            if len(distance) and distance.min() < 1e-3:
-                levels[i] = before.levels[distance.argmin()]
-        return Boxes(after.boxes, after.labels, after.scores, levels)
+    def _boxes(self, found: Any, level: int = -1) -> Boxes:
+        """What MMDetection gives for an image, above the threshold of scores."""
+        kept = found.scores > self.score_thr
+        boxes, scores = get_box_tensor(found.bboxes)[kept].double().cpu().numpy(), found.scores[kept]
+        labels = found.labels[kept].long().cpu().numpy()
+        return Boxes(boxes, labels, scores.double().cpu().numpy(), np.full(len(boxes), level))
 
 
 def arguments_of(head: nn.Module, run: Callable[[], object]) -> inspect.BoundArguments | None:

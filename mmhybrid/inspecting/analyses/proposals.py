@@ -28,14 +28,14 @@ from .proposal_counts import (
     STRATA,
     Measured,
     count,
-    level_shares,
+    known_levels,
     owners,
     stratum_of,
     summarise,
     tally,
 )
 from .proposal_steps import Boxes, Reader, Steps
-from .proposal_words import notes, sentence, tables
+from .proposal_words import about, level_of, notes, sentence, tables, threshold
 
 MUCH = 0.6  # covered: what makes an image one to draw
 
@@ -77,16 +77,12 @@ def run(subjects: Sequence[Subject], samples: Sequence[Sample], args: argparse.N
                     at += 1
                 done(len(some))
             columns = tally(columns)
-            levels = {
-                step: level_shares(columns[f'levels_{step}'], stratum)
-                for step in STEPS
-                if reader.levels and f'levels_{step}' in columns
-            }
+            levels = known_levels(columns, stratum)
             summaries = summarise(columns, image, stratum, len(samples), args.seed)
             models.append(Measured(subject.name, reader, columns, summaries, levels, capped))
     scenes = [scene for _, scene in sorted(drawn, key=lambda each: each[0])]
     counts = np.append(np.bincount(stratum, minlength=len(STRATA)), len(stratum))
-    figures = {'': drawing.plot_counts(models, counts, args.score_thr), 'boxes': proposal_boxes.plot_boxes(scenes)}
+    figures = {'': drawing.plot_counts(models, counts, threshold(models)), 'boxes': proposal_boxes.plot_boxes(scenes)}
     if any(model.levels for model in models):
         figures['levels'] = drawing.plot_levels(models)
     numbers = {
@@ -97,14 +93,9 @@ def run(subjects: Sequence[Subject], samples: Sequence[Sample], args: argparse.N
         'models': {model.name: _numbers(model) for model in models},
         'of_instances': {'image': image, 'covered': np.concatenate(fractions)},
     }
-    about = (
-        'Each point is the mean over the instances of a stratum, which is the share of the instance’s box that boxes '
-        'of other instances cover, with its 95% interval over images. A box belongs to the instance that it overlaps '
-        f'most, at an IoU of {args.iou_thr:g} or more and, but for proposals, of its own class.'
-    )
     return Findings(
-        [sentence(model, counts, args.score_thr) for model in models],
-        about,
+        [sentence(model, counts) for model in models],
+        about(models, args.iou_thr),
         numbers,
         figures,
         [table for model in models for table in tables(model, counts)],
@@ -193,10 +184,12 @@ def _numbers(model: Measured) -> dict[str, Any]:
     return {
         'two_stages': reader.two_stages,
         'nms_iou_thr': reader.iou_thr,
+        'score_thr': reader.score_thr,
         'levels': reader.levels,
         'measures': {name: vars(each) for name, each in model.summaries.items()},
         'level_shares': {
-            step: {'shares': shares, 'instances': counted} for step, (shares, counted) in model.levels.items()
+            step: {'of': level_of(model, step), 'shares': shares, 'instances': counted}
+            for step, (shares, counted) in model.levels.items()
         },
         'of_instances': model.columns,
     }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mmhybrid.errors import InputError
+from mmhybrid.origins import message, short
 
 from ..subjects import BACKBONE, CLASSIFIER, DETECTOR, Subject
 
@@ -60,8 +61,7 @@ def only_inputs_learn(model: nn.Module) -> Iterator[None]:
     """A context in which no parameter takes gradients, nothing is recomputed, and no masks are predicted.
 
     Parameters' gradients would cost time and memory. Checkpointed blocks (``with_cp``) do not allow
-    ``torch.autograd.grad``. Masks of an RoI head take long and
-    change no score. All is as before when it ends.
+    ``torch.autograd.grad``. Masks of an RoI head take long and change no score. All is as before when it ends.
     """
     trained = [each for each in model.parameters() if each.requires_grad]
     recomputed = [each for each in model.modules() if getattr(each, 'with_cp', False) is True]
@@ -139,7 +139,7 @@ def predict(subject: Subject, inputs: Tensor, data_samples: Sequence[Any], whole
     with torch.set_grad_enabled(gradients), only_inputs_learn(model), kept_levels(subject) as levels, Attached():
         inputs = inputs.clone().requires_grad_(gradients and whole)
         if subject.kind == DETECTOR:
-            outputs = model.predict(inputs, data_samples, rescale=False)[0]
+            outputs = _detected(subject, inputs, data_samples)
         elif subject.kind == CLASSIFIER:
             outputs = model(inputs, mode='tensor')[0]
         else:
@@ -161,10 +161,23 @@ def predict(subject: Subject, inputs: Tensor, data_samples: Sequence[Any], whole
     return Prediction(levels, targets, targets.detach(), found.labels[order], boxes.detach()[order])
 
 
+def _detected(subject: Subject, inputs: Tensor, data_samples: Sequence[Any]) -> Any:
+    try:
+        return subject.model.predict(inputs, data_samples, rescale=False)[0]
+    except RuntimeError as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError) or 'memory' in message(error):
+            raise
+        raise InputError(
+            f'{subject.name}: the model cannot run on an image ({short(message(error), 160)}); correct its config.'
+        ) from error
+
+
 def gradients_of(target: Tensor, levels: Sequence[Tensor]) -> list[Tensor]:
     """Gradient of a number with respect to each level, of the levels' shapes; 0 where it does not depend on one.
 
-    It is the total derivative: what reaches ``neck.4`` by way of ``neck.3`` counts for both.
+    It is the total derivative, with the regions of a two-stage detector held where they are, as RoIAlign has no
+    gradient with respect to a box: what reaches ``neck.4`` by way of ``neck.3`` counts for both, what moves a box for
+    neither.
 
     Raises:
         InputError: If no gradient can be taken.

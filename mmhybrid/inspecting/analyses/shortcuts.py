@@ -119,7 +119,7 @@ def run(subjects: Sequence[Subject], samples: Sequence[Any], args: argparse.Name
     return Findings(
         answer,
         'Row l is a block, column i an earlier output of the stage that it adds, X_0 the stage’s input: the mean over '
-        'channels of |w_l,i|, which is the standard deviation that this source brings, with all sources normalised. '
+        'channels of |w_l,i|, the standard deviation that this source brings to a channel, as sources are normalised. '
         'What all weights of a row were when training started stands beside it.',
         {'near_zero': NEAR_ZERO, 'models': found},
         drawing.draw(found),

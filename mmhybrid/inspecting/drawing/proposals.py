@@ -9,6 +9,8 @@ import numpy as np
 
 from mmhybrid.occlusion.show.figures import style
 
+from ..analyses.proposal_words import level_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,11 +19,11 @@ if TYPE_CHECKING:
     from ..analyses.proposal_counts import Measured, Summary
 
 TICKS = ('0', '≤ 0.2', '≤ 0.4', '≤ 0.6', '≤ 0.8', '≤ 1')  # upper ends
-COVERED = 'share of the instance covered by others, up to ({})'
+COVERED = 'share of the instance that others cover, at most (in brackets: {})'
 WIDTH = 10.0
 
 
-def plot_counts(models: Sequence[Measured], counts: np.ndarray, score_thr: float) -> Figure:
+def plot_counts(models: Sequence[Measured], counts: np.ndarray, score_thr: str) -> Figure:
     """Boxes of an instance at each step, and what becomes of instances, by stratum; a line a model.
 
     Args:
@@ -33,7 +35,7 @@ def plot_counts(models: Sequence[Measured], counts: np.ndarray, score_thr: float
     first = {'proposals': 'RPN proposals'} if proposed else {'removed': 'removed by NMS'}
     panels = {
         **first,
-        'before': f'score above {score_thr:g}, before NMS',
+        'before': f'score above {score_thr}, before NMS',
         'after': 'detections after NMS',
         'missed': 'missed (no detection)',
         'suppressed': 'suppressed (only before NMS)',
@@ -61,7 +63,7 @@ def plot_counts(models: Sequence[Measured], counts: np.ndarray, score_thr: float
 
 
 def plot_levels(models: Sequence[Measured]) -> Figure:
-    """Shares of the FPN's levels by stratum: a row a model, a column a step."""
+    """Shares of the FPN's levels by stratum: a row a model, a column a step; of what, its title says."""
     from matplotlib import colormaps
     from matplotlib.patches import Patch
 
@@ -71,12 +73,20 @@ def plot_levels(models: Sequence[Measured]) -> Figure:
     names = sorted({name for model in models for name in model.reader.levels}, key=lambda name: float(name.split()[-1]))
     shades = colormaps['YlGnBu'](np.linspace(0.25, 1, len(names)))
     colours = dict(zip(names, shades, strict=True))
-    titles = {'proposals': 'RPN proposals', 'before': 'before NMS', 'after': 'detections'}
+    titles = {'proposals': 'RPN proposals', 'before': 'boxes before NMS', 'after': 'detections'}
     with style.drawing():
         figure = style.new_figure(WIDTH, 0.9 + 2.7 * len(models))
         grid = figure.subplots(len(models), 2, squeeze=False, sharey=True)
         for line, model, steps in zip(grid, models, columns, strict=True):
             for axes, step in zip(line, steps, strict=True):
+                axes.set_title(f'{titles[step]}: level of the {level_of(model, step)}')
+                axes.set_ylim(0, 100)
+                axes.set_xlim(-0.5, len(TICKS) - 0.5)
+                axes.tick_params('x', labelsize=style.SMALL_SIZE)
+                if step not in model.levels:
+                    axes.set_xticks([])
+                    axes.text(2.5, 50, 'cannot be told', ha='center', color=style.LIGHT.muted)
+                    continue
                 shares, counted = model.levels[step]
                 bottom = np.zeros(len(TICKS))
                 for name, share in zip(model.reader.levels, 100 * np.nan_to_num(shares[:-1]).T, strict=True):
@@ -85,20 +95,16 @@ def plot_levels(models: Sequence[Measured]) -> Figure:
                     )
                     bottom += share
                 axes.set_xticks(range(len(TICKS)), [f'{t}\n({n})' for t, n in zip(TICKS, counted, strict=False)])
-                axes.tick_params('x', labelsize=style.SMALL_SIZE)
-                axes.set_ylim(0, 100)
-                axes.set_title(titles[step])
                 if not counted[-1]:
                     axes.text(2.5, 50, 'no such box belongs to an instance', ha='center', color=style.LIGHT.muted)
-                    axes.set_xlim(-0.5, len(TICKS) - 0.5)
-            line[0].set_ylabel(f'{style.wrap(model.name, 26, 2)}\ninstances (%)')
+            line[0].set_ylabel(f'{style.wrap(model.name, 26, 2)}\nboxes of an instance (%)')
         figure.supxlabel(COVERED.format('number of instances with such boxes'), fontsize=style.LABEL_SIZE)
         style.add_legend(figure, [Patch(color=colour, label=name) for name, colour in colours.items()])
         return style.settle(figure)
 
 
 def _first(model: Measured) -> str:
-    return 'proposals' if 'proposals' in model.levels else 'before'
+    return 'proposals' if model.reader.two_stages else 'before'
 
 
 def _draw_line(axes: Axes, summary: Summary, look: style.Series, shift: float, share: bool) -> None:

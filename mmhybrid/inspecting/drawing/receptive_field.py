@@ -16,15 +16,11 @@ if TYPE_CHECKING:
     from ..analyses.fields import Field
 
 _COLUMNS = 5  # maps side by side
+_LEAST = 1.2  # inches of height for a map's row, also of flat pictures, so that names have room
 
 
-def draw_sizes(found: Mapping[str, Sequence[Field]], size: tuple[int, int]) -> Figure:
-    """Side of the theoretical field and of the squares with 95% and 50% of the gradient, by level, a line a model.
-
-    Args:
-        found: Fields by model.
-        size: Height and width of the images in pixels.
-    """
+def draw_sizes(found: Mapping[str, Sequence[Field]]) -> Figure:
+    """Side of the theoretical field and of the squares with 95% and 50% of the gradient, by level, a line a model."""
     looks = style.model_series(list(found))
     levels = list(dict.fromkeys(field.level for fields in found.values() for field in fields))
     with style.drawing():
@@ -51,7 +47,11 @@ def draw_sizes(found: Mapping[str, Sequence[Field]], size: tuple[int, int]) -> F
             axes.set_xticks(range(len(levels)), levels, rotation=90)
             axes.set_xlim(-0.5, len(levels) - 0.5)
             axes.grid(True)
-        grid[0].set_ylim(0, 1.06 * np.sqrt(size[0] * size[1]))
+        drawn = [
+            side for fields in found.values() for field in fields
+            for side in (field.theoretical, *map(field.side, _SQUARES)) if np.isfinite(side)
+        ]  # fmt: skip
+        grid[0].set_ylim(0, 1.06 * max(1, *drawn))
         grid[0].set_ylabel('side of the field (pixels)')
         grid[1].set_xlabel('level')
         if len(found) > 1:
@@ -67,13 +67,14 @@ def draw_maps(found: Mapping[str, Sequence[Field]]) -> Figure:
     columns = max(len(line) for _, line in lines)
     height, width = lines[0][1][0].magnitude.shape
     panel = 2.3 if columns > 3 else 2.9
+    tall = max(panel * min(height / width, 1.6), _LEAST)
     with style.drawing():
-        figure = style.new_figure(panel * columns + 0.7, 0.7 + (panel * min(height / width, 1.6) + 0.35) * len(lines))
+        figure = style.new_figure(panel * columns + 0.7, 0.7 + (tall + 0.35) * len(lines))
         grid = figure.subplots(len(lines), columns, squeeze=False)
         for row, (name, line) in zip(grid, lines, strict=True):
             for axes, field in zip(row, line, strict=False):
                 _draw_map(axes, field)
-            row[0].set_ylabel(style.wrap(name, 26, 2), fontweight='bold', fontsize=style.SMALL_SIZE)
+            row[0].set_ylabel(style.wrap(name, int(tall / 0.085), 2), fontweight='bold', fontsize=style.SMALL_SIZE)
             for axes in row[len(line) :]:
                 axes.remove()
         handles = [
@@ -98,15 +99,14 @@ def _draw_map(axes: Axes, field: Field) -> None:
     height, width = field.magnitude.shape
     largest = field.magnitude.max() or 1
     axes.imshow(np.sqrt(field.magnitude / largest), cmap='gray_r', vmin=0, vmax=1, interpolation='antialiased')
-    x0, y0, x1, y1 = field.box
-    axes.add_patch(
-        Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=_BOX, linewidth=1.5, linestyle=(0, (3, 2)))
-    )
-    for share, colour in _SQUARES.items():
-        side = field.side(share)
-        if np.isfinite(side):
-            x, y = field.centre
-            axes.add_patch(Rectangle((x - side / 2, y - side / 2), side, side, fill=False, color=colour, linewidth=1.3))
+    squares = [(field.square(share), colour, '-', 1.3) for share, colour in _SQUARES.items()]
+    # The field last and dashed, so that both are seen where a square is cut off at its border.
+    for (x0, y0, x1, y1), colour, dash, line in (*squares, (field.box, _BOX, (0, (3, 2)), 1.5)):
+        if np.isfinite(x0):
+            corner, width_of, height_of = (x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0
+            axes.add_patch(
+                Rectangle(corner, width_of, height_of, fill=False, color=colour, linewidth=line, linestyle=dash)
+            )
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
     axes.set_title(f'{field.level}, stride {field.stride}', fontsize=style.SMALL_SIZE, fontweight='normal')
     axes.set_xlabel(f'{width} pixels', fontsize=style.SMALL_SIZE)

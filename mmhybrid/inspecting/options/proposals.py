@@ -13,7 +13,8 @@ def _add(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=0.3,
         metavar='S',
-        help='boxes of a class count above this score (default: %(default)s)',
+        help='boxes of a class count above this score, or above the detector’s own test_cfg.score_thr if that is '
+        'higher (default: %(default)s)',
     )
     parser.add_argument(
         '--iou-thr',
@@ -43,7 +44,8 @@ KIND = Kind(
     description='Counts, for each annotated instance, the proposals of the RPN, the boxes that the detector scores '
     'above --score-thr before non-maximum suppression (NMS), and what is left after it, by the share of the instance '
     'that others cover: missed, found once, found more than once, or suppressed, i.e. found before NMS only (after '
-    'TBC, Fig. 7c). Also the level of the FPN that the boxes come from.',
+    'TBC, Fig. 7c). Also the level of the FPN: for proposals and boxes of one stage, that of the anchor or point that '
+    'made them; for boxes of two stages, that which their regions of interest were pooled from.',
     example='proposals configs/mask_rcnn_tiedresnet50_fpn_2x.py work_dirs/run/epoch_24.pth',
     images=100,
     annotated=True,

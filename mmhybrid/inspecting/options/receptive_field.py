@@ -11,7 +11,7 @@ SIZE = 512
 
 def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--layers',
+        '--levels',
         nargs='+',
         default=[],
         metavar='LEVEL',
