@@ -1,7 +1,6 @@
 """Similarity of filters, against hand calculation and nets whose patterns are known."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -10,9 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmhybrid.errors import InputError
-from mmhybrid.inspecting import cli
 from mmhybrid.inspecting.analyses import backward, filter_patterns, filter_similarity, filters
-from mmhybrid.inspecting.subjects import BACKBONE, Subject
 from mmhybrid.layers import TiedBlockConv2d
 from mmhybrid.layers.preact import PreActConv2d
 
@@ -142,7 +139,9 @@ def test_equal_filters_of_a_net_are_equal_and_dead_ones_are_told():
     weight[3] = 0
     model = nn.Sequential(conv(weight), nn.ReLU(inplace=True))
     for reduce in ('sum', 'max'):
-        (found,), channels, (chosen,), normed = similarity(model, torch.randn(3, 3, 9, 9).double(), ['0'], reduce=reduce)
+        (found,), channels, (chosen,), normed = similarity(
+            model, torch.randn(3, 3, 9, 9).double(), ['0'], reduce=reduce
+        )
         assert (channels, normed) == ([4], [False])
         np.testing.assert_allclose(found[0, 1], 1)
         layer = filter_similarity.Layer('0', 0.0, 4, chosen, found)
@@ -248,86 +247,9 @@ def test_images_are_shrunk_alone():
     assert filters.shrunk(image, 20).shape == (3, 10, 20)
 
 
-@pytest.mark.parametrize('by', ['patterns', 'weights'])
-def test_the_command(by, two_stage, tmp_path, capsys):
-    words = ['filters', two_stage.config, two_stage.checkpoint, '--versus', two_stage.config, '--name', 'a', 'b']
-    words += ['--by', by, '--limit', '2', '--filters', '4', '--side', '64', '--format', 'png', '--out-dir']
-    assert cli.main([*words, str(tmp_path)]) == 0
-    numbers = json.loads((tmp_path / 'filters.json').read_text())['numbers']
-    assert numbers['by'] == by
-    for layers in numbers['models'].values():
-        assert len(layers) == 8
-        for layer in layers:
-            assert layer['pairs'] == sum(layer['counts']) <= 6
-            assert len(layer['chosen']) == 4
-    assert {each.name for each in tmp_path.iterdir()} == {'filters.png', 'filters_matrices.png', 'filters.json'}
-    assert 'several seeds tell' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(('layer', 'match'), [('backbone.nothing', 'no module'), ('backbone.bn1', 'no convolution')])
-def test_a_layer_without_filters_is_told(layer, match, two_stage, tmp_path):
-    words = ['filters', two_stage.config, '--by', 'weights', '--layers', layer, '--limit', '1']
-    with pytest.raises(InputError, match=match):
-        cli.main([*words, '--out-dir', str(tmp_path)])
-
-
-def test_checkpointed_blocks_change_no_number(two_stage, tmp_path):
-    words = ['filters', two_stage.config, two_stage.checkpoint, '--limit', '1', '--filters', '8', '--side', '64']
-    words += ['--layers', 'backbone.layer1.0.conv1', 'backbone.layer4.1.conv1', '--format', 'png']
-    found = []
-    for recomputed in ('False', 'True'):
-        options = ['--cfg-options', f'model.backbone.with_cp={recomputed}', '--out-dir', str(tmp_path / recomputed)]
-        assert cli.main([*words, *options]) == 0
-        found.append(json.loads((tmp_path / recomputed / 'filters.json').read_text())['numbers'])
-    assert found[0] == found[1]
-    assert all(layer['normed'] and layer['pairs'] for layer in found[0]['models']['mask_rcnn'])
-
-
-def pictures_of_three_sizes(folder):
-    """Paths of four, which a backbone's pipeline does not bring to one size."""
-    from PIL import Image
-
-    rng, paths = np.random.default_rng(0), []
-    for i, (width, height) in enumerate([(64, 40), (33, 64), (64, 40), (20, 50)]):
-        paths.append(folder / f'{i}.png')
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(paths[-1])
-    return [str(path) for path in paths]
-
-
-def test_numbers_do_not_depend_on_the_size_of_batches(two_stage, tmp_path):
-    """Pictures of one batch are padded to the largest, and filters respond to padding too."""
-    words = ['filters', two_stage.config, two_stage.checkpoint, '--filters', '8', '--side', '64', '--format', 'png']
-    words += ['--layers', 'backbone.conv1', 'backbone.layer2.0.conv1', '--images', *pictures_of_three_sizes(tmp_path)]
-    found = []
-    for size in ('1', '4'):
-        assert cli.main([*words, '--batch-size', size, '--out-dir', str(tmp_path / size)]) == 0
-        found.append(json.loads((tmp_path / size / 'filters.json').read_text())['numbers']['models']['mask_rcnn'])
-    for one, four in zip(*found, strict=True):
-        assert one['pairs'] == four['pairs'] > 0
-        np.testing.assert_allclose(
-            np.array(one['similarity'], float), np.array(four['similarity'], float), atol=2e-4, equal_nan=True
-        )
-
-
 def test_images_of_one_size_go_together():
     shapes = [(3, 4, 5), (3, 5, 4), (3, 4, 5), (3, 4, 4)]
     assert filters.of_one_size([torch.zeros(shape) for shape in shapes]) == [[0, 2], [1], [3]]
-
-
-def test_outputs_that_no_norm_takes_and_a_name_with_or_without_backbone(tmp_path, capsys):
-    layers = ['hybrid_block1.0.squeeze.conv3x3.conv', 'backbone.hybrid_block1.0.squeeze.conv1x1.conv']
-    words = ['filters', 'hcgnet_a1', '--images', pictures_of_three_sizes(tmp_path)[0], '--filters', '8']
-    assert cli.main([*words, '--side', '64', '--format', 'png', '--layers', *layers, '--out-dir', str(tmp_path)]) == 0
-    found = json.loads((tmp_path / 'filters.json').read_text())['numbers']['models']['hcgnet_a1']
-    assert [layer['normed'] for layer in found] == [False, True]
-    assert f'of 1 of 2 layers ({layers[0]}) no norm takes the output directly' in capsys.readouterr().err
-
-
-def test_a_whole_backbone_has_no_filters(tmp_path):
-    """HCGNet calls a tuple of widths what a convolution calls its width."""
-    subject = Subject('a', 'hcgnet_a1', None, BACKBONE, nn.ModuleDict({'hcgnet': create_backbone('hcgnet_a1')}), (), 'cpu')
-    assert isinstance(subject.module('hcgnet').out_channels, tuple)
-    words = ['filters', pairs]
 
 
 def test_a_layer_without_a_map_is_told():

@@ -227,6 +227,11 @@ def test_the_widest_cells_fit_80_columns(capsys, monkeypatch):
             assert any(re.fullmatch(r'\s+'.join(map(re.escape, table.columns)), line.strip()) for line in lines)
 
 
+def test_titles_name_each_threshold_once():
+    models = [SimpleNamespace(reader=SimpleNamespace(score_thr=thr)) for thr in (0.3, 0.05, 0.3)]
+    assert words.threshold(models) == '0.3 or 0.05' and words.threshold(models[::2]) == '0.3'
+
+
 @pytest.mark.parametrize(
     ('value', 'text'),
     [

@@ -1,7 +1,6 @@
 """Receptive fields, against kernels, sums of their sizes, and a search that changes one pixel after the other."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mmhybrid.errors import InputError
-from mmhybrid.inspecting import cli
 from mmhybrid.inspecting.analyses import fields
 from mmhybrid.inspecting.analyses.receptive_field import measure
 from mmhybrid.layers import GlobalContext, SqueezeExcite
@@ -230,23 +228,53 @@ def test_sizes_and_crops():
     assert F.pad(image, (0, 0)).equal(fields.middle_crop(image, (5, 5)))
 
 
-def test_the_command(two_stage, tmp_path, capsys):
-    words = ['receptive-field', two_stage.config, two_stage.checkpoint, '--versus', two_stage.config]
-    words += ['--name', 'a', 'b', '--limit', '2', '--format', 'png', '--size', '128', '--out-dir', str(tmp_path)]
-    assert cli.main(words) == 0
-    numbers = json.loads((tmp_path / 'receptive-field.json').read_text())['numbers']
-    assert (numbers['height'], numbers['width']) == (128, 128)
-    for levels in numbers['models'].values():
-        assert [level['level'] for level in levels] == [
-            f'{part}.{i}' for part in ('backbone', 'neck') for i in range(3)
-        ]
-        for level in levels:
-            assert 0 < level['side_50'] <= level['side_95']
-            assert sum(level['profile_x']) == pytest.approx(1, abs=1e-4)
-    assert 'several seeds tell' in capsys.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 3
-
-
 def test_a_level_that_is_not_there_is_told():
-    with pytest.raises(InputError, match=r'no level .neck\.7.; those of this model are backbone\.0'):
-        measure(lambda x: {'backbone.0': x}, iter([torch.randn(1, 3, 4, 4)]), ['neck.7'])
+    with pytest.raises(InputError, match=r'^small has no level .neck\.7.: --levels takes backbone\.0\.'):
+        measure(lambda x: {'backbone.0': x}, iter([torch.randn(1, 3, 4, 4)]), ['neck.7'], model='small')
+
+
+def test_strides_of_levels_that_do_not_divide_the_picture():
+    """RetinaNet on 480 pixels: 60, 30, 15, 8 and 4 cells a side."""
+    stem = nn.Conv2d(1, 1, 3, 8, padding=1)
+    further = nn.ModuleList(nn.Conv2d(1, 1, 3, 2, padding=1) for _ in range(4))
+
+    def levels_of(x):
+        maps = [stem(x)]
+        for each in further:
+            maps.append(each(maps[-1]))
+        return {f'neck.{i}': level for i, level in enumerate(maps)}
+
+    for size in ((480, 480), (480, 608), (32, 192)):
+        assert [field.stride for field in measure(levels_of, iter([torch.randn(1, 1, *size)]))] == [8, 16, 32, 64, 128]
+    (third,) = measure(lambda x: {'a.0': F.avg_pool2d(x, 3)}, iter([torch.randn(1, 1, 33, 48)]))
+    assert third.stride == 3
+
+
+def test_what_pads_a_picture_does_not_count():
+    """6 x 40 pixels in 32 x 64: the feature is in the middle of the picture, and the field ends where it does."""
+    conv = nn.Sequential(nn.Conv2d(1, 4, 9, 4, padding=4, bias=False), nn.Conv2d(4, 4, 3, padding=1, bias=False))
+    (field,) = measure(lambda x: {'a.0': conv(x)}, iter([torch.randn(2, 1, 32, 64)]), shape=(6, 40))
+    assert field.magnitude.shape == field.reached.shape == (6, 40)
+    # Two rows and ten columns of cells see the picture; of cell (1, 5) the field reaches 8 pixels around (4, 20).
+    assert field.box == (12, 0, 29, 6)
+    assert field.clipped
+    x0, y0, x1, y1 = field.square(1.0)
+    assert (x0, y0, x1, y1) == (12, 0, 29, 6)
+    assert field.side(0.5) < field.side(0.95) <= field.side(1.0) == pytest.approx(field.theoretical)
+
+
+def test_a_square_is_cut_off_by_the_picture():
+    line = np.zeros((4, 40))
+    line[1, 10:31] = 1
+    field = fields.Field('', 1, line, np.ones((4, 40), bool))
+    assert field.square(1.0) == (10, 0, 31, 4)
+    assert field.side(1.0) == pytest.approx((21 * 4) ** 0.5)
+    even = fields.Field('', 1, np.pad(np.ones((5, 5)), 10), np.ones((25, 25), bool))
+    assert even.square(1.0) == (10, 10, 15, 15)
+
+
+def test_the_image_that_makes_all_crops_small():
+    assert fields.limiting([[(600, 800)], [(8, 192)], [(480, 480)]], 512) == 1
+    assert fields.limiting([[(600, 800), (90, 200)], [(500, 600), (500, 600)]], 512) == 0
+    assert fields.limiting([[(600, 800)], [(480, 480)]], 512) is None
+    assert fields.limiting([[(8, 192)], [(8, 190)]], 512) is None

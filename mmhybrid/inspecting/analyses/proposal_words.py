@@ -156,8 +156,8 @@ def notes(models: Sequence[Measured], counts: np.ndarray, args: argparse.Namespa
         if name in SHARES
     ):
         found.append(
-            'Where none or all of n count, resampling gives no interval, and none is shown; none of n leaves up to about '
-            '3/n open (rule of three, from n = 30 on; more where those of one image are alike), and so does all of n.'
+            'Where none or all of n count, resampling gives no interval, and none is shown; none of n leaves up to '
+            'about 3/n open (rule of three, from n = 30 on; more where those of one image are alike), as does all of n.'
         )
     for model in models:
         least, above = model.reader.least_score, model.reader.score_thr

@@ -144,8 +144,8 @@ def _sentence(name: str, fields: Sequence[Field]) -> str:
         for field in told
     )
     return (
-        f'{name}: sides in pixels of the square that holds {100 * _MOST:.0f}% of the gradient, and of the theoretical '
-        f'field: {sizes}.'
+        f'{name}: size in pixels (root of the area) of the square that holds {100 * _MOST:.0f}% of the gradient, and '
+        f'of the theoretical field: {sizes}.'
     )
 
 
