@@ -20,6 +20,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ TEMPLATE, PAGE = DOCS / 'inspect.template.md', DOCS / 'inspect.md'
 IMAGES, KEPT = DOCS / 'images' / 'inspect', REPO / 'benchmarks' / 'results' / 'inspect'
 WORK = Path('work_dirs', 'inspect')
 LONGEST = 200  # numbers of one list that is kept
-PICTURES = {'filters-weights': 0}  # how many figures of a command are kept, where not all
+PICTURES = {'filters-weights': (), 'gates-hcgnet': (0, 1, 4), 'receptive-field': (0,)}  # which are kept, where not all
 
 DEMO = 'configs/demo_mask_rcnn_tiedresnet_occluded_shapes.py work_dirs/demo/seed0/epoch_3.pth'
 DATA = '--cfg-options data_root=work_dirs/demo/occluded_shapes/'
@@ -78,26 +79,30 @@ def run(names: list[str]) -> int:
     for name in names:
         words = shlex.split(shown(name))
         print(f'$ {shown(name)}', flush=True)
+        start = time.monotonic()
         done = subprocess.run([sys.executable, '-m', 'mmhybrid', *words[1:]], cwd=REPO)
+        seconds = time.monotonic() - start
         if done.returncode:
             failed += 1
             continue
-        keep(name, REPO / WORK / name)
+        keep(name, REPO / WORK / name, seconds)
     return failed
 
 
-def keep(name: str, folder: Path) -> None:
-    """Copy figures, and the document without long lists."""
+def keep(name: str, folder: Path, seconds: float) -> None:
+    """Copy figures, and the document without long lists; ``seconds`` are of the whole command."""
     (path,) = folder.glob('*.json')
     document = json.loads(path.read_text(encoding='utf-8'))
-    document['command'] = shown(name)
+    document['command'], document['seconds'] = shown(name), round(seconds, 1)
     document['hardware'] = f'{platform.machine()} CPU'
     document['numbers'] = shortened(document['numbers'])
     IMAGES.mkdir(parents=True, exist_ok=True)
     for old in IMAGES.glob(f'{name}.*.png'):
         old.unlink()
     document['pictures'] = []
-    for number, files in enumerate(document.pop('figures')[: PICTURES.get(name)]):
+    figures = document.pop('figures')
+    for number in PICTURES.get(name, range(len(figures))):
+        files = figures[number]
         target = IMAGES / f'{name}.{number}.png'
         with Image.open(folder / next(file for file in files if file.endswith('.png'))) as picture:
             # 256 colours: a third of the size, and no difference to the eye.
@@ -138,7 +143,7 @@ def _pictures(name: str, document: dict[str, Any]) -> str:
 
 def _answer(name: str, document: dict[str, Any]) -> str:
     told = [*document['answer'], *(f'Note: {note}' for note in document['notes'])]
-    return '\n'.join(f'> {sentence}' for sentence in told)
+    return '\n>\n'.join(f'> {sentence}' for sentence in told)
 
 
 FILLS = {

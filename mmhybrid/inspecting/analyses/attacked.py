@@ -15,7 +15,8 @@ from mmhybrid.pretraining.metric import rank_of
 
 from ..samples import Sample, batches
 from ..subjects import Batch, Subject
-from .attacks import Attack, attacks, random_signs, seeded, step, without_checkpointing, without_masks
+from .attacks import Attack, attacks, random_signs, seeded, step, without_masks
+from .backward import without_checkpointing
 
 FGSM, RANDOM = 'fgsm', 'random'
 Condition = tuple[str, float]  # what gives the signs, and epsilon; (FGSM, 0.0) are the images as they are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,17 +110,6 @@ def seeded(seed: int, index: int, device: str) -> Iterator[None]:
 
 def _generator(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed % 2**64, index])  # which takes no negative numbers
-
-
-@contextmanager
-def without_checkpointing(model: nn.Module) -> Iterator[None]:
-    """Activations are kept: recomputing them in the backward pass excludes gradients with respect to pixels alone."""
-    modules = [each for each in model.modules() if getattr(each, 'with_cp', False) is True]
-    with ExitStack() as stack:
-        for module in modules:
-            module.with_cp = False
-            stack.callback(setattr, module, 'with_cp', True)
-        yield
 
 
 @contextmanager

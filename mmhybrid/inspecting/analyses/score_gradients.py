@@ -15,6 +15,8 @@ from mmhybrid.errors import InputError
 from mmhybrid.origins import message, short
 
 from ..subjects import BACKBONE, CLASSIFIER, DETECTOR, Subject
+from .attacks import without_masks
+from .backward import without_checkpointing
 
 
 @dataclass(frozen=True)
@@ -64,24 +66,14 @@ def only_inputs_learn(model: nn.Module) -> Iterator[None]:
     ``torch.autograd.grad``. Masks of an RoI head take long and change no score. All is as before when it ends.
     """
     trained = [each for each in model.parameters() if each.requires_grad]
-    recomputed = [each for each in model.modules() if getattr(each, 'with_cp', False) is True]
-    roi_head = getattr(model, 'roi_head', None)
-    mask_head = getattr(roi_head, 'mask_head', None)
     try:
         for each in trained:
             each.requires_grad_(False)
-        for each in recomputed:
-            each.with_cp = False
-        if mask_head is not None:
-            roi_head.mask_head = None
-        yield
+        with without_checkpointing(model), without_masks(model):
+            yield
     finally:
         for each in trained:
             each.requires_grad_(True)
-        for each in recomputed:
-            each.with_cp = True
-        if mask_head is not None:
-            roi_head.mask_head = mask_head
 
 
 @contextmanager
