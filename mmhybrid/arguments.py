@@ -28,6 +28,31 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'error: {clean(message)}; {self.prog} --help lists the options.\n')
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on, as argparse's ``type``."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on, as argparse's ``type``."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0')
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, as argparse's ``type``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 0 to 1')
+    return value
+
+
 class _Debug(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         # Processes that this one starts are to know it, too.

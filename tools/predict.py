@@ -11,7 +11,7 @@ from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from mmhybrid import launch  # noqa: E402
-from mmhybrid.arguments import Parser, add_config_options  # noqa: E402
+from mmhybrid.arguments import Parser, add_config_options, positive, share  # noqa: E402
 from mmhybrid.datasets._workers import progress_reporter  # noqa: E402
 from mmhybrid.early_checks import check_writable  # noqa: E402
 from mmhybrid.errors import InputError  # noqa: E402
@@ -44,11 +44,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out-dir', type=Path, metavar='DIR', help='where all goes (default: work_dirs/predict/TIME)')
     parser.add_argument('--force', action='store_true', help='write into a folder that has files')
-    parser.add_argument('--batch-size', type=_positive, default=1, metavar='N', help='pictures at a time (default: 1)')
+    parser.add_argument('--batch-size', type=positive, default=1, metavar='N', help='pictures at a time (default: 1)')
     parser.add_argument('--device', default='auto', help='cpu, cuda:0, ... (default: a GPU where there is one)')
     parser.add_argument(
         '--score-thr',
-        type=_share,
+        type=share,
         default=0.3,
         metavar='SCORE',
         help='draw detections with a score above this (default: 0.3); files get all that the config keeps',
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--ann', metavar='FILE', help='COCO annotation file whose ids of images and categories are to be written'
     )
-    parser.add_argument('--every', type=_positive, default=1, metavar='N', help='take every N-th frame of a video')
+    parser.add_argument('--every', type=positive, default=1, metavar='N', help='take every N-th frame of a video')
     parser.add_argument('--frames', action='store_true', help="draw a video's frames as pictures, not as a video")
     parser.add_argument('--fuse', action='store_true', help='fold the batch norms into the convolutions: faster')
     add_config_options(parser)
@@ -117,22 +117,6 @@ def _places(sources: list[Source], videos: dict[str, Frames]):
         elif source.name in videos:
             frames = videos[source.name]
             yield from ((place, lambda size=frames.size: size) for place in frames.places())
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no score from 0 to 1')
-    return value
 
 
 def main() -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mmhybrid import _stack
-from mmhybrid.arguments import Parser, add_config_options
+from mmhybrid.arguments import Parser, add_config_options, positive, whole
 from mmhybrid.console import make_console, plain
 from mmhybrid.errors import InputError
 from mmhybrid.outputs import Writer
 from mmhybrid.text import clean
 
 from .kinds import KINDS, module_of
-from .options.base import Kind, positive, whole
+from .options.base import Kind
 
 _EXAMPLE = """example:
   mmhybrid inspect cam configs/mask_rcnn_tiedresnet50_fpn_2x.py work_dirs/run/epoch_24.pth --images photos/

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmhybrid import _stack, mistakes, outputs
-from mmhybrid.arguments import Parser
+from mmhybrid.arguments import Parser, positive
 from mmhybrid.datasets._workers import progress_reporter
 from mmhybrid.errors import InputError
 from mmhybrid.text import clean
@@ -50,7 +50,7 @@ def build_parser(prog: str = 'mmhybrid data') -> Parser:
         '--classes', nargs='+', metavar='NAME', help='classes to train, in order (default: not compared)'
     )
     names.add_argument('--config', metavar='CONFIG', help='take the classes from a config')
-    check.add_argument('--sample', type=_positive, metavar='N', help='open N images only, evenly spread (default: all)')
+    check.add_argument('--sample', type=positive, metavar='N', help='open N images only, evenly spread (default: all)')
     check.add_argument(
         '--allow',
         nargs='+',
@@ -60,7 +60,7 @@ def build_parser(prog: str = 'mmhybrid data') -> Parser:
         help='take errors of these kinds, e.g. class-missing, for warnings',
     )
     check.add_argument(
-        '--workers', type=_positive, default=_cores(), metavar='N', help='threads that open images (one a core)'
+        '--workers', type=positive, default=_cores(), metavar='N', help='threads that open images (one a core)'
     )
     check.add_argument('--json', type=Path, metavar='FILE', help='also write all findings as JSON')
     check.add_argument('--force', action='store_true', help='overwrite a file that this command did not write')
@@ -198,12 +198,6 @@ def _to_json(reports: Sequence[Report], around: Sequence[Finding]) -> str:
 def _is_ours(path: Path) -> bool:
     """Whether this command wrote a file."""
     return outputs.is_json_of(path, SCHEMA)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
-    return int(text)
 
 
 def _cores() -> int:

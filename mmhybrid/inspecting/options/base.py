@@ -1,4 +1,4 @@
-"""What a kind of analysis tells of itself, and readers of its options. No torch, which ``--help`` does not need."""
+"""What a kind of analysis tells of itself. No torch, which ``--help`` does not need."""
 
 from __future__ import annotations
 
@@ -28,28 +28,3 @@ class Kind:
     annotated: bool
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
     needs_images: Callable[[argparse.Namespace], bool] = lambda args: True
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
-    return int(text)
-
-
-def whole(text: str) -> int:
-    """A whole number from 0 on, for argparse."""
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0')
-    return int(text)
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 0 to 1')
-    return value

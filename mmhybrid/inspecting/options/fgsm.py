@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .base import Kind, share
+from mmhybrid.arguments import share
+
+from .base import Kind
 
 EPSILONS = (0.0, 0.001, 0.002, 0.005, 0.01)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .base import Kind, positive
+from mmhybrid.arguments import positive
+
+from .base import Kind
 
 SIZE = 512
 
