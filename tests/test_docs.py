@@ -1,4 +1,4 @@
-"""docs/backbones.md, and what ``mmhybrid models`` shows, are what their generator writes."""
+"""docs/backbones.md, and what ``mmhybrid models`` shows, are what their generator writes; links lead somewhere."""
 
 import importlib.util
 import re
@@ -70,3 +70,15 @@ def test_the_page_is_what_the_generator_writes(make_docs, tmp_path):
     assert make_docs.main(['--out', str(tmp_path / 'page.md'), '--json', str(kept)]) == 0
     assert (tmp_path / 'page.md').read_text() == PAGE.read_text()
     assert kept.read_text() == make_docs.KEPT.read_text()
+
+
+def test_the_index_has_every_page():
+    pages = {path.name for path in PAGE.parent.glob('*.md') if not path.name.endswith('.template.md')} - {'index.md'}
+    linked = set(re.findall(r'\]\((\w+\.md)\)', (PAGE.parent / 'index.md').read_text()))
+    assert linked == pages
+
+
+@pytest.mark.parametrize('page', [*PAGE.parent.glob('*.md'), *ROOT.glob('*.md')], ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(page):
+    links = re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', page.read_text(encoding='utf-8'))
+    assert not [link for link in links if not (page.parent / link).exists()]
