@@ -12,6 +12,7 @@ from tests.test_zoo import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'backbones.md'
+PAGES = [*ROOT.glob('*.md'), *(path for path in PAGE.parent.glob('*.md') if not path.name.endswith('.template.md'))]
 ROW = re.compile(r'^\| `(\w+)` \| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d ]+) \| ([\d ]+) \|$', re.M)
 
 
@@ -73,12 +74,12 @@ def test_the_page_is_what_the_generator_writes(make_docs, tmp_path):
 
 
 def test_the_index_has_every_page():
-    pages = {path.name for path in PAGE.parent.glob('*.md') if not path.name.endswith('.template.md')} - {'index.md'}
+    pages = {path.name for path in PAGES if path.parent == PAGE.parent} - {'index.md'}
     linked = set(re.findall(r'\]\((\w+\.md)\)', (PAGE.parent / 'index.md').read_text()))
     assert linked == pages
 
 
-@pytest.mark.parametrize('page', [*PAGE.parent.glob('*.md'), *ROOT.glob('*.md')], ids=lambda path: path.name)
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
 def test_links_to_files_lead_somewhere(page):
     links = re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', page.read_text(encoding='utf-8'))
     assert not [link for link in links if not (page.parent / link).exists()]
