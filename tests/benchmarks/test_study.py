@@ -61,7 +61,7 @@ def test_a_run_of_another_plan_is_refused(tmp_path):
 def test_failed_runs_are_counted_and_the_others_go_on(tmp_path, monkeypatch):
     begun = []
 
-    def one(root, work_dir, run, threads):
+    def one(root, work_dir, run, threads, keep_checkpoint):
         begun.append(run.seed)
         if run.seed == 1:
             raise subprocess.CalledProcessError(1, 'run', output='a log')
@@ -78,8 +78,8 @@ def test_failed_runs_are_counted_and_the_others_go_on(tmp_path, monkeypatch):
     assert begun == [0, 1, 2]
 
 
-@pytest.mark.parametrize('trained', [False, True])
-def test_an_interrupted_run_goes_on_where_it_was(trained, tmp_path, monkeypatch):
+@pytest.mark.parametrize(('trained', 'kept'), [(False, True), (True, False)])
+def test_an_interrupted_run_goes_on_where_it_was(trained, kept, tmp_path, monkeypatch):
     run, work = runs.Run('trial', 'resnet50', 0), tmp_path / 'work' / 'trial' / 'resnet50' / 'seed0'
     checkpoint = work / f'epoch_{plan.SIZES["trial"].epochs}.pth'
     weights = {'backbone.a': torch.zeros(3, 2), 'backbone.running_mean': torch.zeros(9), 'neck.b': torch.zeros(5)}
@@ -102,13 +102,14 @@ def test_an_interrupted_run_goes_on_where_it_was(trained, tmp_path, monkeypatch)
     work.mkdir(parents=True)
     if trained:
         torch.save({'state_dict': weights}, checkpoint)
-    made = runs._do_one(tmp_path / 'kept', tmp_path / 'work', run, 1)
+    made = runs._do_one(tmp_path / 'kept', tmp_path / 'work', run, 1, kept)
+    assert checkpoint.exists() == kept
     assert [each[0] for each in called] == (['test'] if trained else ['train', 'test'])
     assert trained or '--resume' in called[0]
     assert made == runs.record(tmp_path / 'kept', run)
     assert (made['parameters'], made['detections'], made['overall']['coco/bbox_mAP']) == (6, 1, 0.25)
     assert made['losses'] == ([] if trained else [[25, 1.2346]])
-    assert not list(work.glob('*.pth'))
+    assert list(work.glob('*.pth')) == [checkpoint] * kept
     assert sorted(path.name for path in run.folder(tmp_path / 'kept').iterdir()) == [runs.DETECTIONS, 'run.json']
 
 
