@@ -217,6 +217,7 @@ def gpu(*words):
     return subprocess.run(words, capture_output=True, text=True, env=env)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(tmp_path):
     done = gpu('--minutes', 1)
     assert done.returncode == 1 and 'error: no GPU was found; --small rehearses' in done.stderr

@@ -84,7 +84,10 @@ def shapes(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize('words', [['test.py'], ['train.py', '--resume']], ids=['test', 'resume'])
+@pytest.mark.parametrize(
+    'words',
+    [pytest.param(['test.py'], id='test'), pytest.param(['train.py', '--resume'], id='resume', marks=pytest.mark.slow)],
+)
 def test_the_tools_say_it_in_one_sentence(words, shapes, tmp_path, monkeypatch, capsys):
     path = write('getattr', tmp_path / 'bad.pth', tmp_path / 'marker', state_dict())
     args = (DEMO, *words[1:], path, '--work-dir', tmp_path / 'work', *small(shapes))

@@ -122,6 +122,7 @@ def test_a_checkpoint_tells_what_was_trained(trained):
     )
 
 
+@pytest.mark.slow  # tests/engine resumes to the bit in many ways
 def test_a_resumed_run_is_the_unbroken_one_to_the_bit(forked_tool, trained, colours, tmp_path):
     # From within an epoch, with mixup drawn in the training process and crops in the data loader.
     options = ['--backbone', 'resnet18', '--work-dir', tmp_path]
