@@ -174,13 +174,14 @@ def gradients_of(target: Tensor, levels: Sequence[Tensor]) -> list[Tensor]:
     Raises:
         InputError: If no gradient can be taken.
     """
+    refusal = InputError(
+        'The scores of this detector carry no gradient, as after Soft-NMS; use --method eigen-cam, or plain NMS: '
+        '--cfg-options model.test_cfg.rcnn.nms.type=nms (one-stage: model.test_cfg.nms.type=nms).'
+    )
+    if not target.requires_grad:
+        raise refusal
     try:
-        if not target.requires_grad:
-            raise NotImplementedError
         found = torch.autograd.grad(target, levels, retain_graph=True, allow_unused=True)
-    except NotImplementedError as error:  # also what operations raise that have no derivative
-        raise InputError(
-            'The scores of this detector carry no gradient, as after Soft-NMS; use --method eigen-cam, or plain NMS: '
-            '--cfg-options model.test_cfg.rcnn.nms.type=nms (one-stage: model.test_cfg.nms.type=nms).'
-        ) from error
+    except NotImplementedError as error:  # what operations raise that have no derivative
+        raise refusal from error
     return [torch.zeros_like(level) if each is None else each for level, each in zip(levels, found, strict=True)]
