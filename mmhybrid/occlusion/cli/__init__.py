@@ -9,7 +9,7 @@ from mmhybrid import mistakes
 from mmhybrid.arguments import Parser
 
 from ..api import COMPARE_RESAMPLES
-from . import commands, listed, options
+from . import commands, listed, options, outputs
 
 _PROG = 'mmhybrid occlusion'
 _FILES = """
@@ -89,7 +89,7 @@ def _fill(parser: Parser, name: str) -> Parser:
     parser.description = f'{text[0].upper()}{text[1:]}.\n{_FILES if name not in ("ratio", "listed") else ""}'
     parser.epilog = f'example:\n  {parser.prog} {example}'
     add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, describe=partial(outputs.command_of, parser, name))
     return parser
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from mmhybrid.errors import InputError
 from mmhybrid.outputs import Writer
-from mmhybrid.text import clean
+from mmhybrid.text import clean, plural
 
 from ..analysis.comparison import Compared, Evaluated
 from ..analysis.study import Study
@@ -20,7 +19,6 @@ from ..selection import Stratification
 from ..show import records
 from ..show.distribution import distribution_sheets
 from ..show.given import ENOUGH, notes_of
-from ..show.numbers import plural
 from ..show.report.gallery import GalleryGroup, make_gallery
 from ..show.tables import category_sheets, comparison_sheets, result_sheets
 from ..show.terminal import print_sheets
@@ -74,7 +72,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Evaluate every model, print and write."""
     models, selection = options.models(args), options.selection(args)
     settings, details = options.settings(args), options.details(args)
-    folder = Path(args.out_dir or Path('work_dirs', 'occlusion', folder_name(models)))
+    folder, replaced = outputs.own_folder(args, models, 'occlusion')
     pictures: list[GalleryGroup] = []
     miss_rate = details.miss_rate or selection.protocol is not None
     files = outputs.of_evaluation(folder, args, details, len(models), pictures, miss_rate)
@@ -89,6 +87,7 @@ def evaluate(args: argparse.Namespace) -> None:
     early = _first_notes(study.gt, study.stratification)
     compared = Compared.of(_evaluated(study, models, args, pictures))
     message = writer.write({path: partial(make, compared) for path, make in files.items()})
+    outputs.remove(replaced - files.keys())
     say_notes(note for note in notes_of(compared.results) if note not in early)
     say_notes(_outside(pictures, args.images))
     print_sheets(result_sheets(compared.results, args.min_images))
@@ -111,12 +110,6 @@ def _evaluated(
             say(f'{each.result.name}: looking for the images that cost most {each.result.iou_type} AP')
             pictures += make_gallery(study, each, args.images, args.gallery)
         yield each
-
-
-def folder_name(models: options.Models) -> str:
-    """What the folder of models' outputs is called."""
-    words = [re.sub(r'[^\w.-]+', '_', clean(name)).strip('._') or 'results' for name in models]
-    return '_vs_'.join(words)[:100]
 
 
 def _first_notes(gt: GroundTruth, made: Stratification) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 
 FORMATS = ('json', 'csv', 'md')
 # The end of a file's name, what makes it, and of how many models it tells at least.
-_FILES: tuple[tuple[str, Callable[[ListedResult, int], str], int], ...] = (
-    ('.json', lambda made, _: json.dumps(made.to_dict(), indent=2, allow_nan=False) + '\n', 1),
+_FILES: tuple[tuple[str, Callable[[ListedResult, argparse.Namespace], str], int], ...] = (
+    ('.json', lambda made, args: outputs.to_json({'command': args.describe(args)} | made.to_dict()), 1),
     ('.csv', lambda made, _: outputs.to_csv(show.recall_records(made)), 1),
     ('_differences.csv', lambda made, _: outputs.to_csv(records.difference_records(made.comparisons)), 2),
-    ('.md', lambda made, least: outputs.MARKDOWN_MARK + _markdown(made, least), 1),
+    ('.md', lambda made, args: outputs.MARKDOWN_MARK + _markdown(made, args.min_images), 1),
 )
 
 
@@ -69,7 +68,7 @@ def listed(args: argparse.Namespace) -> None:
         if name in lists:
             raise InputError(f'--lists: two lists are called {name!r}; give each once, and rename one if they differ.')
         lists[name] = path
-    folder = Path(args.out_dir or Path('work_dirs', 'occlusion', commands.folder_name(models)))
+    folder, replaced = outputs.own_folder(args, models, 'listed')
     enough = len(models) if args.bootstrap else 1
     files = {
         folder / f'listed{end}': make
@@ -85,7 +84,8 @@ def listed(args: argparse.Namespace) -> None:
         if not path.exists() or path.is_dir():
             raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
     made = listed_recall(args.ann, models, lists, details, args.score_thr, args.iou_thr, commands.say)
-    message = writer.write({path: partial(make, made, args.min_images) for path, make in files.items()})
+    message = writer.write({path: partial(make, made, args) for path, make in files.items()})
+    outputs.remove(replaced - files.keys())
     commands.say_notes(made.notes)
     print_sheets(show.listed_sheets(made, args.min_images))
     print(clean(message))

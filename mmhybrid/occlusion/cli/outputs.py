@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
+from mmhybrid.errors import InputError
 from mmhybrid.outputs import HEAD, is_json_of
+from mmhybrid.text import clean
 
 from ..analysis.comparison import Compared
 from ..analysis.details import Details
-from ..results import SCHEMA, SCHEMA_VERSION, plain, to_json
+from ..results import HEAD as SCHEMA_HEAD
+from ..results import SCHEMA, plain
 from ..show import figures, records
 from ..show.markdown import to_markdown
 from ..show.report.gallery import GalleryGroup
@@ -30,6 +36,9 @@ _BEGINNINGS = {
     '.png': rb'\x89PNG\r\n\x1a\n.*Software\0SCHEMA',
     '.svg': rb'\s*<\?xml.*<dc:title>SCHEMA</dc:title>',
 }
+_KNOWN = ('.json', *_BEGINNINGS)
+# Options that say where and as what the results are written, not what they are.
+_ASIDE = ('out_dir', 'format', 'force', 'help')
 Make = Callable[[Compared], bytes | str | None]
 
 
@@ -42,6 +51,60 @@ def is_ours(path: Path) -> bool:
         head = file.read(HEAD)
     pattern = _BEGINNINGS[suffix].replace(b'SCHEMA', re.escape(SCHEMA.encode()))
     return re.match(pattern, head, re.DOTALL) is not None
+
+
+def command_of(parser: argparse.ArgumentParser, name: str, args: argparse.Namespace) -> str:
+    """The command that results are of, in one form: options in the order of the help, without those left at default."""
+    words = ['mmhybrid', 'occlusion', name]
+    for action in parser._actions:
+        value = getattr(args, action.dest, action.default)
+        if action.dest in _ASIDE or value == action.default:
+            continue
+        values = value if isinstance(value, list) else [] if action.nargs == 0 else [value]
+        words += [action.option_strings[0], *map(str, values)]
+    return shlex.join(words)
+
+
+def own_folder(args: argparse.Namespace, names: Iterable[str], stem: str) -> tuple[Path, set[Path]]:
+    """Where a command writes, and the files there that another one wrote, of which there are none without ``--force``.
+
+    By default a folder called after the models, with a number behind it where another command's results have that name.
+
+    Raises:
+        InputError: The folder that was given holds another command's results.
+    """
+    command = args.describe(args)
+    if not args.out_dir:
+        words = [re.sub(r'[^\w.-]+', '_', clean(name)).strip('._') or 'results' for name in names]
+        first = Path('work_dirs', 'occlusion', '_vs_'.join(words)[:100])
+        later = (first.with_name(f'{first.name}_{number}') for number in count(2))
+        folder = next(each for each in chain([first], later) if args.force or not _others(each, stem, command)[0])
+    else:
+        folder = Path(args.out_dir)
+    other, files = _others(folder, stem, command)
+    if other and not args.force:
+        raise InputError(
+            f'{folder}: holds the results of {other}; choose another --out-dir, or --force to replace them.'
+        )
+    return folder, files
+
+
+def _others(folder: Path, stem: str, command: str) -> tuple[str, set[Path]]:
+    """The other command whose results a folder holds, and these; empty if there is none."""
+    beside = [path for path in folder.glob(f'{stem}*') if path.suffix.lower() in _KNOWN and not path.is_symlink()]
+    files = {path for path in beside if path.is_file() and is_ours(path)}
+    record = folder / f'{stem}.json'
+    told = json.loads(record.read_bytes()).get('command') if record in files else None
+    # A user's own file in the record's place is the writer's to tell of.
+    if not files or told == command or (record.exists() and record not in files):
+        return '', set()
+    return (f'`{clean(told)}`' if isinstance(told, str) else 'a command that is not recorded there'), files
+
+
+def remove(files: Iterable[Path]) -> None:
+    """Leave no file of a command whose results were replaced beside those of the next."""
+    for path in files:
+        path.unlink(missing_ok=True)
 
 
 def of_evaluation(
@@ -58,6 +121,13 @@ def of_evaluation(
     def drawn(plot: Callable, kind: str) -> Make:
         return lambda made: figures.to_bytes(plot(made.results, least), kind)
 
+    def ap(kind: str) -> Make:
+        def make(made: Compared) -> bytes:
+            title = figures.finding(made.results, made.comparisons, least)
+            return figures.to_bytes(figures.plot_ap(made.results, least, title=title), kind)
+
+        return make
+
     def has_miss_rates(made: Compared) -> bool:
         # Not where the evaluated categories have no instance.
         return any(row.miss_curve for result in made.results for row in result.strata)
@@ -66,9 +136,13 @@ def of_evaluation(
         draw = drawn(figures.plot_miss_rate, kind)
         return lambda made: draw(made) if has_miss_rates(made) else None
 
+    def document(made: Compared) -> str:
+        found = [result.to_dict() for result in made.results]
+        return to_json({'command': args.describe(args), 'results': found, 'comparisons': made.comparisons})
+
     # The end of its name, what makes it, and whether there is anything to put into it.
     files: list[tuple[str, Make, bool]] = [
-        ('.json', lambda made: to_json(made.results, made.comparisons), True),
+        ('.json', document, True),
         ('.md', lambda made: MARKDOWN_MARK + to_markdown(made.results, made.comparisons, least), True),
         ('.html', lambda made: render_report(made.results, made.comparisons, pictures, args.title, least), True),
         ('.csv', lambda made: to_csv(records.strata_records(made.results)), True),
@@ -81,7 +155,7 @@ def of_evaluation(
     ]  # fmt: skip
     for kind in ('png', 'svg'):
         files += [
-            (f'.{kind}', drawn(figures.plot_ap, kind), True),
+            (f'.{kind}', ap(kind), True),
             (f'_recall.{kind}', drawn(figures.plot_recall, kind), details.instances),
             (f'_errors.{kind}', drawn(figures.plot_errors, kind), details.errors),
             (f'_quality.{kind}', drawn(figures.plot_quality, kind), details.quality),
@@ -99,8 +173,12 @@ def of_values(path: Path, rows: list[records.Record]) -> str:
     """Values as CSV or JSON, by the file's name."""
     if path.suffix.lower() == '.csv':
         return to_csv(rows)
-    document = {'schema': SCHEMA, 'schema_version': SCHEMA_VERSION, 'values': rows}
-    return json.dumps(plain(document), indent=1, allow_nan=False) + '\n'
+    return to_json({'values': rows}, indent=1)
+
+
+def to_json(content: Mapping[str, Any], indent: int = 2) -> str:
+    """What a command tells, under the names of the schema and its version."""
+    return json.dumps(SCHEMA_HEAD | plain(dict(content)), indent=indent, allow_nan=False) + '\n'
 
 
 def to_csv(rows: list[records.Record]) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,18 +116,11 @@ def test_report(files, capsys, engine):
     run = ['report', *files, *QUICK, *options, '--images', 'images', '--out-dir', 'out', '--iou-type', 'bbox', 'segm']
     assert main(run) == 0
     page = Path('out/occlusion.html').read_text()
-    assert 'data:image/jpeg;base64,' in page and 'What was evaluated' in page
+    assert re.search('data:image/(jpeg|webp);base64,', page) and 'What was evaluated' in page
     assert len(list(Path('out').iterdir())) == 1 + 1 + 4 + 1 + 2 * 4
     assert all(is_ours(path) for path in Path('out').iterdir())
     Path('out/occlusion.html').write_text('<html>mine</html>')
     assert 'was not written by this command' in refused(capsys, run, main)
-
-
-def test_rerun_replaces_its_own_files(files):
-    assert main_eval([*files, '--out-dir', 'out', '--name', 'first']) == 0
-    assert main_eval([*files, '--out-dir', 'out', '--name', 'second']) == 0
-    assert document('out')['results'][0]['name'] == 'second'
-    assert len(list(Path('out').iterdir())) == 2
 
 
 @pytest.mark.parametrize('suffix', ['json', 'png', 'svg', 'csv', 'md', 'html'])
@@ -161,8 +155,8 @@ def test_empty_tables_can_be_written_again(files):
     for row in gt['annotations']:
         row['iscrowd'] = 1
     Path('gt.json').write_text(json.dumps(gt))
-    for _ in range(2):
-        assert main(['eval', *files, '--full', *QUICK, '--format', 'csv', '--out-dir', 'out']) == 0
+    for force in ([], ['--force']):
+        assert main(['eval', *files, '--full', *QUICK, '--format', 'csv', '--out-dir', 'out', *force]) == 0
     assert Path('out/occlusion_categories.csv').read_text().startswith('schema,')
     assert rows('out/occlusion_categories.csv') == []
 

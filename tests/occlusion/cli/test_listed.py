@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmhybrid import mistakes
-from mmhybrid.arguments import Parser
-from mmhybrid.occlusion.cli.listed import add_options, listed
+from mmhybrid.occlusion.cli import main
 
 from ..listed import by_hand, dataset
 
@@ -22,9 +20,7 @@ QUICK = ['--bootstrap', '100']
 
 
 def run(arguments):
-    parser = Parser(prog='mmhybrid occlusion listed')
-    add_options(parser)
-    return mistakes.run(lambda: listed(parser.parse_args(arguments)))
+    return main(['listed', *arguments])
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from matplotlib.transforms import Affine2D
 
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.results import Measure
-from mmhybrid.occlusion.show.figures import ap_families, plot_ap, plot_errors, plot_recall
+from mmhybrid.occlusion.show.figures import plot_ap, plot_errors, plot_recall
 from mmhybrid.occlusion.show.figures.panels import compact
 from mmhybrid.occlusion.show.figures.style import LIGHT, THEMES, model_series, wrap
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
@@ -136,6 +136,14 @@ def test_figures_are_drawn_in_the_light_theme():
     assert to_hex(figure.axes[0].yaxis.label.get_color()) == LIGHT.text
 
 
+def test_models_differ_in_more_than_colour():
+    series = model_series([f'model {i}' for i in range(12)]).values()
+    first = list(series)[:6]
+    assert len({each.colour for each in first}) == len({each.marker for each in first}) == 6
+    assert len({each.dash for each in first}) == 6
+    assert len({(each.colour, each.marker) for each in series}) == 12
+
+
 def values_at_marks(axes):
     """Each curve's values, hollow marks among them, by place."""
     curves = []
@@ -145,99 +153,6 @@ def values_at_marks(axes):
         points += zip(hollow.get_xdata(), hollow.get_ydata(), strict=True)
         curves.append([y for _, y in sorted(points)])
     return curves
-
-
-def test_one_model_shows_every_stratum():
-    one = result()
-    bin_axes, cumulative_axes, bin_counts, cumulative_counts = plot_ap([one]).axes
-    assert bin_axes.get_ylabel() == 'AP (%)' and bin_counts.get_xlabel() == one.measure.label
-    assert bin_axes.get_xlim() == bin_counts.get_xlim()
-    for axes, rows in ((bin_axes, (one.all, *one.bins)), (cumulative_axes, one.cumulative)):
-        expected = [[100 * getattr(row, metric) for row in rows] for metric in ('ap', 'ap50', 'ap75')]
-        assert np.allclose(values_at_marks(axes), expected, equal_nan=True)
-    assert [bar.get_height() for bar in bin_counts.patches] == [0, *(row.num_images for row in one.bins)]
-    assert [text.get_text() for text in bin_counts.texts][:3] == ['5000', '900', '900']
-    assert [bar.get_height() for bar in cumulative_counts.patches] == [row.num_images for row in one.cumulative]
-    hollow = [bar.get_facecolor()[:3] == (1, 1, 1) for bar in bin_counts.patches]
-    assert hollow == [row.num_images < 10 for row in (one.all, *one.bins)]
-    labels = [label.get_text() for label in bin_counts.get_xticklabels()]
-    assert labels[:4] == ['all', '0', '0–0.1', '0.1–0.2'] and len(labels) == 12
-
-
-def test_intervals_are_bands_and_whiskers():
-    one = result()
-    bin_axes, cumulative_axes, *_ = plot_ap([one, result('b')]).axes
-    band = next(each for each in cumulative_axes.collections if len(each.get_paths()[0].vertices) > 2)
-    vertices = band.get_paths()[0].vertices
-    at = one.cumulative[3].intervals['ap']
-    y = vertices[np.isclose(vertices[:, 0], 3), 1]
-    assert y.min() == pytest.approx(100 * at.low) and y.max() == pytest.approx(100 * at.high)
-    whiskers = bin_axes.collections[0].get_segments()
-    spans = [row.intervals['ap'] for row in (one.all, *one.bins) if row.num_images]
-    assert np.allclose([[low, high] for (_, low), (_, high) in whiskers], [[100 * s.low, 100 * s.high] for s in spans])
-    plain = plot_ap([result(full=False), result('b', full=False)])
-    assert not any(each.get_segments() for axes in plain.axes for each in axes.collections if each.get_paths())
-
-
-def test_a_point_between_gaps_has_a_whisker_instead_of_a_band():
-    one = result(strata=(all_images(), *cumulative((0, 0.2, 0.4))))
-    gap = {'ap': math.nan, 'intervals': {}}
-    rows = [replace(row, **gap) if row.stratum.lower != 0.2 else row for row in one.strata]
-    other = result('b', strata=[row.stratum for row in one.strata])
-    axes = plot_ap([replace(one, strata=tuple(rows)), other], families=['cumulative']).axes[0]
-    (((_, low), (_, high)),) = axes.collections[1].get_segments()
-    at = one.cumulative[1].intervals['ap']
-    assert (low, high) == pytest.approx((100 * at.low, 100 * at.high))
-
-
-def test_several_models_have_panels_for_thresholds_and_bins():
-    both = models(2)
-    bin_axes, cumulative_axes, *_ = plot_ap(both).axes
-    assert 'bin' in bin_axes.get_title(loc='left') and 'r ≥ t' in cumulative_axes.get_title(loc='left')
-    expected = [[100 * row.ap for row in (each.all, *each.bins)] for each in both]
-    assert np.allclose(values_at_marks(bin_axes), expected, equal_nan=True)
-    assert np.allclose(values_at_marks(cumulative_axes), [[100 * row.ap for row in each.cumulative] for each in both])
-    assert ap_families(both) == ['bin', 'cumulative']
-    assert plot_ap(both, families=['bin']).axes[0].get_title(loc='left') == 'bbox AP in each bin'
-
-
-def test_models_differ_in_more_than_colour():
-    series = model_series([f'model {i}' for i in range(12)]).values()
-    first = list(series)[:6]
-    assert len({each.colour for each in first}) == len({each.marker for each in first}) == 6
-    assert len({each.dash for each in first}) == 6
-    assert len({(each.colour, each.marker) for each in series}) == 12
-
-
-def test_groups_are_named_and_not_joined():
-    one = models(1, Measure('weather', 'user', ''), strata=GROUPS)[0]
-    above, below = plot_ap([one]).axes
-    labels = [label.get_text() for label in below.get_xticklabels()]
-    assert labels[:3] == ['all', 'day', 'night'] and labels[4] == 'x'
-    assert values_at_marks(above)[0] == [100 * row.ap for row in one.strata]
-    assert [len(line.get_xdata()) for line in above.lines if line.get_marker() in ('None', '', None)] == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ('strata', 'families', 'labels'),
-    [
-        (coco_occ(), ['group'], ['all', 'max IoU < 0.2', 'max IoU ≥ 0.2']),
-        ((all_images(), *bins((0, 1)), *cumulative((0.5,))), ['group', 'bin'], ['all', 'r ≥ 0.5']),
-        (QUARTILES, ['bin'], ['all', 'brightness ≤ 12.3456', '12.3456–15.7891', '15.7891–21.25', 'brightness > 21.25']),
-        ((all_images(),), ['all'], ['all']),
-    ],
-)
-def test_strata_without_neighbours_are_shown_by_name(strata, families, labels):
-    made = result(strata=strata)
-    assert ap_families([made]) == families
-    below = plot_ap([made], families=families[:1]).axes[1]
-    assert [label.get_text() for label in below.get_xticklabels()] == labels
-
-
-def test_metrics_that_the_thresholds_do_not_have_are_left_out():
-    one = result()
-    rows = [replace(row, ap75=math.nan, intervals={}) for row in one.strata]
-    assert len(values_at_marks(plot_ap([replace(one, strata=tuple(rows))]).axes[0])) == 2
 
 
 def test_recall_lines():
@@ -287,14 +202,3 @@ def test_wrap(name):
     assert len(lines) <= 3 and max(map(len, lines)) <= 20
     if len(name) < 20:
         assert ' '.join(lines) == name.replace('\n', ' ')
-
-
-@pytest.mark.parametrize('shift', [-0.2, 0, 0.5])
-def test_every_value_is_on_the_axis(shift):
-    for one in (result('a', shift=shift), result('b', full=False)):
-        for results in ([one], [one, result('c')]):
-            axes = plot_ap(results).axes[0]
-            low, high = axes.get_ylim()
-            assert low >= 0 and (len(results) > 1 or low == 0)
-            values = [100 * row.ap for each in results for row in each.cumulative if row.ap >= 0]
-            assert low <= min(values) and max(values) <= high

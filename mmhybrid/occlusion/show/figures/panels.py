@@ -32,6 +32,11 @@ class Places:
     whole: int = 0  # how many of the first places hold what all the others are parts of
     barless: int = 0  # how many of these have no bar, which would dwarf those of the others
 
+    @property
+    def parts(self) -> np.ndarray:
+        """The counts of what is not the whole, if there is any part."""
+        return self.counts[self.whole :] if len(self.counts) > self.whole else self.counts
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -91,7 +96,7 @@ def draw_curves(
 
 def draw_counts(axes: Axes, places: Places) -> None:
     """Draw one bar a place with its count above and its label below; some places have a number only."""
-    counts, labels, barless = places.counts, places.labels, places.barless
+    counts, barless = places.counts, places.barless
     crowded = len(counts) > CROWDED
     for at, (count, hollow) in enumerate(zip(counts, places.few, strict=True)):
         height = 0 if at < barless < len(counts) else count
@@ -105,6 +110,11 @@ def draw_counts(axes: Axes, places: Places) -> None:
     axes.set_ylim(0, top * (1.6 if crowded else 1.3))
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     axes.grid(True, axis='y')
+    label_places(axes, places.labels)
+
+
+def label_places(axes: Axes, labels: Sequence[str]) -> None:
+    """Write the places below an axis, turned where there is no room."""
     width = axes.figure.get_figwidth() / axes.get_gridspec().ncols
     room = 72 * (width - 0.8) / len(labels)
     turned = max(map(len, labels)) * CHARACTER * TICK_SIZE + 4 > room

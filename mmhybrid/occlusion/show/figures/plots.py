@@ -1,89 +1,24 @@
-"""The figures: AP against the occlusion of images, recall against that of instances, errors by kind."""
+"""Recall against the occlusion of instances, and errors by kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...results import MIN_IMAGES, Errors, OcclusionResult, StratumResult
-from ..numbers import METRIC_LABELS
-from ..sheet import by_kind, size_of, sizes_of_all, unit_of
+from ..sheet import by_kind, size_of, unit_of
 from ..tables import per_image, side_by_side
 from .panels import PANEL_WIDTH, Curve, Places, add_curve_legend, draw_counts, draw_curves, named, range_label
-from .style import LIGHT, Series, add_legend, check_results, drawing, model_series, new_figure, settle, wrap
+from .style import LIGHT, add_legend, check_results, drawing, model_series, new_figure, settle, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-APS = ('ap', 'ap50', 'ap75')
-# The kinds of strata, and what the title says of them.
-FAMILIES = {
-    'instances': 'by stratum of instances', 'group': 'by stratum', 'bin': 'in each bin',
-    'cumulative': 'on images with {} ≥ t', 'all': 'on all images',
-}  # fmt: skip
 RECALLS = {'recall50': 'IoU 0.50', 'recall75': 'IoU 0.75'}
 ERROR_PARTS = {'image': 'per image', 'share': 'as shares'}
-
-
-def plot_ap(
-    results: Sequence[OcclusionResult],
-    min_images: int = MIN_IMAGES,
-    families: Sequence[str] | None = None,
-    width: float = PANEL_WIDTH,
-) -> Figure:
-    """Draw AP on every stratum, with the number of images below: a column a family of strata, a row an IoU type.
-
-    Below strata of instances stands their number of instances. One model: AP, AP50 and AP75. Several models: AP, one
-    colour, marker and dash pattern a model. Bins, groups and strata of instances stand beside all images and have
-    whiskers, cumulative strata are lines with bands: the bootstrap intervals. Marks of strata under ``min_images``
-    images (or instances) are hollow. All APs in percent; the axis starts at 0 for one model, and below the lowest value
-    for several.
-
-    Args:
-        results: At least one, of one model or several; six models stay legible.
-        min_images: Below this many images a stratum is drawn as uncertain.
-        families: Which of :func:`ap_families` to draw; by default all.
-        width: Of a column in inches.
-
-    Raises:
-        InputError: No result.
-    """
-    check_results(results, 'strata')
-    panels = side_by_side(results)
-    families = ap_families(results) if families is None else families
-    single = all(len(panel) == 1 for panel in panels)
-    names = [METRIC_LABELS[metric] for metric in APS] if single else [result.name for result in results]
-    with drawing():
-        series = model_series(names)
-        # The legend has a line a model, or two.
-        lines = 1 if single else len(series)
-        figure = new_figure(width * len(families), 0.4 + 0.2 * lines + 4.2 * len(panels))
-        grid = figure.subplots(2 * len(panels), len(families), squeeze=False, height_ratios=[3, 1] * len(panels))
-        drawn, units = {}, {}
-        for panel, above, below in zip(panels, grid[::2], grid[1::2], strict=True):
-            measure = panel[0].measure
-            for family, axes, counts in zip(families, above, below, strict=True):
-                counts.sharex(axes)
-                axes.tick_params(labelbottom=False)
-                places = _places(_rows(sizes_of_all(panel), family), family, min_images)
-                curves = _curves(panel, family, series, single)
-                draw_curves(axes, places, curves, family == 'cumulative', not single, family in ('bin', 'cumulative'))
-                draw_counts(counts, places)
-                axes.set_title(f'{panel[0].iou_type} AP {FAMILIES[family].format(wrap(measure.name, 20, 1))}')
-                axis = f'threshold t of {measure.label}' if family == 'cumulative' else measure.label
-                counts.set_xlabel(wrap(axis, int(10 * width), 2))
-                drawn |= dict.fromkeys(curve.look for curve in curves)
-                units[_unit(family)] = units.get(_unit(family), False) or any(places.few)
-                if counts is below[0] or len(units) > 1:
-                    counts.set_ylabel(_unit(family))
-            above[0].set_ylabel('AP (%)')
-        title = ', '.join(dict.fromkeys(result.name for result in results)) if single else ''
-        few = ' or '.join(unit for unit, any_few in units.items() if any_few)
-        add_curve_legend(figure, drawn, f'< {min_images} {few}' if few else '', title)
-        return settle(figure)
 
 
 def plot_recall(
@@ -186,53 +121,6 @@ def plot_errors(
             handles.append(Patch(facecolor='none', label=f'* < {min_images} {" or ".join(sorted(few))}'))
         add_legend(figure, handles)
         return settle(figure)
-
-
-def ap_families(results: Sequence[OcclusionResult]) -> list[str]:
-    """The kinds of strata that some results have, each of which :func:`plot_ap` draws by itself."""
-    return [kind for kind in FAMILIES if any(_members(result, kind) for result in results)] or ['all']
-
-
-def _members(result: OcclusionResult, family: str) -> list[StratumResult]:
-    """The strata of a family by their bounds. Groups are shown by name, and so is a bin or threshold without others."""
-    lone = [rows[0] for rows in (result.bins, result.cumulative) if len(rows) == 1]
-    if family == 'group':
-        return [*result.groups, *lone]
-    if family == 'instances':
-        return list(result.of_kind(family))
-    own = [row for row in result.strata if row.stratum.kind == family != 'all' and row not in lone]
-    return sorted(own, key=lambda row: (row.stratum.lower, row.stratum.upper))
-
-
-def _rows(result: OcclusionResult, family: str) -> list[StratumResult]:
-    """Bins and groups after all images, of which they are parts; the first threshold holds all, or nearly."""
-    return ([] if family == 'cumulative' else [result.all]) + _members(result, family)
-
-
-def _places(rows: Sequence[StratumResult], family: str, min_images: int) -> Places:
-    labels = []
-    for stratum in (row.stratum for row in rows):
-        label = range_label(stratum) if stratum.kind == 'bin' else named(stratum.name)
-        labels.append(f'{stratum.lower:g}' if family == 'cumulative' else label)
-    sizes = np.array([row.num_instances if _unit(family) == 'instances' else row.num_images for row in rows])
-    whole = int(rows[0].stratum.kind == 'all')
-    # Strata of instances overlap: beside one that is nearly all, that bar dwarfs nothing.
-    return Places(labels, sizes, sizes < min_images, whole, 0 if family == 'instances' else whole)
-
-
-def _unit(family: str) -> str:
-    """What is counted below strata; each stratum of instances is on all images, or nearly."""
-    return 'instances' if family == 'instances' else 'images'
-
-
-def _curves(panel: Sequence[OcclusionResult], family: str, series: Mapping[str, Series], single: bool) -> list[Curve]:
-    """AP of each model or several metrics of a single one."""
-    if not single:
-        return [Curve.of(series[result.name], _rows(result, family), 'ap') for result in panel]
-    rows = _rows(panel[0], family)
-    curves = [Curve.of(series[METRIC_LABELS[metric]], rows, metric) for metric in APS]
-    # AP50 and AP75 are not defined where other thresholds were asked for.
-    return [curve for curve in curves if np.isfinite(curve.values).any()] or curves[:1]
 
 
 def _error_rows(result: OcclusionResult) -> list[StratumResult]:

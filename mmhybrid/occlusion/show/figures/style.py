@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+NO_BREAK = '\N{NO-BREAK SPACE}'
 LABEL_SIZE, TICK_SIZE, SMALL_SIZE = 11, 10, 9  # of fonts, in points
 CHARACTER = 0.57  # average width of a character, as a part of the size of the font
 # Told apart without colour as well: each model has a marker and a dash pattern of its own.
@@ -154,13 +155,14 @@ def add_legend(figure: Figure, handles: Sequence[Any], title: str = '') -> None:
     figure.legend(
         handles=handles, loc='outside upper left', handlelength=2.6, columnspacing=1.2, borderpad=0, alignment='left',
         ncols=next((n for n in range(len(handles), 1, -1) if width(n) < room), 1),
-        title=wrap(title, int(room / 8), 2) or None, title_fontproperties={'size': 12, 'weight': 'bold'},
+        title=wrap(title, int(room / 8), 4) or None, title_fontproperties={'size': 12, 'weight': 'bold'},
     )  # fmt: skip
 
 
 def wrap(text: str, width: int, lines: int = 3) -> str:
     """A user's name on a few short lines; the middle of a very long one gives way, as paths differ at their ends."""
-    text = clean(text)
+    # Spaces at which no line may break stay such.
+    text = NO_BREAK.join(map(clean, text.split(NO_BREAK)))
     room = width * lines - 2
     if len(text) > room:
         text = f'{text[: room // 2]}…{text[-(room - room // 2 - 1) :]}'

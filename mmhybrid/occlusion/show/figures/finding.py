@@ -1,0 +1,100 @@
+"""What a figure of AP shows, as its title: no more than intervals and numbers of images bear out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ...results import MIN_IMAGES, Comparison, OcclusionResult, StratumResult
+from ..numbers import is_interval, percent
+from ..sheet import parts_of, size_of
+from ..tables import verdict
+from .panels import named
+from .style import NO_BREAK, wrap
+
+_KINDS = {'bbox': 'box AP', 'segm': 'mask AP'}
+_WHAT = {'bin': 'bins', 'group': 'groups', 'instances': 'strata'}
+_MOST = 4  # comparisons in a title
+
+
+def finding(
+    results: Sequence[OcclusionResult], comparisons: Sequence[Comparison] = (), min_images: int = MIN_IMAGES
+) -> str:
+    """One line on the results of one model, or of several and their comparisons.
+
+    One model's AP *falls* or *rises* where the bootstrap intervals of the first and the last bin of at least
+    ``min_images`` images lie apart; without intervals, or where they meet, it *is* so much at both. Of groups and
+    strata of instances the least and the greatest AP are told. Models are better or worse where
+    :func:`~mmhybrid.occlusion.show.tables.verdict` says so.
+    """
+    if len({result.name for result in results}) == 1:
+        told = _of_one(results, min_images)
+    elif 0 < len(comparisons) <= _MOST:
+        told = '; '.join(_of_two(each, min_images) for each in comparisons)
+    else:
+        told = f'AP of {len({result.name for result in results})} models by {results[0].measure.label}'
+    return told[:1].upper() + told[1:]
+
+
+def _of_one(results: Sequence[OcclusionResult], min_images: int) -> str:
+    clauses, before = [], None
+    for result in results:
+        kind, ends = _KINDS[result.iou_type], _ends(result, min_images)
+        if ends is None:
+            clauses.append(f'{kind} {percent(result.all.ap)} on all images')
+            before = None
+            continue
+        low, high = (percent(row.ap) for row in ends)
+        first, last = map(_place, ends)
+        word = _change(*ends)
+        start, middle = ('', 'and') if word == 'is' else ('from ', 'to')
+        if before == (word, first, last):  # said of the kind before, too
+            clauses.append(f'{kind} {start}{low} {middle} {high}')
+        else:
+            clauses.append(f'{kind} {word} {start}{low} {first} {middle} {high} {last}')
+        before = word, first, last
+    return '; '.join(clauses)
+
+
+def _ends(result: OcclusionResult, min_images: int) -> tuple[StratumResult, StratumResult] | None:
+    """The first and the last stratum of enough images; of groups and strata of instances those of least and most AP."""
+    rows = [row for row in parts_of(result, min_images) if not math.isnan(row.ap)]
+    if len(rows) < 2:
+        return None
+    if rows[0].stratum.kind in ('group', 'instances'):
+        return min(rows, key=lambda row: row.ap), max(rows, key=lambda row: row.ap)
+    rows.sort(key=lambda row: (row.stratum.lower, row.stratum.upper))
+    return rows[0], rows[-1]
+
+
+def _change(first: StratumResult, last: StratumResult) -> str:
+    """``'falls'`` or ``'rises'`` where intervals of two disjoint bins lie apart, ``'goes'`` for a plain range."""
+    a, b = first.intervals.get('ap'), last.intervals.get('ap')
+    if first.stratum.kind in ('group', 'instances'):  # chosen for their AP
+        return 'goes'
+    # Cumulative strata hold one another: their intervals are not apart by chance alone.
+    if first.stratum.kind != 'bin' or not (is_interval(a) and is_interval(b)):
+        return 'is'
+    return 'falls' if b.high < a.low else 'rises' if b.low > a.high else 'is'
+
+
+def _place(row: StratumResult) -> str:
+    name = named(row.stratum.name).replace(' ', NO_BREAK)
+    return f'at {name}' if row.stratum.kind in ('bin', 'cumulative') else f'on “{name}”'
+
+
+def _of_two(comparison: Comparison, min_images: int) -> str:
+    model, baseline = (wrap(name, 24, 1) for name in (comparison.model, comparison.baseline))
+    tested = [row for row in comparison.differences if row.metric == 'ap' and not math.isnan(row.difference)]
+    kind = _KINDS[comparison.iou_type]
+    for family, what in _WHAT.items():
+        rows = [row for row in tested if row.stratum.kind == family and size_of(row) >= min_images]
+        if len(rows) < 2:
+            continue
+        better, worse = (sum(verdict(row, min_images) == word for row in rows) for word in ('better', 'worse'))
+        if not better and not worse:
+            return f'{kind} of {model} and {baseline} is told apart on none of {len(rows)} {what}'
+        counts = ', '.join(f'{word} on {n}' for n, word in ((better, 'better'), (worse, 'worse')) if n)
+        return f'{kind} of {model} against {baseline}: {counts} of {len(rows)} {what}'
+    word = next((verdict(row, min_images) for row in tested if row.stratum.kind == 'all'), '')
+    return f'{kind} of {model} is {word or "not told apart"} {"than" if word else "from"} {baseline} on all images'
