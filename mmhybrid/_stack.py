@@ -4,6 +4,7 @@ Only package metadata is read here: importing torch or MMDetection would cost se
 which needs neither, must not pay.
 """
 
+import os
 import re
 import sys
 import warnings
@@ -20,8 +21,8 @@ _STACK = (
 )
 
 _INSTALL = (
-    "install the OneDL line with pip install 'mmhybrid[onedl]' (or keep a stock OpenMMLab: mmhybrid[openmmlab]) "
-    'and compile mmcv as the README says'
+    "install the OneDL line with pip install -e '.[onedl]' in a checkout of mmhybrid (or keep a stock OpenMMLab: "
+    "'.[openmmlab]') and compile mmcv as the README says"
 )
 
 
@@ -96,8 +97,18 @@ def quiet() -> Iterator[None]:
         mmengine.logging.print_log = told
 
 
+def wait_idly() -> None:
+    """Let OpenMP's threads sleep while they wait for one another, unless the user's environment says otherwise.
+
+    By default they spin, and on a machine that has other work to do each takes the core that another one needs. To be
+    called before torch is imported.
+    """
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+
 def require_or_exit() -> None:
     """For commands: print the sentence and exit with status 2 if MMDetection cannot be imported here."""
+    wait_idly()
     try:
         require()
         with quiet():

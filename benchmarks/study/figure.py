@@ -37,7 +37,7 @@ def plot(document: Mapping[str, Any]) -> Figure:
     baseline = document['models'][document['baseline']]
     # The baseline's own look comes first, so that a model keeps its own in any figure.
     series = list(model_series([baseline['title'], *(each['title'] for each in models)]).values())[1:]
-    columns = min(COLUMNS, len(models))
+    columns = 2 if len(models) == 4 else min(COLUMNS, len(models))  # no row with one alone
     rows = -(-len(models) // columns)
     with drawing():
         figure = new_figure(1.2 + 3.7 * columns, 0.6 + 3.1 * rows)

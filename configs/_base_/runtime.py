@@ -15,4 +15,6 @@ custom_hooks = [
     dict(type='NumClassCheckHook'),
     # Stops a run at a loss that is infinite or NaN, before it changes a weight; docs/training.md.
     dict(type='NonFiniteLossHook'),
+    # Tells after one iteration that the run has begun.
+    dict(type='FirstIterationHook'),
 ]

@@ -6,6 +6,7 @@ Importing this has MMEngine read checkpoints as data only, see ``mmhybrid.checkp
 from mmhybrid.checkpoints import roads
 
 from .data_check import DataCheckHook
+from .first_iteration import FirstIterationHook
 from .frozen_stages import FrozenStagesHook
 from .fuse_norms import FuseNormsHook
 from .loaded_weights import LoadedWeightsHook
@@ -16,6 +17,7 @@ roads.install()
 
 __all__ = [
     'DataCheckHook',
+    'FirstIterationHook',
     'FrozenStagesHook',
     'FuseNormsHook',
     'LoadedWeightsHook',

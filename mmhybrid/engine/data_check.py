@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmhybrid.datasets.check import KINDS, Report, check_annotations, configs
 from mmhybrid.datasets.check.findings import ERROR, Finding
 from mmhybrid.errors import InputError
+from mmhybrid.text import plural
 
 from .unwrapping import unwrapped
 
@@ -166,9 +167,9 @@ def _sentence(place: str, errors: Sequence[Finding]) -> str:
 def _notes(place: str, report: Report) -> list[str]:
     lost = sum(report.dropped.values())
     reasons = ', '.join(f'{reason} {count:,}' for reason, count in report.dropped.items() if count)
-    left_out = f'; MMDetection leaves out {lost:,} annotations ({reasons})' if lost else ''
+    left_out = f'; MMDetection leaves out {plural(lost, "annotation")} ({reasons})' if lost else ''
     return [
-        f'Data check of {place}: {report.num_images:,} images, {report.num_annotations:,} annotations, '
-        f'{report.num_categories} categories, {report.seconds:.1f} s{left_out}.',
+        f'Data check of {place}: {plural(report.num_images, "image")}, {plural(report.num_annotations, "annotation")}, '
+        f'{plural(report.num_categories, "category", "categories")}, {report.seconds:.1f} s{left_out}.',
         *(f'{place}: {each.sentence}.' for each in report.findings if each.severity != ERROR),
     ]
