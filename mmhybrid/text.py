@@ -44,6 +44,11 @@ def escaped(text: str) -> str:
     return ''.join(char.encode('unicode_escape').decode('ascii') if is_unsafe(char) else char for char in text)
 
 
+def plural(value: int, one: str, many: str = '') -> str:
+    """``'1 category'``, ``'1,234 categories'``: of a noun, or of a noun and its verb."""
+    return f'{value:,} {one if value == 1 else many or one + "s"}'
+
+
 def show(value: Any) -> str:
     """A value, shortened, as a message quotes it; ``SHOWN`` characters at most."""
     try:

@@ -1,4 +1,4 @@
-"""The command that writes the occluded-shapes data set."""
+"""The command ``mmhybrid data shapes``, which writes the occluded-shapes data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmhybrid.datasets.occluded_shapes import DEFAULT_SPLITS, Generated, generat
 from mmhybrid.errors import InputError
 
 _EXAMPLE = """example:
-  python tools/make_occluded_shapes.py data/occluded_shapes --train 1500 --val 500 --seed 0 --workers 2
+  {prog} data/occluded_shapes --train 1500 --val 500 --seed 0 --workers 2
 
 The same options give the same bytes. A folder that already holds the data set is reused at once."""
 
@@ -28,11 +28,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f'error: {message}; --help lists the options.\n')
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = 'mmhybrid data shapes') -> argparse.ArgumentParser:
     """The command's options."""
     parser = _Parser(
+        prog=prog,
         description='Generate a COCO-format data set of textured shapes whose occlusion is known exactly.',
-        epilog=_EXAMPLE,
+        epilog=_EXAMPLE.format(prog=prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('out', type=Path, metavar='OUT', help='folder to write: new, empty or made by this command')
@@ -60,13 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid data shapes') -> int:
     """Run the command.
 
     Returns:
         0 when the data set is there, 2 after one sentence on a wrong input or a failed write, 130 after Ctrl-C.
     """
-    args = build_parser().parse_args(argv)
+    args = build_parser(prog).parse_args(argv)
     splits = {split: getattr(args, split) for split in DEFAULT_SPLITS if getattr(args, split) != 0}
     try:
         done = generate(args.out, splits, args.size, args.seed, args.workers, tuple(args.ratio_range), force=args.force)

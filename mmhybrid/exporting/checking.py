@@ -14,6 +14,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmhybrid.text import plural
+
 from .parts import Part
 
 # Convolutions round differently in onnxruntime: boxes in pixels, scores, and of a mask's pixels the share.
@@ -62,12 +64,18 @@ class Difference:
     def __str__(self) -> str:
         height, width = self.size
         if self.features is not None:
-            return f'{height}x{width}: {self.compared} feature maps, which differ by {self.features:.1g} of the largest'
+            return (
+                f'{height}x{width}: {plural(self.compared, "feature map")}, off by {self.features:.1g} of the largest'
+            )
         masks = '' if self.mask is None else f', masks by {100 * self.mask:.2g}% of their pixels'
-        only = f'; {self.unmatched} detections are in one of the two only' if self.unmatched else ''
+        only = (
+            f'; {plural(self.unmatched, "detection is", "detections are")} in one of the two only'
+            if self.unmatched
+            else ''
+        )
         return (
-            f'{height}x{width}: {self.compared} detections, whose boxes differ by {self.box:.1g} pixels, scores by '
-            f'{self.score:.1g}{masks}{only}'
+            f'{height}x{width}: {plural(self.compared, "detection")}, whose boxes differ by {self.box:.1g} '
+            f'pixels, scores by {self.score:.1g}{masks}{only}'
         )
 
 

@@ -8,6 +8,8 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmhybrid.text import plural
+
 from .folders import class_names, holds_pictures, part_folder, pictures
 
 
@@ -38,7 +40,11 @@ class ImageFolder(BaseDataset):
             own, folders = pictures(folder, name)
             found += [dict(img_path=path, label=label) for path in own]
             inner += folders
-        print_log(f'{folder}: {len(found):,} pictures of {len(names):,} classes.', 'current', logging.INFO)
+        print_log(
+            f'{folder}: {plural(len(found), "picture")} of {plural(len(names), "class", "classes")}.',
+            'current',
+            logging.INFO,
+        )
         if inner := [path for path in inner if holds_pictures(path)]:
             print_log(
                 f'Folders within those of the classes are left out: {len(inner)} that have pictures, the first is '

@@ -1,4 +1,4 @@
-"""The command ``mmhybrid data check``."""
+"""The commands ``mmhybrid data``: ``check``, and ``shapes``, which has a module of its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mmhybrid import _stack, mistakes, outputs
 from mmhybrid.arguments import Parser, positive
 from mmhybrid.datasets._workers import progress_reporter
 from mmhybrid.errors import InputError
+from mmhybrid.paths import given_config
 from mmhybrid.text import clean
 
 from .findings import ERROR, KINDS, WARNING, Finding
@@ -32,9 +33,12 @@ to check. docs/data.md says what is checked."""
 def build_parser(prog: str = 'mmhybrid data') -> Parser:
     """The command's arguments."""
     parser = Parser(
-        prog=prog, description='Look at a data set before it is trained on.', epilog=_EXAMPLE.replace('\n\n', '\n', 1)
+        prog=prog,
+        description='Look at a data set before it is trained on, or make one.',
+        epilog=_EXAMPLE.replace('\n\n', '\n', 1),
     )
     steps = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=Parser)
+    steps.add_parser('shapes', help='write the occluded-shapes data set, whose occlusion is known exactly')
     text = 'what is wrong with annotations, images and classes, and what MMDetection would do with it'
     check = steps.add_parser('check', help=text, description=f'Tell {text}.', epilog=_EXAMPLE)
     check.add_argument(
@@ -69,7 +73,7 @@ def build_parser(prog: str = 'mmhybrid data') -> Parser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid data') -> int:
-    """Run the command.
+    """Run one of the commands.
 
     Returns:
         0, or 1 if there are errors in the data, or 2 after one sentence on stderr if what the user gave cannot be used,
@@ -77,7 +81,12 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid data') -> int:
     """
 
     def run() -> int:
-        args = build_parser(prog).parse_args(argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        if words[:1] == ['shapes']:
+            from mmhybrid.datasets.cli import main as write_shapes
+
+            return write_shapes(words[1:], f'{prog} shapes')
+        args = build_parser(prog).parse_args(words)
         return args.run(args)
 
     return mistakes.run(run)
@@ -162,8 +171,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 def _load(path: str, options: Sequence[str]) -> Any:
     """A config with options, as the tools read it."""
-    if not Path(path).is_file():  # before the seconds of importing
-        raise InputError(f'There is no config {path}; give the path of a .py file, e.g. one under configs/.')
+    path = given_config(path)  # before the seconds of importing
     _stack.require()
     from mmhybrid import launch
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _STYLES = {ERROR: 'bold red', 'warning': 'yellow'}
 
+MAX_WIDTH = 160  # of the columns of classes: where nothing limits them, all would stand on one line
+
 
 def print_report(report: Report, title: str, images: str = '') -> None:
     """Print a report on stdout.
@@ -46,7 +48,8 @@ def print_report(report: Report, title: str, images: str = '') -> None:
     _line(console, 'instances to learn from, by class', 'bold')
     ordered = sorted(report.instances.items(), key=lambda item: -item[1])
     console.print(
-        Columns([plain(f'{count:>7,} {name}', console) for name, count in ordered], equal=True, padding=(0, 3))
+        Columns([plain(f'{count:>7,} {name}', console) for name, count in ordered], equal=True, padding=(0, 3)),
+        width=min(console.width, MAX_WIDTH),
     )
     console.print()
     stratified = stratify(report)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import plural
 
 from ..findings import Findings, Table
 from ..samples import Sample, batches, progress
@@ -44,7 +45,9 @@ def run(subjects: Sequence[Subject], samples: Sequence[Sample], args: argparse.N
                 for subject, own in zip(subjects, names, strict=True)
             }
     figures = {'': draw_similarity(found, args.by), 'matrices': draw_matrices(found, args.by)}
-    compared = 'weights' if args.by == 'weights' else f'guided back-propagation patterns, {len(samples)} images'
+    compared = (
+        'weights' if args.by == 'weights' else f'guided back-propagation patterns, {plural(len(samples), "image")}'
+    )
     return Findings(
         answer=[_sentence(name, layers) for name, layers in found.items()],
         about=f'Above: mean |cosine similarity| of pairs of filters ({compared}) against the depth of their layer, '
@@ -208,8 +211,8 @@ def _notes(
             yield 'A tied block convolution shares each filter over its blocks; by weights it counts once.'
     else:
         yield (
-            f'Patterns are of {len(samples)} images, at most {args.side} pixels a side, and of at most {args.filters} '
-            'filters of a layer; other images give other numbers.'
+            f'Patterns are of {plural(len(samples), "image")}, at most {args.side} pixels a side, and of at most '
+            f'{args.filters} filters of a layer; other images give other numbers.'
         )
     for name, layers in found.items():
         dead = sum(len(layer.dead) for layer in layers)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mmhybrid.errors import InputError
+from mmhybrid.text import plural
 
 from ..findings import Findings, Table
 from ..samples import Sample, batches, progress
@@ -114,9 +115,10 @@ def run(subjects: Sequence[Subject], samples: Sequence[Sample], args: argparse.N
     return Findings(
         answer=[_sentence(name, fields) for name, fields in found.items()],
         about='The darker a pixel, the more the feature in the middle of the level changes with it: root mean square '
-        f'of the gradient over {len(samples)} images, its square root as colour, so that what is far shows. Dashed is '
-        'the theoretical field, cut off by the picture; the squares, cut off likewise, hold 95% and 50% of the '
-        'gradient, and by level are drawn the sides of squares of equal area, in pixels as the model is shown them.',
+        f'of the gradient over {plural(len(samples), "image")}, its square root as colour, so that what is far shows. '
+        'Dashed is the theoretical field, cut off by the picture; the squares, cut off likewise, hold 95% and 50% '
+        'of the gradient, and by level are drawn the sides of squares of equal area, in pixels as the model is shown '
+        'them.',
         numbers=_numbers(found, size, len(samples), args),
         figures={'': draw_sizes(found), 'maps': draw_maps(found)},
         tables=[_table(name, fields) for name, fields in found.items()],
@@ -204,6 +206,6 @@ def _notes(
         yield 'From a level marked – no gradient reaches the pixels, so it has no effective size.'
     if len(subjects) > 1:
         yield (
-            f'One checkpoint of each model is compared, on {len(samples)} images; whether the architecture matters, '
-            'several seeds tell.'
+            f'One checkpoint of each model is compared, on {plural(len(samples), "image")}; whether the architecture '
+            'matters, several seeds tell.'
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmhybrid.occlusion.show.figures import style
+from mmhybrid.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def draw(panels: Sequence[Panel], images: int, grid: int) -> Figure:
         for each, panel in zip(axes, panels, strict=True):
             _draw_panel(each, panel, colours, scale)
         bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=0.8, pad=0.02, aspect=25)
-        bar.set_label(f'CKA, {images} images, grid {grid} × {grid}')
+        bar.set_label(f'CKA, {plural(images, "image")}, grid {grid} × {grid}')
         bar.outline.set_visible(False)
         return style.settle(figure)
 

@@ -34,7 +34,7 @@ IOU_THR = 0.5 + 2e-9
 SETTINGS = Settings(iou_thrs=(IOU_THR,), max_dets=10**6)
 # JI is the best of those of the detections that score above each of these.
 SCORES = np.arange(10) * 0.1
-NO_JI = "there is no JI, which needs SciPy: pip install 'mmhybrid[crowdhuman]'"
+NO_JI = 'there is no JI, which needs SciPy: pip install scipy'
 EPS = 1e-6  # in the denominator of a Jaccard index, as there
 
 

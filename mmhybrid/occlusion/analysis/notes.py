@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.text import clean
+from mmhybrid.text import clean, plural
 
 from ..matching import Index
 from ..results import ERROR_IOU
@@ -134,9 +134,9 @@ def limit_note(gt: GroundTruth, dt: Detections, index: Index) -> Iterator[str]:
     if bound.any():
         each = 'image' if index.settings.class_agnostic else 'image and category'
         yield (
-            f'the limit of {limit} detections an {each} leaves out {(found[bound] - limit).sum():,} on '
-            f'{len(np.unique(cells[bound] % size)):,} of {size:,} images, with up to {instances.max()} instances; '
-            '--max-dets raises it, and strata of crowds suffer most'
+            f'the limit of {plural(limit, "detection")} an {each} leaves out {(found[bound] - limit).sum():,} on '
+            f'{len(np.unique(cells[bound] % size)):,} of {size:,} images, with up to '
+            f'{plural(int(instances.max()), "instance")}; --max-dets raises it, and strata of crowds suffer most'
         )
 
 
@@ -146,8 +146,9 @@ def shards_note(seen: Mapping[str, np.ndarray], name: str, image_ids: np.ndarray
         fewer = min(len(others), len(image_ids))
         shared = len(np.intersect1d(others, image_ids))
         if fewer > 1 and shared <= SHARED * fewer:
+            shares = f'only {plural(shared, "image")}' if shared else 'no image'
             yield (
-                f'{clean(other)} and {clean(name)} share {"no image" if not shared else f"only {shared} images"} with '
+                f'{clean(other)} and {clean(name)} share {shares} with '
                 'detections; if they are shards of one model, --merge reads them as one'
             )
             return

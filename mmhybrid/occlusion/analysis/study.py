@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
+from mmhybrid.text import plural, show
 
 from .. import matching
 from ..matching import Index, Settings
@@ -164,7 +164,7 @@ class Study:
         """The strata of one view; ``gt`` and ``index`` are those of the first."""
         strata, members = ([each[i] for i in view.at] for each in (self.stratification.strata, self.members))
         is_first = view is self._views[0]
-        of = f'{len(dt):,} detections on {len(self.gt.images):,} images'
+        of = f'{plural(len(dt), "detection")} on {plural(len(self.gt.images), "image")}'
         if not is_first:
             of = f'strata of instances: {", ".join(stratum.name for stratum in strata)}'
         self._progress(f'{name}: matching {iou_type}, {of}')

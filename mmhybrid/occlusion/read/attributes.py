@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmhybrid.text import plural
+
 from .checks import Records
 from .segmentations import AMODAL_FIELDS
 
@@ -101,12 +103,12 @@ def _of_boxes(annotations: Records, values: Sequence[Any], boxes: np.ndarray, fi
     notes = list(_missing(annotations.source, field, shares, known))
     if unoccluded.any():
         notes.append(
-            f"{annotations.source}: {unoccluded.sum()} instances have a '{field}' of four zeros, which stands for "
-            'fully visible'
+            f"{annotations.source}: {plural(int(unoccluded.sum()), 'instance has', 'instances have')} a '{field}' of "
+            'four zeros, which stands for fully visible'
         )
     if too_large := np.count_nonzero(shares > MOST):
         notes.append(
-            f"{annotations.source}: '{field}' of {too_large} instances is larger than their 'bbox', so that they are "
+            f"{annotations.source}: '{field}' of {plural(too_large, 'instance')} is larger than the 'bbox': "
             'taken for fully visible; see whether both are x, y, width, height'
         )
     return Attribute(np.minimum(shares, 1), f"area of '{field}' over that of 'bbox'", tuple(notes))

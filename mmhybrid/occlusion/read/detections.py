@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mmhybrid.text import plural
+
 from . import files, mmdet_pickle, number_rows, stream
 from .columns import join, to_rows
 from .ground_truth import GroundTruth
@@ -108,8 +110,8 @@ def load_detections(
         images = [np.unique(each['image_ids']) for each in blocks]
         if repeated := sum(map(len, images)) - len(np.unique(np.concatenate(images))):
             notes.append(
-                f'{source}: {repeated} images have detections in more than one of the files, all of which count; give '
-                "each image's once"
+                f'{source}: {plural(repeated, "image has", "images have")} detections in more than one of the '
+                "files, all of which count; give each image's once"
             )
         block = join(blocks)
     if 'boxes' in block:

@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
+from mmhybrid.text import plural, show
 
 from . import unpickling
 from .checks import Records
@@ -90,8 +90,9 @@ def _mmdet2(content: list[Any], results: Results) -> list[dict[str, Any]]:
     known, records = results.known, Records(results.source, 'results', content)
     if len(content) != len(known.sizes):
         raise InputError(
-            f'{results.source}: holds predictions of {len(content)} images without ids, as MMDetection 2 writes them, '
-            f'and {known.source} has {len(known.sizes)} images; give the ground truth that the model was tested on.'
+            f'{results.source}: holds predictions of {plural(len(content), "image")} without ids, as MMDetection 2 '
+            f'writes them, and {known.source} has {plural(len(known.sizes), "image")}; give the ground truth that the '
+            'model was tested on.'
         )
     results.is_resolved, results.classes = True, known.category_ids
     results.notes.append(

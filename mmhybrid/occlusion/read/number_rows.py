@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
+from mmhybrid.text import plural, show
 
 from .checks import Records
 from .columns import positions
@@ -56,7 +56,7 @@ def read(file: IO[bytes], results: Results) -> None:
     ids = np.sort(known.images.numbers)
     at = values[:, 0]
     is_image = (at == np.round(at)) & (at >= 1) & (at <= len(ids))
-    remedy = f'{known.source} has {len(ids)} images, which rows number from 1 on'
+    remedy = f'{known.source} has {plural(len(ids), "image")}, which rows number from 1 on'
     records.fail_where(~is_image, lambda i: f'is of image {at[i]:g}', remedy)
     category = known.person
     if category is None:

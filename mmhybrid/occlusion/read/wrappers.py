@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import show
+from mmhybrid.text import plural, show
 
 from . import per_image, stream
 from .checks import Records
@@ -87,11 +87,14 @@ class Unwrapper:
         results = self.results
         block, source = results.finish(), results.source
         if count := len(self._images) - len(set(self._images)):
-            results.notes.append(f'{source}: {count} records are of an image that another is of too, and all count')
+            results.notes.append(
+                f'{source}: {plural(count, "record is", "records are")} of an image that another is of '
+                'too, and all count'
+            )
         if self._num_contrary:
             results.notes.append(
-                f"{source}: {self._num_contrary} detections have another 'image_id' than the record that they are in; "
-                'their own was used'
+                f"{source}: {plural(self._num_contrary, 'detection has', 'detections have')} another 'image_id' than "
+                'the record that holds it; its own was used'
             )
         note = 'one record an image was read' + ', its labels as category ids' * (self.form == 'per image')
         if self._box_fields and 'boxes' in block:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mmhybrid.errors import InputError
-from mmhybrid.text import clean
+from mmhybrid.text import clean, plural
 
 from ..matching.settings import COCO
 from ..results import Bootstrap, Comparison, OcclusionResult
-from .numbers import count
 
 BRACKETS = '[low, high]'
 # Fewer resamples make rough bounds.
@@ -47,10 +46,10 @@ def notes_of(results: Iterable[OcclusionResult]) -> list[str]:
 
 def settings_of(result: OcclusionResult) -> str:
     """What is not as COCO evaluation has it; empty if nothing."""
-    settings = result.settings
+    settings, most = result.settings, plural(result.settings.max_dets, 'detection')
     parts = {
         f'IoU thresholds {", ".join(f"{each:g}" for each in settings.iou_thrs)}': settings.iou_thrs != COCO.iou_thrs,
-        f'at most {settings.max_dets:,} detections of an image and category': settings.max_dets != COCO.max_dets,
+        f'at most {most} of an image and category': settings.max_dets != COCO.max_dets,
         f'categories {", ".join(map(str, settings.categories or ()))} alone': settings.categories is not None,
         'all categories taken for one': settings.class_agnostic,
         "instances with 'ignore' set taken for any others": result.ignore != 'region',
@@ -70,4 +69,4 @@ def intervals(boot: Bootstrap, paired: str = '') -> str:
     """What the brackets hold: ``'95% bootstrap interval, 1,000 resamples of the images'``."""
     rough = f', too few to rely on (give {ENOUGH} or more)' if boot.resamples < ENOUGH else ''
     kind = f'{boot.confidence * 100:g}% {paired}bootstrap interval'
-    return f'{kind}, {count(boot.resamples)} resamples of the images{rough}'
+    return f'{kind}, {plural(boot.resamples, "resample")} of the images{rough}'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from mmhybrid.text import plural as plural
+
 from ..results import Interval
 
 METRIC_LABELS = {
@@ -54,8 +56,3 @@ def is_interval(value: Interval | None) -> bool:
 def p_value(value: float) -> str:
     """Three decimals; ``'<0.001'`` below what they show."""
     return '<0.001' if value < 0.0005 else number(value, 3)
-
-
-def plural(value: int, one: str, many: str = '') -> str:
-    """``'1 category'``, ``'1,234 categories'``."""
-    return f'{count(value)} {one if value == 1 else many or one + "s"}'

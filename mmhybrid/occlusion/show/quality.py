@@ -34,7 +34,7 @@ def scores_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     """Best F1 and where, calibration and oLRP with its parts."""
     rows = by_kind(result.strata)
     own = [row.quality for row in rows]
-    columns = [column('images', rows, 'num_images', drop=6)]
+    columns = [column('images', rows, 'num_images', drop=6, is_size=True)]
     columns += [column(title, own, field, form, drop) for title, field, form, drop in _SCORES]
     title = f'{clean(result.name)}: {result.iou_type} scores in % at IoU {own[0].iou_thr:.2f}'
     return of_strata(

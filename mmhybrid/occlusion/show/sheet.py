@@ -36,6 +36,7 @@ class Column:
         strong: One flag a row: to be emphasised, by media that can. Empty for none.
         group: Heading above neighbouring columns of the same group.
         is_text: Words, not numbers; the first column always is.
+        is_size: How much stands behind the row, such as its images.
         drop: Where width is short, columns of the highest number first lose their details or, without any,
             go; those of 0 never do.
         alias: A stand-in for a title that is too long, explained under the table.
@@ -47,6 +48,7 @@ class Column:
     strong: tuple[bool, ...] = ()
     group: str = ''
     is_text: bool = False
+    is_size: bool = False
     drop: int = 0
     alias: str = ''
 
@@ -79,6 +81,10 @@ class Sheet:
     sections: tuple[tuple[str | None, int], ...]
     few: tuple[bool, ...]
     notes: tuple[str, ...]
+
+    def sizes_last(self) -> Sheet:
+        """The same with the columns of sizes at the end, for media that may show the first columns alone."""
+        return replace(self, columns=tuple(sorted(self.columns, key=lambda column: column.is_size)))
 
 
 def by_kind(rows: Iterable) -> list:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
-from mmhybrid.text import clean
+from mmhybrid.text import clean, plural
 
 from ..matching.settings import Settings
 from ..results import MIN_IMAGES, SAMPLED, Comparison, Difference, Errors, OcclusionResult, StratumResult
 from .given import BRACKETS, intervals, listed, made_by
-from .numbers import ERRORS, METRIC_LABELS, MISSING, count, interval, number, p_value, percent, plural, points, share
+from .numbers import ERRORS, METRIC_LABELS, MISSING, count, interval, number, p_value, percent, points, share
 from .quality import scores_sheet
 from .sheet import Column, Sheet, by_kind, column, few_strata, of_rows, of_strata, size_of, sizes_of_all
 
@@ -65,10 +65,10 @@ def strata_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     """Metrics of one result on every stratum."""
     rows = by_kind(result.strata)
     columns = [
-        column('images', rows, 'num_images'),
-        column('instances', rows, 'num_instances', drop=5),
-        column('inst/img', rows, 'instances_per_image', number, 4),
-        column('categories', rows, 'num_categories', drop=7),
+        column('images', rows, 'num_images', is_size=True),
+        column('instances', rows, 'num_instances', drop=5, is_size=True),
+        column('inst/img', rows, 'instances_per_image', number, 4, is_size=True),
+        column('categories', rows, 'num_categories', drop=7, is_size=True),
         *_miss_rates(rows),
         column('AP', rows, 'ap', percent),
     ]
@@ -119,7 +119,7 @@ def _miss_rates(rows: Sequence[StratumResult]) -> list[Column]:
 def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
     """AP of several models side by side, on the same strata and for one IoU type."""
     rows = by_kind(sizes_of_all(results).strata)
-    columns = [column('images', rows, 'num_images', drop=1)]
+    columns = [column('images', rows, 'num_images', drop=1, is_size=True)]
     for index, result in enumerate(results, 1):
         own = by_kind(result.strata)
         columns.append(column(clean(result.name), own, 'ap', percent, drop=2, alias=f'({index})'))
@@ -130,7 +130,7 @@ def models_sheet(results: Sequence[OcclusionResult], min_images: int) -> Sheet:
 def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> Sheet:
     """Recall by the instances' own occlusion, of models on the same instances; ranges of few instances are marked."""
     rows = results[0].instances
-    columns = [column('instances', rows, 'num_instances', drop=1)]
+    columns = [column('instances', rows, 'num_instances', drop=1, is_size=True)]
     for result in results:
         group = clean(result.name) if results[1:] else ''
         for title, field, drop in _RECALLS[:1] if result.is_crowdhuman else _RECALLS:
@@ -147,7 +147,7 @@ def instances_sheet(*results: OcclusionResult, min_images: int = MIN_IMAGES) -> 
 def errors_sheet(result: OcclusionResult, min_images: int) -> Sheet:
     """Detections by kind, an image and as a share of the false positives; the instances missed."""
     rows = by_kind(result.strata)
-    columns = [column('images', rows, 'num_images', drop=2)]
+    columns = [column('images', rows, 'num_images', drop=2, is_size=True)]
     for title, kind, drop in _ERRORS:
         value, shares = partial(per_image, kind=kind), [_share(row.errors, kind) for row in rows]
         columns.append(column(title, rows, value, partial(number, digits=2), drop, shares))
@@ -175,7 +175,11 @@ def categories_sheet(result: OcclusionResult, min_images: int, top: int = 20) ->
         columns.append(Column(clean(row.stratum.name), tuple(text), drop=drop))
     title = f'{clean(result.name)}: {result.iou_type} AP in % by category'
     rest = len(result.all.categories) - len(largest)
-    notes = ['in brackets: instances'] + ([f'{rest} categories with fewer instances are left out'] if rest else [])
+    notes = ['in brackets: instances'] + (
+        [plural(rest, 'category with fewer instances is', 'categories with fewer instances are') + ' left out']
+        if rest
+        else []
+    )
     return of_rows(title, column('category', largest, 'name', clean), columns, notes)
 
 
@@ -193,8 +197,8 @@ def every_category_sheet(results: Sequence[OcclusionResult]) -> Sheet:
     categories = [each for each, _ in rows]
     columns = [
         column('model', rows, itemgetter(1), clean, is_text=True),
-        column('images', categories, 'num_images'),
-        column('instances', categories, 'num_instances'),
+        column('images', categories, 'num_images', is_size=True),
+        column('instances', categories, 'num_instances', is_size=True),
         *(column(METRIC_LABELS[metric], categories, metric, percent) for metric in SAMPLED),
     ]
     title = f'{results[0].iou_type} metrics in % by category and stratum'
@@ -210,7 +214,7 @@ def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_im
     metrics = [metric] if isinstance(metric, str) else list(metric)
     found = {key: by_kind(row for row in comparison.differences if row.metric == key) for key in metrics}
     first = found[metrics[0]]
-    columns = [column('images', first, 'num_images', drop=1)]
+    columns = [column('images', first, 'num_images', drop=1, is_size=True)]
     for key, rows in found.items():
         group = METRIC_LABELS[key] if metrics[1:] else ''
         if rows is first:
@@ -238,7 +242,8 @@ def comparison_sheet(comparison: Comparison, metric: str | Sequence[str], min_im
         advice += f', which takes more than {count(needed)} resamples (--bootstrap)'
     notes = [
         f'{BRACKETS}: {intervals(boot, "paired ")}; {"bold" if metrics[1:] else "better, worse"}: it excludes 0',
-        f'{count(tested)} differences are tested: {number(tested * alpha)} would exclude 0 by chance alone; {advice}',
+        f'{plural(tested, "difference is", "differences are")} tested: '
+        f'{number(tested * alpha)} would exclude 0 by chance alone; {advice}',
     ]
     return of_strata(title, first, columns, notes, min_images)
 

@@ -35,7 +35,7 @@ def print_table(
         results: Of one model or several, of one IoU type or both.
         min_images: Strata with fewer images are marked ``*`` and dimmed.
         file: Where to; by default stdout. Colour only on a terminal.
-        width: Characters a line, at least 80; by default the terminal's.
+        width: Characters a line, at least 80; by default the terminal's, or COLUMNS, or else as many as it takes.
     """
     print_sheets(result_sheets(results, min_images), file, width)
 

@@ -47,8 +47,8 @@ def test_four_zeros_are_fully_visible_and_a_larger_box_is_doubted():
     boxes = [0, 0, 0, 0], [10, 10, 30, 50], [10, 10, 0, 0]
     gt = read([{'vis_bbox': list(box)} for box in boxes], visibility=None)
     assert values(gt) == [1, 1, 0]
-    assert any("1 instances have a 'vis_bbox' of four zeros, which stands for fully" in each for each in gt.notes)
-    assert any("'vis_bbox' of 1 instances is larger than their 'bbox'" in each for each in gt.notes)
+    assert any("1 instance has a 'vis_bbox' of four zeros, which stands for fully" in each for each in gt.notes)
+    assert any("'vis_bbox' of 1 instance is larger than the 'bbox': taken" in each for each in gt.notes)
 
 
 def test_a_share_comes_before_a_box_and_a_named_field_before_both():

@@ -173,7 +173,7 @@ def test_images_in_several_shards_are_noted(tmp_path):
     found = load_detections(shards(tmp_path, [DT, [DT[0]]]), CHECKED)
     assert len(found) == len(DT) + 1
     (note,) = found.notes
-    assert '1 images have detections in more than one of the files' in note
+    assert '1 image has detections in more than one of the files' in note
 
 
 def test_a_mistake_in_a_shard_names_its_file(tmp_path):

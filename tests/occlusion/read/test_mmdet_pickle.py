@@ -195,7 +195,7 @@ def test_unreadable_files(tmp_path, raw, sentence):
 def test_an_image_that_is_twice_there(tmp_path):
     found = load_detections(written(tmp_path, [prediction(ID), prediction(ID, seed=1)]), CHECKED)
     assert len(found) == 6
-    assert any('1 records are of an image that another is of too, and all count' in note for note in found.notes)
+    assert any('1 record is of an image that another is of too, and all count' in note for note in found.notes)
 
 
 def test_tensors_shared_among_images_fill_no_memory(tmp_path, monkeypatch):

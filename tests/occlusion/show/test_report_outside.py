@@ -11,7 +11,7 @@ from pycocotools import mask as mask_api
 from mmhybrid.errors import InputError
 from mmhybrid.occlusion.cli import main
 from mmhybrid.occlusion.show.report.gallery import _find
-from mmhybrid.occlusion.show.report.pictures import Shown, draw_gallery_image
+from mmhybrid.occlusion.show.report.pictures import Shown, draw_picture
 
 from ..synthetic import SIZE, dataset
 
@@ -80,18 +80,18 @@ def test_the_command_says_what_it_left_out(tmp_path, monkeypatch, capsys):
     assert "'file_name' leads out of --images images (first to " in note
     assert note.endswith('outside.png); to show them, give the folder in which the files themselves lie.')
     page = Path('out/occlusion.html').read_text()
-    assert 'data:image/jpeg' in page and 'The image file was not at hand.' in page and str(tmp_path) not in page
+    assert 'data:image/webp' in page and 'The image file was not at hand.' in page and str(tmp_path) not in page
 
 
 def test_programs_and_pictures_without_bounds_are_not_drawn(tmp_path, monkeypatch):
     path = tmp_path / 'x.png'
     path.write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n')
     with pytest.raises(InputError, match='cannot be read as an image'):
-        draw_gallery_image(path, [])
+        draw_picture(path, [])
     Image.new('L', (40, 40)).save(path)
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     with pytest.raises(InputError, match=r'cannot be read as an image .*1600 pixels'):
-        draw_gallery_image(path, [])
+        draw_picture(path, [])
 
 
 def test_a_mask_is_not_decoded_that_is_larger_than_the_picture(tmp_path, monkeypatch):
@@ -100,4 +100,4 @@ def test_a_mask_is_not_decoded_that_is_larger_than_the_picture(tmp_path, monkeyp
     monkeypatch.setattr(mask_api, 'decode', None)
     with pytest.raises(InputError, match=r'a mask has the shape \(50000, 50000\)'):
         mask = {'size': [50000, 50000], 'counts': b'PPYo1'}
-        draw_gallery_image(path, [Shown((0, 0, 9, 9), 'x', 'partial', 0.5, mask)])
+        draw_picture(path, [Shown((0, 0, 9, 9), 'x', 'partial', 0.5, mask)])

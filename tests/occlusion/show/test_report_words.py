@@ -112,11 +112,30 @@ def test_where_models_differ():
 
 
 def test_without_comparisons_nothing_is_claimed():
-    first, second, third = told(result('A', full=False), result('B', full=False, shift=0.03))
+    first, second = told(result('A', full=False), result('B', full=False, shift=0.03))
     assert first == 'B has the highest AP on all images, 48.0%, before A, 45.0%.' and second.endswith(
         'before A, 24.0%.'
     )
-    assert third.startswith('Whether this is more than chance is not known')
+
+
+def test_where_several_models_differ_is_one_sentence():
+    a, b, c, d = result('A'), result('B', shift=0.03), result('C', shift=-0.03), result('D')
+    unclear = {'interval': Interval(-0.01, 0.07)}
+    made = compared(a, b, c, d)
+    even = replace(made[2], differences=tuple(replace(row, **unclear) for row in made[2].differences))
+    mixed = replace(
+        made[0],
+        differences=tuple(
+            replace(row, interval=Interval(-0.2, -0.1)) if row.stratum.name == 'r = 0' else row
+            for row in made[0].differences
+        ),
+    )
+    assert words.places_in_short([mixed, made[1], even], 10) == (
+        'Against A, on the 9 bins with at least 10 images: 1 of 3 models better somewhere, 2 worse somewhere, 1 told '
+        'apart nowhere.'
+    )
+    assert words.places_in_short(made[:1], 10) == words.places(made[0], 10) != ''
+    assert words.places_in_short(made, 901) == words.places_in_short([], 10) == ''
 
 
 def test_without_ground_truth_or_strata():
@@ -128,7 +147,7 @@ def test_without_ground_truth_or_strata():
         'Fewer than two strata with AP hold at least 10 images: too few to say how'
     )
     both = told(result('A', strata=(all_images(),)), result('B', strata=(all_images(),)))
-    assert len(both) == 3 and both[1].startswith('Fewer than two strata')
+    assert len(both) == 2 and both[1].startswith('Fewer than two strata')
     assert words.asides([result(strata=(all_images(),), full=False)], 10) == []
 
 

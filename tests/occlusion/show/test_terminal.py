@@ -70,6 +70,15 @@ def test_columns_that_are_left_out_are_named():
     assert not any('no room' in line for line in wide)
 
 
+def test_what_is_no_terminal_gets_every_column(monkeypatch):
+    monkeypatch.delenv('COLUMNS', raising=False)
+    piped = captured(print_table, [result()])
+    assert piped == format_table([result()]) == format_table([result()], width=1000)
+    assert 'no room' not in piped and 'APs' in piped
+    monkeypatch.setenv('COLUMNS', '90')
+    assert captured(print_table, [result()]) == format_table([result()], width=90) != piped
+
+
 def test_without_intervals_80_columns_hold_sizes_and_metrics():
     lines = format_table([result(full=False)], width=80).splitlines()
     assert lines[2].split() == ['stratum', 'images', 'instances', 'inst/img', 'AP', 'AP50', 'AP75', 'AR']

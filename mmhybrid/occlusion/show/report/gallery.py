@@ -16,7 +16,7 @@ from mmhybrid.errors import InputError
 from ...analysis.costs import ImageCost, costliest
 from ...analysis.errors import KINDS, NOT_COUNTED
 from ...read.ids import file_name
-from .pictures import Shown, draw_gallery_image
+from .pictures import Picture, Shown, draw_picture
 
 if TYPE_CHECKING:
     from ...analysis.comparison import Evaluated
@@ -30,7 +30,7 @@ class GalleryImage:
     image_id: int | str
     file_name: str
     cost: float  # AP of the stratum without the image less AP with it, a fraction like AP itself
-    picture: bytes | None = None  # JPEG; None if the image is not at hand
+    picture: Picture | None = None  # None if the image is not at hand
     counts: Mapping[str, int] = field(default_factory=dict)  # to say below it: {'instances': 12, 'missed': 3}
     outside: str = ''  # where its file would be, if that is outside of the images' folder, so that it was not opened
 
@@ -101,7 +101,7 @@ def _find(folder: str | PathLike[str] | None, file_name: str) -> tuple[Path | No
     return None, outside
 
 
-def _draw(study: Study, evaluated: Evaluated, path: Path, image_id: int) -> bytes | None:
+def _draw(study: Study, evaluated: Evaluated, path: Path, image_id: int) -> Picture | None:
     gt, dt, matches, kinds = study.gt, evaluated.detections, evaluated.matches, evaluated.kinds
     names = {row['id']: str(row.get('name', row['id'])) for row in gt.categories}
     position = np.searchsorted(matches.image_ids, image_id)
@@ -122,7 +122,7 @@ def _draw(study: Study, evaluated: Evaluated, path: Path, image_id: int) -> byte
     fields = dt.category_ids[index], kinds[shown], matches.dt_score[shown]
     detections = zip(boxes, *(values.tolist() for values in fields), masks, strict=True)
     try:
-        return draw_gallery_image(
+        return draw_picture(
             path,
             [
                 *(Shown(box, names[i], 'found' if found else 'missed') for box, i, found in truths),

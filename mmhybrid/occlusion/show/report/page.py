@@ -17,7 +17,7 @@ from .. import figures, quality, tables
 from ..given import notes_of
 from . import words
 from .gallery import GalleryGroup
-from .pictures import COLOURS, OUTLINE
+from .pictures import COLOURS, DASHES, FONT_SIZE, OUTLINE
 
 WIDTH = 5.0  # of the figures, in inches: two stand side by side, and one is legible on a telephone
 
@@ -54,6 +54,7 @@ def render_report(
         comparisons=comparisons,
         parts=[_part(iou_type, results, comparisons, min_images) for iou_type in iou_types],
         several=len(names) > 1,
+        untested=len(names) > 1 and not comparisons,
         noted=notes_of(results),
         gallery=[group for group in gallery if group.images],
         images=[image for group in gallery for image in group.images],
@@ -82,32 +83,34 @@ def _part(
 
     sheets = [tables.models_sheet(results, min_images)] if len(results) > 1 else []
     sheets += [tables.strata_sheet(result, min_images) for result in results]
-    details = [('AP by stratum', words.CROWDHUMAN if results[0].is_crowdhuman else words.COLUMNS, [], sheets)]
+    details = [('AP by stratum', [words.CROWDHUMAN if results[0].is_crowdhuman else words.COLUMNS], [], sheets)]
     if comparisons:
         sheets = [tables.comparison_sheet(each, tables.compared_metrics(each), min_images) for each in comparisons]
-        details.append(('Differences between models', '', [], sheets))
+        told = [line for each in comparisons if (line := words.places(each, min_images))]
+        details.append(('Differences between models', told, [], sheets))
     if found := [result for result in results if result.instances]:
         drawn = draw(figures.plot_recall, 'Recall by occlusion of the instance, ', figures.RECALLS)
         sheets = [tables.instances_sheet(*found, min_images=min_images)]
-        details.append(('Recall by the instance’s own occlusion', '', drawn, sheets))
+        details.append(('Recall by the instance’s own occlusion', [], drawn, sheets))
     if wrong := [result for result in results if result.all.errors]:
         drawn = draw(figures.plot_errors, 'False positives by kind, ', figures.ERROR_PARTS)
         sheets = [tables.errors_sheet(result, min_images) for result in wrong]
-        details.append(('Errors by kind', words.KINDS, drawn, sheets))
+        details.append(('Errors by kind', [words.KINDS], drawn, sheets))
     if strata := figures.miss_rate_strata(results, min_images):
         wanted = {each: f' of {each}' for each in strata} if len(results) > 1 else {None: ''}
-        details.append(('Miss rate', words.MISS_RATES, draw(figures.plot_miss_rate, 'Miss rate', wanted), []))
+        details.append(('Miss rate', [words.MISS_RATES], draw(figures.plot_miss_rate, 'Miss rate', wanted), []))
     if scored := [result for result in results if result.all.quality]:
         drawn = draw(figures.plot_quality, '', figures.QUALITY_PARTS)
         sheets = [quality.scores_sheet(result, min_images) for result in scored]
         sheets += filter(None, (quality.confusions_sheet(result, min_images) for result in scored))
-        details.append(('Curves, calibration and confusions', words.SCORES, drawn, sheets))
+        details.append(('Curves, calibration and confusions', [words.SCORES], drawn, sheets))
     filled = [result for result in results if result.all.categories]
     return {
         'identity': f'type-{iou_type}',
         'name': f'{name[:1].upper()}{name[1:]}',
+        'subject': words.GEOMETRIES[iou_type].capitalize(),
         'headline': words.headline(results, comparisons, min_images),
-        'places': [line for each in comparisons if (line := words.places(each, min_images))],
+        'places': words.places_in_short(comparisons, min_images),
         'ap': draw(figures.plot_ap, 'AP in %', dict.fromkeys(figures.ap_families(results), '')),
         'details': details,
         'categories': tables.every_category_sheet(filled) if filled else None,
@@ -150,7 +153,7 @@ def _template() -> Any:
     )
     made.globals |= {
         'version': __version__, 'words': words, 'css_variables': figures.css_variables, 'resource': _resource,
-        'colours': COLOURS, 'outline': OUTLINE,
+        'colours': COLOURS, 'dashes': DASHES, 'outline': OUTLINE, 'font_size': FONT_SIZE,
     }  # fmt: skip
     made.filters |= {
         'signs': lambda name: name.replace(' <= ', ' ≤ ').replace(' >= ', ' ≥ '),

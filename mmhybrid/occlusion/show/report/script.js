@@ -49,3 +49,27 @@ for (const section of document.querySelectorAll('.categories')) {
   section.classList.add('live');
   update();
 }
+
+// The navigation tells which section one is in: the last that has begun below it, or above.
+{
+  const nav = document.querySelector('nav');
+  const strip = nav.querySelector('ul');
+  const links = [...nav.querySelectorAll('a')];
+  const targets = links.map((link) => document.getElementById(link.hash.slice(1)));
+  let current = null;
+  const update = () => {
+    const line = nav.getBoundingClientRect().bottom + 24;
+    let here = targets.findLastIndex((target) => target.getBoundingClientRect().top <= line);
+    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2 && scrollY > 0;
+    if (atEnd) here = links.length - 1;
+    const link = links[Math.max(here, 0)];
+    if (link === current) return;
+    current?.removeAttribute('aria-current');
+    link.setAttribute('aria-current', 'true');
+    current = link;
+    strip.scrollTo({ left: link.offsetLeft - (strip.clientWidth - link.offsetWidth) / 2 });
+  };
+  addEventListener('scroll', update, { passive: true });
+  addEventListener('resize', update);
+  update();
+}

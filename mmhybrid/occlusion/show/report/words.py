@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from mmhybrid.text import plural
+
 from ...results import Bootstrap, Comparison, Difference, Interval, Measure, OcclusionResult, StratumResult
 from ..figures.style import wrap
 from ..given import BRACKETS, intervals, settings_of
-from ..numbers import ERRORS, METRIC_LABELS, count, interval, number, p_value, percent, plural, points
+from ..numbers import ERRORS, METRIC_LABELS, count, interval, number, p_value, percent, points
 from ..sheet import size_of, sizes_of_all, unit_of
 from ..tables import verdict
 
@@ -31,9 +33,11 @@ CROWDHUMAN = (
     'instances of m and n of these two, above the score of which it is highest. inst/img: instances per image.'
 )
 KINDS = (
-    'A detection is of the first kind that fits. Duplicate: a detection of higher score took that instance. '
-    'Confusion: it fits an instance of another class. Partial: IoU from 0.1 up to the threshold with an instance. '
-    'Background: IoU below 0.1 with all. Missed: instances that no detection took.'
+    'A detection is of the first kind that fits. True positive (TP): it took an instance. The false positives (FP): '
+    'duplicate, a detection of higher score took that instance; confusion, it fits an instance of another class; '
+    'partial, its IoU with an instance is from 0.1 up to the threshold; background, its IoU with all is below 0.1. '
+    'Missed are instances that no detection took. In the terms of TIDE, confusion is a classification error, partial '
+    'is a localisation error or, with another class, both.'
 )
 MISS_RATES = (
     'MR^-2 is the geometric mean of the miss rate at nine rates of false positives, from 0.01 to 1 an image (the '
@@ -63,8 +67,8 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
             lines.append(_best(results, row, place, comparisons, min_images, metric))
     if (ends := first_and_last(first, min_images)) is None:
         lines.append(
-            f'Fewer than two strata with AP hold at least {min_images} {units(first)}: too few to say how AP changes '
-            f'with {short(first.measure.name)}.'
+            f'Fewer than two strata with AP hold at least {_least(min_images, units(first))}: too few to say '
+            f'how AP changes with {short(first.measure.name)}.'
         )
     else:
         low, high = ends
@@ -77,7 +81,7 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
         else:
             place = f'on the {plural(size_of(high), unit_of(high)[:-1])} {place}'
             lines.append(_best(results, high, place, comparisons, min_images))
-    return lines if is_one or comparisons else [*lines, UNTESTED]
+    return lines
 
 
 def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumResult, StratumResult] | None:
@@ -101,24 +105,49 @@ def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumRes
 def places(comparison: Comparison, min_images: int) -> str:
     """On which bins, or else groups or strata of instances, on enough images a model differs from the baseline; empty
     for fewer than two."""
+    name, rows = _compared(comparison, min_images)
+    if not rows:
+        return ''
+    told = []
+    for word in ('better', 'worse', ''):
+        names = [_name(row) for row in rows if verdict(row, min_images) == word]
+        told.append(f'{len(names) or "none"}' + (f' ({listing(names)})' if 0 < len(names) <= 3 else ''))
+    least = _least(min_images, unit_of(rows[0]))
+    return (
+        f'Of the {len(rows)} {name} with at least {least}, {short(comparison.model)} is better '
+        f'than {short(comparison.baseline)} on {told[0]}, worse on {told[1]} and not told apart on {told[2]}.'
+    )
+
+
+def places_in_short(comparisons: Sequence[Comparison], min_images: int) -> str:
+    """:func:`places` of one comparison, or a sentence of the same length on any number of them."""
+    comparisons = [each for each in comparisons if places(each, min_images)]
+    if len(comparisons) < 2:
+        return ''.join(places(each, min_images) for each in comparisons)
+    found = []
+    for each in comparisons:
+        kind, rows = _compared(each, min_images)
+        found.append({verdict(row, min_images) for row in rows})
+    better, worse = (sum(word in own for own in found) for word in ('better', 'worse'))
+    neither = sum(own == {''} for own in found)
+    return (
+        f'Against {short(comparisons[0].baseline)}, on the {len(rows)} {kind} with at least '
+        f'{_least(min_images, unit_of(rows[0]))}: {better} of {len(found)} models better somewhere, {worse} worse '
+        f'somewhere, {neither} told apart nowhere.'
+    )
+
+
+def _compared(comparison: Comparison, min_images: int) -> tuple[str, list[Difference]]:
+    """The bins, or else groups or strata of instances, on enough images: what they are called, and at least two."""
     for kind, name in {'bin': 'bins', 'group': 'groups', 'instances': 'strata'}.items():
         rows = [row for row in _tested(comparison) if row.stratum.kind == kind and size_of(row) >= min_images]
-        if len(rows) < 2:
-            continue
-        told = []
-        for word in ('better', 'worse', ''):
-            names = [_name(row) for row in rows if verdict(row, min_images) == word]
-            told.append(f'{len(names) or "none"}' + (f' ({listing(names)})' if 0 < len(names) <= 3 else ''))
-        least = f'{min_images} {unit_of(rows[0])}'
-        return (
-            f'Of the {len(rows)} {name} with at least {least}, {short(comparison.model)} is better '
-            f'than {short(comparison.baseline)} on {told[0]}, worse on {told[1]} and not told apart on {told[2]}.'
-        )
-    return ''
+        if len(rows) >= 2:
+            return name, rows
+    return '', []
 
 
 def asides(results: Sequence[OcclusionResult], min_images: int) -> list[str]:
-    """Below the answer: how intervals were made, and what differs between the ends of the measure beside it."""
+    """Below the figure: how intervals were made, and what differs between the ends of the measure beside it."""
     lines = [f'{BRACKETS}: {made}.' for made in dict.fromkeys(map(intervals, _bootstraps(results)))]
     ends = first_and_last(results[0], min_images)
     if ends and ends[0].stratum.kind != 'instances':
@@ -179,7 +208,7 @@ def listing(words: Iterable[str]) -> str:
 
 def short(name: str) -> str:
     """A name within a sentence."""
-    return wrap(name, 60, 1)
+    return wrap(name, 40, 1)
 
 
 def _best(
@@ -231,12 +260,17 @@ def _choice(result: OcclusionResult, row: StratumResult, min_images: int) -> str
     lowest = f'of lowest AP of {short(result.name)}'
     which = {'group': f'the group {lowest}', 'instances': f'the one {lowest}', 'bin': f'the {quality} bin'}
     kind = row.stratum.kind
-    return f' ({which[kind]} with at least {min_images} {unit_of(row)})' if kind in which else ''
+    return f' ({which[kind]} with at least {_least(min_images, unit_of(row))})' if kind in which else ''
 
 
 def _where(row: StratumResult) -> str:
     what = {'group': 'of the group', 'instances': 'of the stratum'}.get(row.stratum.kind, 'with')
     return f'{what} {_name(row)}'
+
+
+def _least(number: int, units: str) -> str:
+    """``'10 images'``, ``'1 image or instance'``."""
+    return f'{number} {units.replace("images", "image").replace("instances", "instance") if number == 1 else units}'
 
 
 def _unit(result: OcclusionResult) -> str:
