@@ -5,9 +5,13 @@
 # make bench   set up, then measure the speed of layers, backbones and detectors, and write docs/speed.md
 # make configs   set up, then write the COCO configs and their metafile again, from the tables in tools/make_configs.py
 # make lint    set up, then check style and format
-# make setup   set up only
+# make setup   set up only, with what running needs
+# make dev     set up only, with what tests, style checks and exports need, too
 # make clean   remove the environments .venv and .venv-stock and caches; work_dirs and build/wheels stay
 # make help    print this
+#
+# Each sets up what it needs and finds what is there: the first one takes minutes, with a line every 20 seconds, and a
+# later one adds only what is lacking.
 #
 # PYTHON=python3.12   interpreter to make the environment with
 # VENV=.venv          environment to make, or an existing one to use
@@ -29,9 +33,14 @@ STOCK_TESTS ?= tests/stock tests/test_registry.py tests/test_zoo.py::test_parame
 	$(TOOLS)::test_testing_adds_the_strata_and_writes_coco_results \
 	$(TOOLS)::test_resume_goes_on_from_the_checkpoint $(TOOLS)::test_a_checkpoint_that_would_run_code_is_not_read
 
-.PHONY: demo test test-all test-stock bench configs lint setup clean help
+SETUP := $(PYTHON) tools/setup_env.py --wheels "$(WHEELS)" --device $(DEVICE)
+
+.PHONY: demo test test-all test-stock bench configs lint setup dev clean help
 setup:
-	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
+	@$(SETUP) --venv "$(VENV)"
+
+dev:
+	@$(SETUP) --venv "$(VENV)" --dev
 
 demo: setup
 	@$(RUN) tools/demo.py
@@ -39,14 +48,14 @@ demo: setup
 # A file's tests stay in one process, with what they share; each process has one thread, and 1 to 2 GB.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
-test: setup
+test: dev
 	@$(PYTEST) $(TESTS)
 
-test-all: setup
+test-all: dev
 	@$(PYTEST) -m "" $(TESTS)
 
 test-stock:
-	@$(PYTHON) tools/setup_env.py --line stock --venv "$(STOCK_VENV)" --wheels "$(WHEELS)" --device $(DEVICE)
+	@$(SETUP) --line stock --venv "$(STOCK_VENV)" --dev
 	@$(STOCK_VENV)/bin/python -m pytest $(STOCK_TESTS)
 
 bench: setup
@@ -58,7 +67,7 @@ bench: setup
 configs: setup
 	@$(RUN) tools/make_configs.py
 
-lint: setup
+lint: dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 

@@ -1,16 +1,15 @@
-"""Make an environment with PyTorch, a line of OpenMMLab with compiled operators, and this package.
+"""Make an environment with PyTorch, a line of OpenMMLab with compiled operators, and this package, or mend one.
 
-Needs nothing but Python: ``make demo`` and ``make test`` run it with the system's interpreter. A second run finds
-everything in place and returns at once. An environment that already has a working MMDetection, stock or OneDL, keeps
-it; one that has torch keeps that. ``--line stock``, which ``make test-stock`` uses, is for the stock line only.
+Needs nothing but Python: ``make demo`` and ``make test`` run it with the system's interpreter. It looks at what is
+installed now: where nothing is lacking, it returns at once, and else it installs only that. An environment that already
+has a working MMDetection, stock or OneDL, keeps it; one that has torch keeps that. ``--line stock``, which ``make
+test-stock`` uses, is for the stock line only.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,9 +20,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-REPO = Path(__file__).resolve().parent.parent
-BUILT_WHEELS = REPO / 'build' / 'wheels'  # a compiled mmcv outlives its environment
-STAMP = 'mmhybrid-setup.json'
+from setup_pip import BUILT_WHEELS, REPO, Environment, SetupError, compile_progress, say, watch
+
 # Shared libraries that opencv loads, and what brings them.
 GRAPHICS = {'libGL.so.1': 'libgl1', 'libgthread-2.0.so.0': 'libglib2.0-0'}
 
@@ -35,7 +33,7 @@ class Line(NamedTuple):
         title: What messages call it.
         mmengine, mmcv, mmdet: Names of its distributions.
         constraints: File with the versions that are installed, of torch too.
-        extras: Of this package.
+        run, dev: Requirements beside the stack, to run and to develop; the first is this package.
         setuptools: What it and this package build with.
     """
 
@@ -44,7 +42,8 @@ class Line(NamedTuple):
     mmcv: str
     mmdet: str
     constraints: str
-    extras: str
+    run: tuple[str, ...]
+    dev: tuple[str, ...]
     setuptools: str = 'setuptools>=77'
 
     def pins(self) -> dict[str, str]:
@@ -53,19 +52,30 @@ class Line(NamedTuple):
 
 
 LINES = {
-    'onedl': Line('the OneDL line', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'constraints.txt', 'dev,fast'),
-    # Stock mmengine, and the set-up of mmcv, import pkg_resources, which setuptools 81 no longer has.
-    'stock': Line('the stock line', 'mmengine', 'mmcv', 'mmdet', 'constraints-stock.txt', 'fast', 'setuptools>=77,<81'),
+    'onedl': Line(
+        'the OneDL line',
+        'onedl-mmengine',
+        'onedl-mmcv',
+        'onedl-mmdetection',
+        'constraints.txt',
+        run=('mmhybrid[fast]',),
+        dev=('mmhybrid[dev,fast]',),
+    ),
+    'stock': Line(
+        'the stock line',
+        'mmengine',
+        'mmcv',
+        'mmdet',
+        'constraints-stock.txt',
+        run=('mmhybrid[fast]',),
+        dev=('mmhybrid[fast]', 'pytest>=8'),
+        # Stock mmengine, and the set-up of mmcv, import pkg_resources, which setuptools 81 no longer has.
+        setuptools='setuptools>=77,<81',
+    ),
 }
-
-
-class SetupError(Exception):
-    """One sentence that says what is missing and how to get it."""
-
-
-def say(text: str) -> None:
-    """Print a step, at once even into a pipe."""
-    print(f'==> {text}', flush=True)
+REASONS = ('operators', 'package', 'problem')  # entries of what ``setup_check.py`` tells that are sentences
+# mmcv's own dependencies, since it is installed without any: pip must not replace the torch it is compiled for.
+MMCV_NEEDS = ('addict', 'numpy', 'opencv-python', 'packaging', 'pillow', 'pyyaml', 'yapf')
 
 
 def check_machine() -> None:
@@ -103,54 +113,6 @@ def _loads(library: str) -> bool:
     return True
 
 
-class Environment:
-    """A virtual environment and what is installed in it."""
-
-    def __init__(self, folder: Path, wheels: Path | None):
-        self.folder = folder
-        self.python = folder / 'bin' / 'python'
-        # WHEELS may keep the wheels of the stock line apart.
-        folders = (wheels, wheels and wheels / 'stock', BUILT_WHEELS)
-        self.links = [str(d) for d in folders if d is not None and d.is_dir()]
-
-    def create(self) -> None:
-        """Make the environment if there is none."""
-        if self.python.exists():
-            return
-        say(f'Making the environment {self.folder}')
-        made = subprocess.run([sys.executable, '-m', 'venv', self.folder], capture_output=True, text=True)
-        if made.returncode:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            version = f'{sys.version_info.major}.{sys.version_info.minor}'
-            raise SetupError(
-                f'{sys.executable} cannot make virtual environments: install python{version}-venv '
-                f'({(made.stdout + made.stderr).strip().splitlines()[-1]}).'
-            )
-
-    def runs(self, code: str, **env: str) -> str | None:
-        """The output of some Python code in the environment, or None if it fails."""
-        done = subprocess.run(
-            [self.python, '-c', code], capture_output=True, text=True, cwd=self.folder, env={**os.environ, **env}
-        )
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    def pip(self, *args: str) -> bool:
-        """Run pip, its output shown only if it fails for good (see ``install``)."""
-        links = [f'--find-links={link}' for link in self.links]
-        self.last = subprocess.run(
-            [self.python, '-m', 'pip', '--disable-pip-version-check', *args, *links],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        return self.last.returncode == 0
-
-    def install(self, *args: str) -> None:
-        """Install, or stop with what pip said."""
-        if not self.pip('install', *args):
-            raise SetupError(f'pip could not install {" ".join(args)}:\n{self.last.stdout[-3000:]}')
-
-
 def wants_cuda(device: str) -> bool:
     """Whether to build for CUDA: what was asked for, or whether an NVIDIA GPU answers."""
     if device != 'auto':
@@ -161,9 +123,7 @@ def wants_cuda(device: str) -> bool:
 
 
 def install_torch(env: Environment, cuda: bool, version: str) -> None:
-    """Install the pinned torch unless the environment has one."""
-    if env.runs('import torch') is not None:
-        return
+    """Install the pinned torch."""
     say(f'Installing torch {version} for {"CUDA" if cuda else "the CPU"}')
     # The CPU build is a tenth of the size, but only some indexes have it.
     if cuda or not env.pip('install', f'torch=={version}+cpu'):
@@ -192,7 +152,7 @@ def install_mmcv(env: Environment, cuda: bool, requirement: str) -> None:
     if not env.pip(
         'install', '--no-deps', '--no-index', '--force-reinstall', f'--find-links={BUILT_WHEELS}', requirement
     ):
-        raise SetupError(f'pip could not install the compiled mmcv:\n{env.last.stdout[-3000:]}')
+        raise SetupError(f'pip could not install the compiled mmcv:\n{env.output[-3000:]}')
     if not _operators_load(env, cuda):
         raise SetupError(f'mmcv was compiled, but its operators do not load; see {BUILT_WHEELS / "mmcv.log"}.')
 
@@ -209,46 +169,82 @@ def compile_mmcv(env: Environment, cuda: bool, requirement: str) -> None:
     log = BUILT_WHEELS / 'mmcv.log'
     # Debug symbols double the compile time and make the library 40 times as large; torch's headers warn a lot.
     flags = f'{os.environ.get("CFLAGS", "")} -g0 -w'.strip()
-    variables = {**os.environ, 'MMCV_WITH_OPS': '1', 'FORCE_CUDA': str(int(cuda)), 'CFLAGS': flags, 'CXXFLAGS': flags}
+    variables = {'MMCV_WITH_OPS': '1', 'FORCE_CUDA': str(int(cuda)), 'CFLAGS': flags, 'CXXFLAGS': flags}
     variables['PATH'] = f'{env.python.parent}{os.pathsep}{os.environ["PATH"]}'  # where ninja is
-    variables.setdefault('MAX_JOBS', str(os.cpu_count()))
+    variables['MAX_JOBS'] = os.environ.get('MAX_JOBS', str(os.cpu_count()))
     command = [env.python, '-m', 'pip', 'wheel', '-v', '--no-deps', '--no-build-isolation', '--no-cache-dir']
     command += ['--no-binary', requirement.partition('==')[0], '-w', BUILT_WHEELS, requirement]
-    start = told = time.monotonic()
-    with log.open('w') as out:
-        build = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=variables)
-        while build.poll() is None:
-            time.sleep(1)
-            if time.monotonic() - told >= 20:
-                told = time.monotonic()
-                steps = re.findall(r'^ *\[(\d+)/(\d+)\]', log.read_text(errors='replace'), re.MULTILINE)
-                progress = f'{steps[-1][0]} of {steps[-1][1]} files' if steps else 'preparing'
-                say(f'  compiling mmcv: {progress}, {(told - start) / 60:.1f} min')
-    if build.returncode:
-        raise SetupError(f'mmcv did not compile; the end of {log}:\n{log.read_text(errors="replace")[-3000:]}')
+    if status := watch('compiling mmcv', command, log, compile_progress, **variables):
+        # Then the log says nothing of why.
+        killed = f' (killed by signal {-status}; where memory is short, set MAX_JOBS=1)' if status < 0 else ''
+        raise SetupError(f'mmcv did not compile{killed}; the end of {log}:\n{log.read_text(errors="replace")[-3000:]}')
 
 
-def install_stack(env: Environment, cuda: bool, line: Line = LINES['onedl']) -> None:
-    """Install torch and a line of OpenMMLab unless a working MMDetection is there."""
-    if env.runs('import mmdet, mmcv._ext') is not None:
-        if line is LINES['stock'] and env.runs("from importlib.metadata import version; version('mmdet')") is None:
-            raise SetupError(f'{env.folder} has the OneDL line of OpenMMLab: name another one for the stock line.')
-        say('The environment has a working MMDetection, which stays as it is')
+def install_stack(env: Environment, cuda: bool, line: Line, state: dict) -> None:
+    """Install what an environment lacks of torch and of a line of OpenMMLab; what is there stays.
+
+    Args:
+        env: The environment.
+        cuda: Whether to build for CUDA.
+        line: The one that is there, or that was asked for.
+        state: What the environment lacks.
+    """
+    lacking, pins = state['lacking'], line.pins()
+    if not lacking and (not state['operators'] or _operators_load(env, False)):
         return
-    pins = line.pins()
-    install_torch(env, cuda, pins['torch'])
+    if 'torch' in lacking:
+        install_torch(env, cuda, pins['torch'])
     say(f'Installing {line.title} of OpenMMLab')
     env.install(line.setuptools, 'wheel', 'ninja', 'packaging')
-    libraries = [f'{name}=={pins[name]}' for name in (line.mmengine, line.mmdet)]
-    # mmcv's own dependencies, since it is installed without any: pip must not replace the torch it is compiled for.
-    env.install(*libraries, 'addict', 'numpy', 'opencv-python', 'packaging', 'pillow', 'pyyaml', 'yapf')
-    install_mmcv(env, cuda, f'{line.mmcv}=={pins[line.mmcv]}')
+    names = {'mmengine': line.mmengine, 'mmdet': line.mmdet}
+    libraries = [f'{name}=={pins[name]}' for module, name in names.items() if module in lacking]
+    needs = [*libraries, *(MMCV_NEEDS if 'mmcv' in lacking else ()), *state['missing']]
+    if needs:
+        env.install(*needs)
+    if 'mmcv' in lacking or not _operators_load(env, False):
+        install_mmcv(env, cuda, f'{line.mmcv}=={pins[line.mmcv]}')
 
 
-def fingerprint(line: Line) -> str:
-    """What the environment was made from."""
-    sources = [REPO / line.constraints, REPO / 'pyproject.toml', Path(__file__)]
-    return hashlib.sha256(b'\0'.join(source.read_bytes() for source in sources) + str(REPO).encode()).hexdigest()
+def faults(state: dict, name: str) -> list[str]:
+    """Return what is wrong with an environment, as words, if it is for the line of that name."""
+    if name == 'stock' and state['line'] == 'onedl':
+        return ['the stock line']
+    return [*state['hollow'], *state['lacking'], *state['missing'], *filter(None, map(state.get, REASONS))]
+
+
+def mend(env: Environment, name: str, requirements: tuple[str, ...], cuda: bool, stack_only: bool) -> None:
+    """Install all that an environment lacks for a line of OpenMMLab and this package.
+
+    Args:
+        env: The environment.
+        name: Of the line that was asked for.
+        requirements: Beside the line: this package, then others.
+        cuda: Whether to build for CUDA.
+        stack_only: Whether to stop before this package.
+    """
+    state = env.check(requirements)
+    if name == 'stock' and state['line'] == 'onedl':
+        raise SetupError(f'{env.folder} has the OneDL line of OpenMMLab: name another one for the stock line.')
+    if state['hollow']:
+        say(f'Removing what is left of {", ".join(state["hollow"])}, whose files are gone')
+        env.pip('uninstall', '--yes', *state['hollow'])
+        state = env.check(requirements)
+    install_stack(env, cuda, LINES[state['line'] or name], state)
+    if stack_only:
+        return
+    state = env.check(requirements)
+    if state['package']:
+        say(f'Installing this package ({state["package"]})')
+        mmhybrid, *others = requirements
+        env.install('-e', mmhybrid.replace('mmhybrid', str(REPO)), *others)
+    elif state['missing']:
+        say(f'Installing what is missing: {", ".join(state["missing"])}')
+        env.install(*state['missing'])
+    state = env.check(requirements)
+    if state['problem']:
+        raise SetupError(state['problem'])
+    if left := [fault for fault in faults(state, name) if fault != state['operators']]:  # importing them is the test
+        raise SetupError(f'pip succeeded, but {env.folder} still lacks: {", ".join(left)}.')
 
 
 def main() -> None:
@@ -262,23 +258,23 @@ def main() -> None:
     parser.add_argument('--wheels', default='', help='folder of wheels to use before the index, e.g. a compiled mmcv')
     parser.add_argument('--line', choices=list(LINES), default='onedl', help='of OpenMMLab, if it has none (onedl)')
     parser.add_argument('--device', choices=['auto', 'cpu', 'cuda'], default='auto', help='what to build for (auto)')
+    parser.add_argument('--dev', action='store_true', help='also what tests and style checks need')
+    parser.add_argument('--stack-only', action='store_true', help='all but this package, e.g. to compile mmcv once')
     args = parser.parse_args()
     wheels = Path(args.wheels).resolve() if args.wheels else None
     if wheels is not None and not wheels.is_dir():
         raise SetupError(f'There is no folder of wheels {wheels}.')
-    line = LINES[args.line]
-    env = Environment(args.venv.absolute(), wheels)
-    stamp = env.folder / STAMP
-    if stamp.is_file() and json.loads(stamp.read_text()) == fingerprint(line) and env.python.exists():
-        return
-    start = time.monotonic()
     check_machine()
+    env = Environment(args.venv.absolute(), wheels)
+    requirements = LINES[args.line].dev if args.dev else LINES[args.line].run
+    start = time.monotonic()
     env.create()
-    install_stack(env, wants_cuda(args.device), line)
-    say('Installing mmhybrid')
-    env.install('-e', f'{REPO}[{line.extras}]', 'pytest>=8')
+    if not args.stack_only and not faults(env.check(requirements), args.line):
+        return
+    mend(env, args.line, requirements, wants_cuda(args.device), args.stack_only)
+    say('Importing what is installed')
     versions = env.runs(
-        'import mmcv._ext, mmhybrid.registry, torch, mmcv, mmdet, mmengine as e;'
+        f'import mmcv._ext, {"mmdet" if args.stack_only else "mmhybrid.registry"}, torch, mmcv, mmdet, mmengine as e;'
         "print(f'torch {torch.__version__}, mmengine {e.__version__}, mmdet {mmdet.__version__}, '"
         "f'mmcv {mmcv.__version__} with compiled operators')"
     )
@@ -286,7 +282,6 @@ def main() -> None:
         raise SetupError(
             f'Everything is installed, but {env.python} -c "import mmhybrid.registry" fails; run it to see.'
         )
-    stamp.write_text(json.dumps(fingerprint(line)))
     say(f'Ready in {time.monotonic() - start:.0f} s: {versions.splitlines()[-1]}')  # mmdet prints before it
 
 
@@ -297,4 +292,5 @@ if __name__ == '__main__':
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print('\nerror: Interrupted; run it again, and it installs what is still lacking.', file=sys.stderr)
         sys.exit(130)
