@@ -12,6 +12,7 @@ from pathlib import Path
 from mmhybrid import _stack, mistakes
 from mmhybrid.arguments import Parser
 from mmhybrid.errors import InputError
+from mmhybrid.paths import given_config
 from mmhybrid.variants import FAMILIES
 from mmhybrid.version import __version__
 
@@ -19,8 +20,15 @@ _MODELS_EXAMPLE = 'example:\n  mmhybrid models --family tbc --shape 224 224 --js
 _FLOPS_EXAMPLE = 'example:\n  mmhybrid flops configs/mask_rcnn_tiedresnet50_fpn_2x.py --shape 1280 800'
 # Commands whose arguments are read by the `main` of a module of theirs: it is imported when its command runs.
 _OWN_PARSERS = {
+    'train': ('mmhybrid.commands.train', 'train a detector'),
+    'test': ('mmhybrid.commands.test', 'test a trained detector: COCO AP, also by occlusion'),
+    'predict': ('mmhybrid.commands.predict', 'detect on pictures and videos'),
+    'pretrain': ('mmhybrid.commands.pretrain', 'train a backbone to classify pictures, for its weights'),
     'occlusion': ('mmhybrid.occlusion.cli', 'evaluate COCO results by occlusion: ratio, eval, compare, report'),
-    'data': ('mmhybrid.datasets.check.cli', 'look at a data set before it is trained on: check'),
+    'data': (
+        'mmhybrid.datasets.check.cli',
+        'data sets: check one before it is trained on, make occluded shapes',
+    ),
     'publish': ('mmhybrid.checkpoints.publish_cli', "make a backbone's file, with a card, of a checkpoint"),
     'convert': ('mmhybrid.checkpoints.convert.cli', "make a backbone's file of published weights of a related network"),
     'export': ('mmhybrid.exporting.cli', 'write a detector as ONNX, checked in onnxruntime'),
@@ -55,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         description='Count a detector by part: backbone, neck, heads. No data set is needed.',
         epilog=_FLOPS_EXAMPLE,
     )
-    flops.add_argument('config', metavar='CONFIG', help='config file of MMDetection')
+    flops.add_argument('config', metavar='CONFIG', help='config file, or mmhybrid::NAME, one that this package brings')
     _add_shape(flops, 'image to count for, padded as the detector pads (default: 1280 800)')
     flops.set_defaults(run=_flops, shape=(1280, 800))
 
@@ -72,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ``MMHYBRID_DEBUG=1`` in the environment the traceback comes before the sentence.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    _stack.wait_idly()
     return mistakes.run(lambda: _command(argv))
 
 
@@ -113,8 +122,7 @@ def _models(args: argparse.Namespace) -> None:
 
 
 def _flops(args: argparse.Namespace) -> None:
-    if not Path(args.config).is_file():  # before the seconds of importing
-        raise InputError(f'There is no config {args.config}; give the path of a .py file, e.g. one under configs/.')
+    args.config = given_config(args.config)  # before the seconds of importing
     _stack.require()
     from mmhybrid.counting import count_detector
     from mmhybrid.counting.tables import flops_table, print_wide

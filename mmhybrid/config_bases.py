@@ -16,9 +16,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmhybrid.errors import InputError
-from mmhybrid.paths import base_config
+from mmhybrid.paths import PREFIX, base_config
 
-PREFIX = 'mmhybrid::'
 # Where the parts of this package are registered; MMDetection's own configs are read with the same one.
 _SCOPE = 'mmdet'
 

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, the config, and checks before a long run.
+"""What ``mmhybrid train``, ``test`` and other commands share: arguments, the config, and checks before a long run.
 
 The tools take MMDetection's options and hand a config to MMEngine's ``Runner``; this module adds what a user would
 otherwise learn from a traceback.
@@ -34,19 +34,26 @@ from mmhybrid.engine.unwrapping import unwrapped
 from mmhybrid.engine.workers import end_with_parent
 from mmhybrid.errors import InputError
 from mmhybrid.guards import add_guards
-from mmhybrid.paths import expanded
+from mmhybrid.paths import expanded, given_config
 
 _LOG_ERROR = logging.Handler.handleError
 
 
-def make_parser(description: str, example: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that training and testing have in common."""
+def make_parser(description: str, example: str, prog: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser with the options that training and testing have in common.
+
+    Args:
+        description: What the command does.
+        example: Arguments as in an example of the command.
+        prog: The command, e.g. ``'mmhybrid train'``; None for the name of the script.
+    """
     parser = argparse.ArgumentParser(
+        prog=prog,
         description=description,
-        epilog=f'example:\n  {example}',
+        epilog=f'example:\n  {prog or "%(prog)s"} {example}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or mmhybrid::NAME, one that this package brings')
     parser.add_argument('--work-dir', help='where logs and results go (default: work_dirs/CONFIG)')
     add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
@@ -56,7 +63,7 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read ``args.config`` and apply the command line to it.
+    """Read ``args.config``, which becomes the path of a file, and apply the command line to it.
 
     Raises:
         InputError: If the file is missing, an option leads nowhere or the launcher is another one.
@@ -64,8 +71,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     check_launcher(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not Path(args.config).is_file():
-        raise InputError(f'There is no config {args.config}; give the path of a .py file, e.g. one under configs/.')
+    args.config = given_config(args.config)
     config_bases.install()
     cfg = Config.fromfile(args.config)
     apply_options(cfg, args.cfg_options, args.config)

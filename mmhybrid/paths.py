@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmhybrid.errors import InputError
 
+PREFIX = 'mmhybrid::'
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -50,6 +51,22 @@ def base_config(name: str) -> Path:
         hint = f'did you mean {" or ".join(close)}?' if close else f'{folder} holds all of them.'
         raise InputError(f'There is no config mmhybrid::{name}; {hint}')
     return folder / name
+
+
+def given_config(config: str) -> str:
+    """Path of the config that a command was given: a file, or ``mmhybrid::NAME``, one that this package brings.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if config.startswith(PREFIX):
+        return str(base_config(config.removeprefix(PREFIX)))
+    if not Path(config).is_file():
+        raise InputError(
+            f'There is no config {config}; give the path of a .py file, e.g. one under configs/, or {PREFIX}NAME, one '
+            'that this package brings.'
+        )
+    return config
 
 
 def expanded(path: str | os.PathLike) -> Path:

@@ -1,5 +1,6 @@
 """The command ``mmhybrid``: what it prints, and what it says of wrong input."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -44,13 +45,14 @@ def test_models_prints_whole_lines_into_a_pipe_and_writes_json(tmp_path, capsys,
 
 
 def test_flops_prints_a_table_by_part(capsys):
-    assert cli.main(['flops', str(DEMO), '--shape', '64', '96']) == 0
+    assert cli.main(['flops', f'mmhybrid::{DEMO.stem}', '--shape', '64', '96']) == 0
     out, _ = capsys.readouterr()
     assert 'roi_head.mask_head' in out and 'given 100 proposals' in out
 
 
 def test_wrong_input_is_one_sentence(tmp_path, capsys, monkeypatch):
     assert 'no config nowhere.py' in refused(capsys, 'flops', 'nowhere.py')
+    assert f'did you mean {DEMO.stem}' in refused(capsys, 'flops', f'mmhybrid::{DEMO.stem}s')
     assert '--shape 64 96' in refused(capsys, 'flops', DEMO, '--shape', 50, 96)
     assert 'side of an image' in refused(capsys, 'flops', DEMO, '--shape', 'wide', 96)
     assert 'side of an image' in refused(capsys, 'models', '--shape', 0, 96)
@@ -69,7 +71,9 @@ def test_wrong_input_is_one_sentence(tmp_path, capsys, monkeypatch):
     assert f'{PARAMETERS["tiedresnet50"]:,}' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('command', [[], ['models'], ['flops'], ['occlusion'], ['occlusion', 'eval']])
+@pytest.mark.parametrize(
+    'command', [[], ['models'], ['flops'], ['occlusion'], ['occlusion', 'eval'], ['data', 'shapes']]
+)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command, '--help'])
@@ -87,3 +91,15 @@ def test_help_and_version_import_nothing_heavy():
         done = subprocess.run([sys.executable, '-c', code, option], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0 and text in done.stdout
         assert not done.stderr.strip()
+
+
+@pytest.mark.parametrize('name', ['train', 'test', 'predict', 'pretrain'])
+@pytest.mark.parametrize('prog', ['mmhybrid {}', 'python tools/{}.py'])
+def test_the_tools_are_commands_that_show_how_they_were_called(name, prog, capsys):
+    prog = prog.format(name)
+    with pytest.raises(SystemExit):
+        importlib.import_module(f'mmhybrid.commands.{name}').parse_args(['--help'], prog)
+    out, _ = capsys.readouterr()
+    assert out.startswith(f'usage: {prog} ') and f'example:\n  {prog} ' in out
+    assert cli.build_parser().format_help().count(f'\n    {name} ') == 1
+    assert f"main(prog='python tools/{name}.py')" in (ROOT / 'tools' / f'{name}.py').read_text()

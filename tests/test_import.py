@@ -41,7 +41,7 @@ def test_without_any_stack_only_what_needs_it_says_what_to_install():
     )
     told = backbones.stderr.strip().splitlines()[-1]
     assert told.startswith('ImportError: The backbones of mmhybrid need PyTorch')
-    assert "torch is not installed: install the OneDL line with pip install 'mmhybrid[onedl]'" in told
+    assert "torch is not installed: install the OneDL line with pip install -e '.[onedl]'" in told
 
 
 @pytest.mark.parametrize('words', [['-m', 'mmhybrid'], ['-m', 'mmhybrid.cli']])

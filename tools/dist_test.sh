@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Test on several GPUs of one or more machines:
-#   tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of test.py]
+#   tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of mmhybrid test]
 # For several machines set NNODES, NODE_RANK, MASTER_ADDR (and PORT) on each.
 set -euo pipefail
-[ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT GPUS [options of test.py]" >&2; exit 2; }
+[ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT GPUS [options of mmhybrid test]" >&2; exit 2; }
 config=$1 checkpoint=$2 gpus=$3
 shift 3
 exec python -m torch.distributed.run \

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING
 
 from mmhybrid.errors import InputError
+from mmhybrid.paths import given_config
 
 from .modules import Counts, count
 
@@ -67,8 +67,7 @@ def _load(path: str) -> Config:
 
     from mmhybrid import config_bases
 
-    if not Path(path).is_file():
-        raise InputError(f'There is no config {path}; give the path of a .py file, e.g. one under configs/.')
+    path = given_config(path)
     config_bases.install()
     try:
         cfg = Config.fromfile(path)

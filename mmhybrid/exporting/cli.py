@@ -12,7 +12,7 @@ from pathlib import Path
 from mmhybrid import _stack
 from mmhybrid.arguments import Parser, add_config_options
 from mmhybrid.errors import InputError
-from mmhybrid.paths import expanded
+from mmhybrid.paths import expanded, given_config
 
 from . import PARTS
 
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid export') -> in
     """
     args = build_parser(prog).parse_args(argv)
     target = _target(args)
-    for path in (args.config, *args.images):
+    args.config = given_config(args.config)
+    for path in args.images:
         if not Path(path).is_file():
             raise InputError(f'There is no {path} (from {Path.cwd()}); correct its path.')
     _stack.require()
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'mmhybrid export') -> in
         import mmdet.evaluation  # noqa: F401
     for name in ('onnx', 'onnxruntime'):
         if find_spec(name) is None:
-            raise InputError(f"{name} is not installed, which export needs: pip install 'mmhybrid[onnx]'.")
+            raise InputError(f'{name} is not installed, which export needs: pip install onnx onnxruntime.')
     return _export(args, target)
 
 

@@ -71,7 +71,8 @@ def test_two_processes_give_the_same_numbers_as_one(tool, trained, shapes, scala
 
 
 def test_folded_batch_norms_give_the_same_numbers(forked_tool, trained, shapes, scalars, tmp_path):
-    values = run_test(forked_tool, trained, shapes, tmp_path / 'val', '--fuse')
+    values = run_test(forked_tool, trained, shapes, tmp_path / 'val', '--fuse', '--show-dir', 'drawn')
+    assert len(list((tmp_path / 'test').glob('*/drawn/*.jpg'))) == 10
     assert values == pytest.approx(scalars[1], abs=1e-4)
     log = next((tmp_path / 'test').rglob('*.log')).read_text()
     assert len(re.findall(r'Folded (\d+) of \1 batch norms for this test; 0 remain', log)) == 1
