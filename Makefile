@@ -17,7 +17,7 @@
 # VENV=.venv          environment to make, or an existing one to use
 # STOCK_VENV=.venv-stock   the same for the stock line
 # WHEELS=dir          folder of wheels to use before the package index, e.g. a compiled mmcv
-# BENCH='--minutes 5'   options of each of the three measurements (benchmarks/speed.py layers --help)
+# BENCH='--minutes 5'   options of each of the four measurements (benchmarks/speed.py layers --help)
 # DEVICE=auto         what mmcv is compiled for: auto, cpu or cuda
 
 PYTHON ?= python3
@@ -62,6 +62,7 @@ bench: setup
 	@$(RUN) benchmarks/speed.py layers $(BENCH)
 	@$(RUN) benchmarks/speed.py backbones $(BENCH)
 	@$(RUN) benchmarks/speed.py detectors $(BENCH)
+	@$(RUN) benchmarks/speed.py latency $(BENCH)
 	@$(RUN) benchmarks/speed.py render
 
 configs: setup

@@ -1,6 +1,7 @@
 """How fast layers, backbones and detectors are, each against a baseline measured in the same rounds.
 
     python benchmarks/speed.py backbones --names resnet50 tiedresnet50 --modes eager channels_last --rounds 3
+    python benchmarks/speed.py latency --threads 2
     python benchmarks/speed.py detectors --names tiedresnet50 --data-root /data/coco --amp
     python benchmarks/speed.py render
 
@@ -29,6 +30,9 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(section, help=f'forward pass and training step of {section}')
         _add_common(command, modes.MODULE_PARTS, modes.DEFAULTS)
         command.add_argument('--min-seconds', type=float, default=0.1, help='shortest sample (%(default)s)')
+    command = commands.add_parser('latency', help='forward pass of backbones for one image')
+    _add_common(command, modes.MODULE_PARTS, modes.LATENCY_DEFAULTS)
+    command.add_argument('--min-seconds', type=float, default=0.3, help='shortest sample (%(default)s)')
     command = commands.add_parser('detectors', help="Mask R-CNN's training step by backbone")
     _add_common(command, modes.DETECTOR_PARTS, modes.DETECTOR_DEFAULTS)
     command.add_argument('--amp', action='store_true', help='short for --modes amp (GPU)')
@@ -93,7 +97,7 @@ def measure(args: argparse.Namespace) -> None:
     content = record.header(device, sys.argv[1:], settings) | content
     path = args.out or record.path_of(device)
     record.write_section(path, device, args.section, content)
-    say(f'\n{pages.content_text(content)}\n\nwrote {path}')
+    say(f'\n{pages.content_text(content, args.section)}\n\nwrote {path}')
 
 
 def _device(args: argparse.Namespace) -> torch.device:
@@ -106,15 +110,21 @@ def _device(args: argparse.Namespace) -> torch.device:
 
 
 def _modules(args: argparse.Namespace, device: torch.device, deadline: timing.Deadline) -> tuple[dict, dict]:
+    latency = args.section == 'latency'
+    usual = (modes.LATENCY_DEFAULTS if latency else modes.DEFAULTS)[device.type]
     plan = sections.Plan(
-        modes=args.modes or [modes.Mode(name) for name in modes.DEFAULTS[device.type]],
-        images=tuple(args.shape or contestants.SHAPES[device.type]),
+        modes=args.modes or [modes.Mode(name) for name in usual],
+        images=tuple(args.shape or (contestants.ONE_IMAGE if latency else contestants.SHAPES[device.type])),
         device=device,
         rounds=args.rounds,
         deadline=deadline,
         min_seconds=args.min_seconds,
+        passes=('forward',) if latency else modes.PASSES,
     )
-    chosen = contestants.choose(args.section, args.names)
+    if latency:
+        chosen = contestants.choose('backbones', args.names or contestants.LATENCY)
+    else:
+        chosen = contestants.choose(args.section, args.names)
     return dict(images=list(plan.images)), sections.measure(chosen, plan, say)
 
 

@@ -1,5 +1,23 @@
 import pytest
 import torch
+from yapf.yapflib import yapf_api
+
+
+def leave_configs_unformatted():
+    """MMEngine has yapf format a config for each log and each checkpoint, which takes longer than a toy run trains.
+
+    Programs that tests start still do.
+    """
+    yapf_api.FormatCode = lambda text, **options: (text, True)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def unformatted_configs():
+    """Also in the processes that tests fork."""
+    before = yapf_api.FormatCode
+    leave_configs_unformatted()
+    yield
+    yapf_api.FormatCode = before
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmhybrid import zoo
 from mmhybrid.datasets.occluded_shapes import CATEGORIES
 
+from . import config_page
+
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
 COCO = [path for path in CONFIGS if not path.name.startswith('demo_')]
 MAIN = next(path for path in CONFIGS if path.name == 'mask_rcnn_tiedresnet50_fpn_2x.py')
-
+TOLD = config_page.told()
 
 # Prefix of a config's name: MMDetection's class of the detector.
 DETECTORS = {
@@ -83,6 +85,7 @@ def test_builds_and_its_neck_fits_its_backbone(path):
         assert list(taken) == strides[: len(taken)]
     assert model.backbone.frozen_stages == -1
     assert not model.backbone.norm_eval
+    assert TOLD[path.stem].detector == sum(p.numel() for p in model.parameters())
     classes = cfg.get('classes') or range(80)
     heads = [m for m in model.modules() if type(m).__name__.endswith('Head') and 'RPN' not in type(m).__name__]
     assert {m.num_classes for m in heads if hasattr(m, 'num_classes')} == {len(classes)}
@@ -90,8 +93,9 @@ def test_builds_and_its_neck_fits_its_backbone(path):
         detector, backbone, _ = parts(path)
         assert type(model).__name__ == DETECTORS[detector]
         assert model.with_mask == ('mask' in detector)
+        parameters = sum(p.numel() for p in model.backbone.parameters())
+        assert TOLD[path.stem].backbone == parameters
         if backbone in BASELINES:
-            parameters = sum(p.numel() for p in model.backbone.parameters())
             assert (type(model.backbone).__name__, parameters) == BASELINES[backbone]
         else:
             expected = zoo.backbone_config(backbone)
@@ -151,6 +155,7 @@ def test_follows_its_schedule_on_coco(path):
     assert (warm_up.type, warm_up.end, warm_up.by_epoch) == ('LinearLR', 500, False)
     assert (steps.type, steps.end, steps.milestones, steps.gamma) == ('MultiStepLR', epochs, milestones, 0.1)
     assert cfg.auto_scale_lr.base_batch_size == 16
+    assert (TOLD[path.stem].batch, TOLD[path.stem].lr) == (16, lr)
     assert cfg.default_scope == 'mmdet'
     for loader, split in ((cfg.train_dataloader, 'train'), (cfg.val_dataloader, 'val'), (cfg.test_dataloader, 'val')):
         assert loader.dataset.ann_file == f'annotations/instances_{split}2017.json'

@@ -1,31 +1,21 @@
-"""docs/backbones.md, and what ``mmhybrid models`` shows, are what their generator writes; links lead somewhere."""
+"""docs/backbones.md, docs/configs.md and what ``mmhybrid models`` shows are what their generator writes; links hold."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+from mmhybrid.tools import make_docs
 
 from mmhybrid.counting import COUNTED, count_model, kept_models
 from mmhybrid.zoo import FAMILIES, VARIANTS
+from tests import config_page
+from tests.config_page import integer
 from tests.test_zoo import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'backbones.md'
 PAGES = [*ROOT.glob('*.md'), *(path for path in PAGE.parent.glob('*.md') if not path.name.endswith('.template.md'))]
 ROW = re.compile(r'^\| `(\w+)` \| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d ]+) \| ([\d ]+) \|$', re.M)
-
-
-@pytest.fixture(scope='module')
-def make_docs():
-    spec = importlib.util.spec_from_file_location('make_docs', ROOT / 'tools' / 'make_docs.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def integer(text):
-    return int(text.replace(',', ''))
 
 
 def test_every_variant_and_family_has_its_place():
@@ -59,18 +49,31 @@ def test_what_is_kept_is_what_the_page_says():
     assert [row.name for row in kept_models('hcgnet')] == [n for n, v in VARIANTS.items() if v.family == 'hcgnet']
 
 
-def test_prose_is_the_templates(make_docs):
+def test_prose_is_the_templates():
     template = (PAGE.parent / 'backbones.template.md').read_text()
     prose = re.split(r'\{\{[^}]*\}\}', template.replace('{{counted}}', COUNTED))
     assert all(part in PAGE.read_text() for part in prose)
 
 
 @pytest.mark.slow
-def test_the_page_is_what_the_generator_writes(make_docs, tmp_path):
-    kept = tmp_path / 'models.json'
-    assert make_docs.main(['--out', str(tmp_path / 'page.md'), '--json', str(kept)]) == 0
-    assert (tmp_path / 'page.md').read_text() == PAGE.read_text()
-    assert kept.read_text() == make_docs.KEPT.read_text()
+def test_the_pages_are_what_the_generator_writes(tmp_path):
+    written = {option: tmp_path / option for option in ('out', 'json', 'configs')}
+    assert make_docs.main([word for option, path in written.items() for word in (f'--{option}', str(path))]) == 0
+    for option, path in dict(out=PAGE, json=make_docs.KEPT, configs=config_page.PAGE).items():
+        assert written[option].read_text() == path.read_text()
+
+
+def test_the_page_of_configs_follows_from_the_tables():
+    # tests/test_configs.py holds its numbers against every config.
+    template = (PAGE.parent / 'configs.template.md').read_text()
+    assert make_docs.render_configs(template, config_page.told()) == config_page.PAGE.read_text()
+
+
+def test_the_page_of_configs_links_every_config():
+    linked = re.findall(r'\]\(\.\./configs/([\w/]+\.py)\)', config_page.PAGE.read_text())
+    folder = make_docs.CONFIGS
+    files = [path for pattern in ('*.py', 'pretrain/*.py') for path in folder.glob(pattern)]
+    assert sorted(linked) == sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def test_the_index_has_every_page():

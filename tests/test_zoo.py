@@ -38,6 +38,8 @@ DEEPER = {n for n in NAMES if '101' in n or '152' in n} | {'hcgnet_c', 'hcgnet_a
 every_name = pytest.mark.parametrize(
     'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEPER)) for name in NAMES]
 )
+# What concerns stages and norms, and neither widths nor splits: one name of each class, a deep stem, and the plug-ins.
+DISTINCT = SMALLEST | {'hsresnet50_d', 'tiedsenet50', 'tiedresnet50_tiedgcb'}
 SIZE = (2, 3, 65, 97)
 # What `frozen_stages=1` freezes: the stem, in one module or in two, and the first stage.
 FIRST_STAGES = ({'conv1', 'bn1', 'layer1'}, {'stem', 'layer1'}, {'stem', 'hybrid_block1'})
@@ -164,7 +166,7 @@ def test_more_images_train_as_without_the_exception_for_one(name, monkeypatch):
     assert all(map(torch.equal, *results))
 
 
-@every_name
+@pytest.mark.parametrize('name', few_then_all(DISTINCT))
 def test_out_indices_select(name):
     backbone = awake(narrow(name)).eval()
     some = narrow(name, out_indices=(2, 0)).eval()
@@ -190,7 +192,7 @@ def test_evaluation_is_deterministic_and_state_dicts_round_trip(name):
 
 
 @pytest.mark.parametrize('norm_eval', [True, False])
-@every_name
+@pytest.mark.parametrize('name', few_then_all(DISTINCT))
 def test_freezing_and_norm_eval_survive_train(name, norm_eval):
     backbone = awake(narrow(name, frozen_stages=1, norm_eval=norm_eval))
     assert backbone.train() is backbone
@@ -253,7 +255,7 @@ def is_map(x):
 
 
 @pytest.mark.parametrize('norm', [dict(type='SyncBN'), dict(type='GN', num_groups=1)], ids=['SyncBN', 'GN'])
-@every_name
+@pytest.mark.parametrize('name', few_then_all(DISTINCT))
 def test_norms(name, norm):
     backbone = narrow(name, norm_cfg=norm)
     wanted, unwanted = (nn.GroupNorm, _BatchNorm) if norm['type'] == 'GN' else (nn.SyncBatchNorm, nn.BatchNorm2d)

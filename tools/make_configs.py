@@ -185,12 +185,15 @@ backbone_checkpoint = None
 
 @dataclass(frozen=True)
 class Config:
-    """One config: its name, its text, and what the metafile says of it."""
+    """One config: its name, its text, and what the metafile and docs/configs.md say of it."""
 
     name: str
     text: str
+    detector: str
+    backbone: str
     collection: str
     schedule: str
+    ours: bool
 
 
 def all_configs() -> Iterator[Config]:
@@ -221,16 +224,19 @@ def _config(detector, name, title, schedule, collection, model, ours='', remark=
         model=model,
         lines=DETECTORS[detector].lines,
     )
-    return Config(f'{detector}_{name}_fpn_{schedule}', text, collection, schedule)
+    return Config(f'{detector}_{name}_fpn_{schedule}', text, detector, title, collection, schedule, bool(ours))
+
+
+def papers() -> dict[str, tuple[str, str]]:
+    """Title and arXiv number of each collection's paper."""
+    families = {c.name: variants.FAMILIES[family] for family, c in COLLECTIONS.items()}
+    return {name: (family.title, family.arxiv) for name, family in families.items()} | BASELINE_PAPERS
 
 
 def metafile(configs: list[Config]) -> str:
     """The index of the configs that OpenMIM reads."""
-    papers = {
-        c.name: (variants.FAMILIES[family].title, variants.FAMILIES[family].arxiv) for family, c in COLLECTIONS.items()
-    }
     lines = ['# The COCO configs, for OpenMIM. None has been trained here yet: no results, no weights.', 'Collections:']
-    for name, (title, arxiv) in (papers | BASELINE_PAPERS).items():
+    for name, (title, arxiv) in papers().items():
         lines += [f'  - Name: {name}', f"    Paper: {{Title: '{title}', URL: 'https://arxiv.org/abs/{arxiv}'}}"]
     lines += ['', 'Models:']
     named = set()

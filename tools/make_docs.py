@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Count all backbones: docs/backbones.md from its template, and what ``mmhybrid models`` shows."""
+"""Count backbones and detectors: docs/backbones.md, docs/configs.md, and what ``mmhybrid models`` shows."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / 'docs'
 KEPT = ROOT / 'mmhybrid' / 'counting' / 'models.json'
+CONFIGS = ROOT / 'configs'
 # ImageNet classifiers of the literature: parameters and multiply-adds at 224x224 of ResNet-50 and ResNet-101 (stride
 # on the 3x3), and the fast ResNeSt-50 (2s1x64d).
 RESNET50, RESNET101 = (25_557_032, 4_089_184_256), (44_549_160, 7_801_405_440)
@@ -121,24 +124,115 @@ def claims(family: str, rows: dict) -> str:
     return '\n'.join(lines) + '\n\n' + source
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A config's parameters, images a step and learning rate, counted from what the file builds."""
+
+    backbone: int
+    detector: int
+    batch: int
+    lr: float
+
+
+def count_configs(paths: Iterable[Path]) -> dict[str, Trained]:
+    """Build the detector of each config without memory for its weights, and count it; by the file's name."""
+    import mmengine.config.utils
+    import torch
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    import mmhybrid.registry  # noqa: F401 (the backbones)
+
+    # MMEngine reads all of MMDetection's metafiles again for each `mmdet::` in a config: once is enough.
+    load = mmengine.config.utils.load
+    mmengine.config.utils.load = cache(load)
+    counted = {}
+    try:
+        for path in paths:
+            cfg = Config.fromfile(path)
+            init_default_scope(cfg.default_scope)
+            with torch.device('meta'):
+                model = MODELS.build(cfg.model)
+            counted[path.stem] = trained(model, cfg)
+    finally:
+        mmengine.config.utils.load = load
+    return counted
+
+
+def trained(model, cfg) -> Trained:
+    """What the page says of a detector that was built, and of how its config trains it."""
+    backbone, detector = (sum(p.numel() for p in module.parameters()) for module in (model.backbone, model))
+    # The demo has no batch to scale its learning rate from: that of its loader is what it trains with.
+    batch = cfg.get('auto_scale_lr', {}).get('base_batch_size', cfg.train_dataloader.batch_size)
+    return Trained(backbone, detector, batch, cfg.optim_wrapper.optimizer.lr)
+
+
+def render_configs(template: str, counted: dict[str, Trained]) -> str:
+    """Fill docs/configs.template.md from counted configs: a table for each detector, and what else it names."""
+    from mmhybrid.tools import make_configs
+
+    configs = list(make_configs.all_configs())
+
+    def fill(match: re.Match) -> str:
+        kind, name = match[1], match[2]
+        if kind == 'number':
+            return str(len(configs))
+        if kind == 'parameters':
+            return f'{counted[name].detector:,}'
+        parts = []
+        for detector, words in make_configs.DETECTORS.items():
+            chosen = [config for config in configs if config.detector == detector]
+            (how,) = {(counted[config.name].batch, counted[config.name].lr) for config in chosen}
+            told = f'{len(chosen)} configs; {how[0]} images a step, learning rate {how[1]}.'
+            parts += [f'## {words.title}', told, _configs_table(chosen, counted)]
+        return '\n\n'.join(parts)
+
+    return re.sub(r'\{\{(\w+)(?: (\w+))?\}\}', fill, template)
+
+
+def _configs_table(configs: list, counted: dict[str, Trained]) -> str:
+    from mmhybrid.tools import make_configs
+
+    papers = make_configs.papers()
+    lines = [
+        '| backbone | schedule | backbone parameters | detector parameters | paper | config |',
+        '| --- | --- | ---: | ---: | --- | --- |',
+    ]
+    for config in configs:
+        count, paper = counted[config.name], f'https://arxiv.org/abs/{papers[config.collection][1]}'
+        lines.append(
+            f'| {config.backbone} | {config.schedule}{" (ours)" * config.ours} | {count.backbone:,} '
+            f'| {count.detector:,} | [{config.collection}]({paper}) '
+            f'| [`{config.name}`](../configs/{config.name}.py) |'
+        )
+    return '\n'.join(lines)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Count all backbones and write the page."""
+    """Count all backbones and detectors and write the pages."""
     parser = argparse.ArgumentParser(
-        description='Count every backbone, a minute or two, and write docs/backbones.md and '
-        'mmhybrid/counting/models.json.',
+        description='Count every backbone and config, two minutes or three, and write docs/backbones.md, '
+        'docs/configs.md and mmhybrid/counting/models.json.',
         epilog='example:\n  python tools/make_docs.py',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--out', type=Path, default=DOCS / 'backbones.md', metavar='FILE', help='default: %(default)s')
+    parser.add_argument(
+        '--configs', type=Path, default=DOCS / 'configs.md', metavar='FILE', help='default: %(default)s'
+    )
     parser.add_argument('--json', type=Path, default=KEPT, metavar='FILE', help='default: %(default)s')
     args = parser.parse_args(argv)
     from mmhybrid.counting import count_models
     from mmhybrid.counting.tables import models_json
 
+    counted = count_configs(sorted(CONFIGS.glob('*.py')))
+    page = render_configs((DOCS / 'configs.template.md').read_text(encoding='utf-8'), counted)
+    args.configs.write_text(page, encoding='utf-8')
     rows = list(count_models(progress=lambda message: print(message, file=sys.stderr, flush=True)))
     args.out.write_text(render((DOCS / 'backbones.template.md').read_text(encoding='utf-8'), rows), encoding='utf-8')
     args.json.write_text(models_json(rows), encoding='utf-8')
-    print(f'wrote {args.out} and {args.json}')
+    print(f'wrote {args.configs}, {args.out} and {args.json}')
     return 0
 
 

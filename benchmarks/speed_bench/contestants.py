@@ -13,6 +13,7 @@ from . import layer_cases
 
 Shape = tuple[int, int, int, int]
 SHAPES: dict[str, Shape] = {'cpu': (2, 3, 224, 224), 'cuda': (2, 3, 800, 1344)}
+ONE_IMAGE: Shape = (1, 3, 224, 224)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ BACKBONES = {
     'hcgnet_b': RESNET,
     PLAIN_HCGNET: RESNET,
 }
+# HCGNet's plain form is there to compare HCGNet's own equations with, and nothing to use.
+LATENCY = tuple(name for name in BACKBONES if name != PLAIN_HCGNET)
 
 
 def backbones() -> list[Contestant]:

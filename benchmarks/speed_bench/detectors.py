@@ -78,6 +78,7 @@ class Detector:
             cfg_options=options | plan.cfg_options,
             launcher='none',
             local_rank=0,
+            allow_missing=None,
             work_dir=str(plan.work_dir / config.stem),
         )
         cfg = launch.load_config(namespace)

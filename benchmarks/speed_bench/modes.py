@@ -24,6 +24,8 @@ DEFAULTS = {
     'cpu': ('eager', 'channels_last', 'fused'),
     'cuda': ('eager', 'channels_last', 'bf16', 'bf16+channels_last', 'fused', 'fused+compile', 'compile'),
 }
+# One image at a time: what a service that answers requests would run.
+LATENCY_DEFAULTS = dict.fromkeys(('cpu', 'cuda'), ('eager', 'fused'))
 DETECTOR_DEFAULTS = {'cpu': FORMATS, 'cuda': ('eager', 'amp', 'amp+channels_last')}
 PASSES = ('forward', 'train')
 

@@ -41,22 +41,25 @@ def section_text(section: str, records: Mapping[str, dict]) -> str:
     parts = []
     for device, title in DEVICES.items():
         content = records.get(device, {}).get('sections', {}).get(section)
-        if content is None and device == 'cpu_threads':  # a second look, for what was looked at
+        # Several threads are a second look, for what was looked at; latency is about CPUs.
+        if content is None and (device == 'cpu_threads' or (section, device) == ('latency', 'gpu')):
             continue
         if content is None:
             parts.append(f'### {section.capitalize()} on {title}\n\nNot measured yet.')
         else:
-            parts.append(f'### {section.capitalize()} on {title}\n\n{content_text(content)}')
+            parts.append(f'### {section.capitalize()} on {title}\n\n{content_text(content, section)}')
     return '\n\n'.join(parts)
 
 
-def content_text(content: dict[str, Any]) -> str:
-    """Hardware, settings, tables and notes of a section."""
+def content_text(content: dict[str, Any], name: str) -> str:
+    """Hardware, settings, tables and notes of a section by its name."""
     section = Section(content)
     versions = ', '.join(f'{name} {version}' for name, version in content['versions'].items() if version)
     parts = [f'{content["hardware"]}; {content["date"]}; {versions}; {_settings(content)}.\n\n`{content["command"]}`']
+    if name == 'latency':
+        parts.append(latency_table(section))
     for pass_, title in PASSES.items():
-        if section.modes(pass_):
+        if section.modes(pass_) and name != 'latency':
             parts.append(f'**{title}**\n\n{table(section, pass_)}')
     notes = [*content['notes'], *_compiling(section)]
     notes += [
@@ -120,6 +123,28 @@ def table(section: Section, pass_: str) -> str:
             continue
         cells += _throughput(section, name, pass_, names) if detectors else _roofline(section, best)
         cells += [f'{best[key] / 1e6:,.1f}' if key in best else '' for key in memory]
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def latency_table(section: Section) -> str:
+    """The forward pass as Markdown: for each mode the quickest sample, the median, and the baseline's in the round."""
+    names = section.modes('forward')
+    both = {'fused', 'eager'} <= set(names)
+    head = ['backbone']
+    for mode in names:
+        head += [f'{mode}, quickest', f'{mode}, median', f'{mode}, relative']
+    head += ['fused over its own eager'] * both
+    lines = ['| ' + ' | '.join(head) + ' |', '| --- |' + ' ---: |' * (len(head) - 1)]
+    for name in section.names:
+        rows = {mode: section.get(name, mode, 'forward') for mode in names}
+        cells = [name]
+        for mode, row in rows.items():
+            baseline = section.get(row['baseline'], mode, 'forward') if row and row['baseline'] != name else None
+            times = (min(row['seconds']), statistics.median(row['seconds'])) if row else ()
+            cells += [*map(_time, times), targets.show(ratio(row, baseline))] if row else [''] * 3
+        if both:
+            cells.append(targets.show(ratio(rows['fused'], rows['eager'])))
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 

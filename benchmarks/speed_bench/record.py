@@ -14,7 +14,7 @@ import torch
 
 REPO = Path(__file__).resolve().parents[2]
 RESULTS = REPO / 'benchmarks' / 'results'
-SECTIONS = ('layers', 'backbones', 'detectors')
+SECTIONS = ('layers', 'backbones', 'latency', 'detectors')
 # Names of the packages as Python imports them, and as they may be installed.
 PACKAGES = {
     'torch': ('torch',),

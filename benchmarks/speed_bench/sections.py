@@ -9,7 +9,7 @@ import torch
 
 from . import memory, roofline
 from .contestants import Contestant, Shape
-from .modes import Mode, Runner
+from .modes import PASSES, Mode, Runner
 from .timing import Clock, Deadline, clock_of, rounds, warm_up
 
 Say = Callable[[str], None]
@@ -21,7 +21,7 @@ FEW = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """How to measure."""
+    """How to measure; ``passes`` of each mode, where it has them."""
 
     modes: Sequence[Mode]
     images: Shape
@@ -29,6 +29,7 @@ class Plan:
     rounds: int
     deadline: Deadline
     min_seconds: float
+    passes: tuple[str, ...] = PASSES
 
 
 def measure(contestants: Sequence[Contestant], plan: Plan, say: Say) -> dict[str, Any]:
@@ -96,7 +97,8 @@ def _prepare(contestant: Contestant, mode: Mode, plan: Plan, clock: Clock, peaks
     torch.manual_seed(0)
     runner = Runner(mode, contestant.make(), contestant.tensors(plan.images), plan.device)
     made = {}
-    for name in reversed(mode.passes):  # training first: it gives the batch norms statistics to evaluate with
+    passes = [name for name in mode.passes if name in plan.passes]
+    for name in reversed(passes):  # training first: it gives the batch norms statistics to evaluate with
         call = runner.call(name)
         row: dict[str, Any] = {'name': contestant.name, 'baseline': contestant.baseline}
         row |= {'mode': mode.name, 'pass': name}

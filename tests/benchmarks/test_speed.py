@@ -1,7 +1,6 @@
-"""The speed harness: turns, ratios, records, and tiny runs from command to page."""
+"""The speed harness: turns, clocks, modes, and what is noted."""
 
-import json
-import os
+import dataclasses
 import subprocess
 import sys
 import time
@@ -18,12 +17,11 @@ from mmhybrid.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
+import speed  # noqa: E402
 from speed_bench import (  # noqa: E402
     contestants,
-    loan_page,
     memory,
     modes,
-    pages,
     record,
     roofline,
     sections,
@@ -232,6 +230,28 @@ def test_fused_modules_only_infer(known_peaks):
     assert [(r['mode'], r['pass'], len(r['seconds'])) for r in content['rows']] == [('fused', 'forward', 2)]
 
 
+def test_latency_is_one_images_forward_pass(known_peaks, monkeypatch):
+    measured = {}
+
+    def keep(chosen, plan, say):
+        measured.update(chosen=chosen, plan=plan)
+
+    monkeypatch.setattr(sections, 'measure', keep)
+    args = speed.make_parser().parse_args(['latency'])
+    speed._modules(args, torch.device('cpu'), timing.Deadline(None))
+    wanted = measured['plan']
+    assert (wanted.images, [mode.name for mode in wanted.modes]) == ((1, 3, 224, 224), ['eager', 'fused'])
+    names = [contestant.name for contestant in measured['chosen']]
+    assert names == [name for name in contestants.BACKBONES if name != 'hcgnet_b_plain']
+    monkeypatch.undo()
+    chosen = made_up_contestants(conv=lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+    small = dataclasses.replace(wanted, images=(1, 3, 8, 8), min_seconds=0, rounds=2)
+    content = sections.measure(chosen, small, lambda text: None)
+    assert [(r['mode'], r['pass'], len(r['seconds'])) for r in content['rows']] == [
+        (mode, 'forward', 2) for mode in ('eager', 'fused')
+    ]
+
+
 def test_several_threads_go_by_the_wall_and_to_a_record_of_their_own():
     cpu = torch.device('cpu')
     assert (record.kind_of(cpu), timing.CpuClock().counts) == ('cpu', 'processor seconds')
@@ -240,49 +260,6 @@ def test_several_threads_go_by_the_wall_and_to_a_record_of_their_own():
     clock = timing.CpuClock()
     sample = clock.measure(lambda: time.sleep(0.05), 1)
     assert (clock.counts, sample.seconds) == ('seconds', sample.wall)
-
-
-def run(*words, folder):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, str(ROOT / 'benchmarks' / 'speed.py'), *map(str, words)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env)
-
-
-TINY = {
-    'layers': ('--names', 'SMG, 368', '--shape', 2, 3, 32, 32, '--min-seconds', 0),
-    'backbones': ('--names', 'se_resnet50', '--shape', 2, 3, 32, 32, '--min-seconds', 0),
-    'detectors': (
-        *('--names', 'tiedresnet50_s', '--shape', 2, 3, 64, 64, '--batch-size', 1, '--work-dir', 'work'),
-        *('--cfg-options', 'model.train_cfg.rcnn.sampler.num=8', 'model.train_cfg.rpn_proposal.max_per_img=8'),
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    'section', [pytest.param(name, marks=[pytest.mark.slow] * (name != 'backbones')) for name in TINY]
-)
-def test_a_section_from_command_to_page(section, tmp_path):
-    out = tmp_path / 'speed.json'
-    done = run(
-        section, *TINY[section], '--modes', 'eager', '--rounds', 1, '--device', 'cpu', '--out', out, folder=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    content = json.loads(out.read_text())['sections'][section]
-    assert content['notes'] == []
-    assert str(tmp_path) not in out.read_text()
-    names = {row['name'] for row in content['rows']}
-    assert len(names) == {'layers': 2, 'backbones': 2, 'detectors': 1}[section]
-    assert {row['pass'] for row in content['rows']} == ({'train'} if section == 'detectors' else {'forward', 'train'})
-    assert all(len(row['seconds']) == 1 and row['seconds'][0] > 0 for row in content['rows'])
-    assert all(row['kept'] > 0 for row in content['rows'] if row['pass'] == 'train')
-    page = tmp_path / 'page.md'
-    template = (ROOT / 'docs' / 'speed.template.md').read_text()
-    pages_out = pages.render(template, {'cpu': record.read(out)}, loan_page.read(record.RESULTS / 'gpu'))
-    if section == 'backbones':  # the command, once
-        assert run('render', '--records', out, '--out', page, folder=tmp_path).returncode == 0
-        assert page.read_text() == pages_out
-    assert all(f'| {name} |' in pages_out for name in names)
-    assert '{{' not in pages_out
 
 
 def test_contestants_are_chosen_with_their_baselines():

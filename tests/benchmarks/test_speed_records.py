@@ -107,10 +107,30 @@ def test_the_page_follows_from_the_records():
 
 
 def test_the_page_shows_ratios_bounds_and_noise():
-    text = pages.content_text(made_up_section())
+    text = pages.content_text(made_up_section(), 'backbones')
     assert '| tiedresnet50 | 3 s, 1.50 (1.25 to 1.75) | 1 s, 0.50 (0.50 to 1.50) | 1.00 (0.75 to 1.12) | 1.20 |' in text
     assert '| 60% | 4.500 | 4.0 | 0.0 |' in text
     assert 'resnet50, eager, training step: the quartiles are 75% apart' in text
+
+
+def test_latency_is_shown_with_its_quickest_sample_and_what_fusing_brings():
+    rows = [
+        row('resnet50', 'eager', [0.1, 0.2, 0.3], 'forward'),
+        row('tiedresnet50', 'eager', [0.2, 0.3, 0.6], 'forward'),
+        row('resnet50', 'fused', [0.1, 0.1, 0.1], 'forward'),
+        row('tiedresnet50', 'fused', [0.1, 0.12, 0.15], 'forward'),
+    ]
+    content = made_up_section(rows=rows)
+    text = pages.content_text(content, 'latency')
+    assert '| resnet50 | 100 ms | 200 ms |  | 100 ms | 100 ms |  | 0.50 (0.42 to 0.75) |' in text
+    cells = '200 ms | 300 ms | 2.00 (1.75 to 2.00) | 100 ms | 120 ms | 1.20 (1.10 to 1.35) | 0.40 (0.33 to 0.45)'
+    assert f'| tiedresnet50 | {cells} |' in text
+    assert 'Forward pass**' not in text
+    one_mode = pages.content_text(made_up_section(rows=rows[:2]), 'latency')
+    assert '| resnet50 | 100 ms | 200 ms |  |\n| tiedresnet50 | 200 ms | 300 ms | 2.00 (1.75 to 2.00) |\n' in one_mode
+    records = {'cpu': {'sections': {'latency': content}}}
+    assert pages.section_text('latency', records) == f'### Latency on one thread of a CPU\n\n{text}'
+    assert pages.section_text('latency', {}) == '### Latency on one thread of a CPU\n\nNot measured yet.'
 
 
 def test_what_was_not_measured_is_one_note_a_mode():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmhybrid.datasets.occluded_shapes import generate
+from tests.conftest import leave_configs_unformatted
 
 REPO = Path(__file__).resolve().parents[2]
 DEMO = REPO / 'configs' / 'demo_mask_rcnn_tiedresnet_occluded_shapes.py'
@@ -44,7 +45,7 @@ def forked_tool(tmp_path_factory):
     """Run one of the tools in a process forked from one that has imported MMDetection, which takes most of the time."""
     elsewhere = tmp_path_factory.mktemp('forked')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmdet.models', 'mmdet.evaluation'])
+    context.set_forkserver_preload(['mmdet.models', 'mmdet.evaluation', 'mmhybrid.registry'])
 
     def run(name, *args):
         words = [str(word) for word in (REPO / 'tools' / name, *args)]
@@ -61,6 +62,7 @@ def _run(words, folder, out, err):
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     torch.set_num_threads(1)
+    leave_configs_unformatted()
     os.chdir(folder)
     sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
     runpy.run_path(words[0], run_name='__main__')
