@@ -4,9 +4,9 @@
     python benchmarks/demo_runs.py speed   # some iterations, on a quiet machine and beside busy processes, 6 minutes
 
 The demo's training is exact to the bit for one number of threads on one kind of processor. Other threads or vector
-instructions add up in another order, and after some dozen iterations the weights differ as those of two seeds do. (On two
-cores, four threads gave the numbers of two, each of them: that would be no further run.) Both
-write their part of benchmarks/results/demo_runs.json, which the demo compares itself with, and README's section of it.
+instructions add up in another order, and after some dozen iterations the weights differ as those of two seeds do. On
+two cores, four threads gave all numbers of two, which would be no further run. Both commands write their part of
+benchmarks/results/demo_runs.json, which the demo compares itself with, and README's section of it.
 """
 
 import argparse
