@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from mmhybrid.errors import InputError
@@ -35,7 +36,7 @@ def ratio(args: argparse.Namespace) -> None:
             raise InputError(f'{path}: values are written as .csv or .json; choose a name that ends so.')
     if len({path.parent.resolve() / path.name for path, _ in files}) < len(files):
         raise InputError(f'{files[0][0]}: --out and --instances name the same file; give two.')
-    writer = _writer(args)
+    writer = Writer([args.ann, *filter(None, [args.values])], args.force, outputs.is_ours)
     writer.check(path for path, _ in files)
     say('reading ground truth')
     gt = load_ground_truth(args.ann, selection.geometries(), (), args.ignore, selection.wanted())
@@ -76,13 +77,8 @@ def evaluate(args: argparse.Namespace) -> None:
     pictures: list[GalleryGroup] = []
     miss_rate = details.miss_rate or selection.protocol is not None
     files = outputs.of_evaluation(folder, args, details, len(models), pictures, miss_rate)
-    writer = _writer(args, [path for paths in models.values() for path in paths])
     # Before the evaluation, which may take minutes.
-    writer.check(files)
-    for path in map(Path, writer.inputs):
-        if not path.exists() or path.is_dir():
-            raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
-
+    writer = checked_writer(args, [*chain(*models.values()), *filter(None, [args.values])], files)
     study = Study(args.ann, args.iou_type, selection, settings, args.engine, details, say, args.ignore, args.masks)
     early = _first_notes(study.gt, study.stratification)
     compared = Compared.of(_evaluated(study, models, args, pictures))
@@ -97,8 +93,14 @@ def evaluate(args: argparse.Namespace) -> None:
     print(clean(message))
 
 
-def _writer(args: argparse.Namespace, results: Iterable[str] = ()) -> Writer:
-    return Writer([args.ann, *results, *filter(None, [args.values])], args.force, outputs.is_ours)
+def checked_writer(args: argparse.Namespace, given: Iterable[str], files: Iterable[Path]) -> Writer:
+    """What will write the files: they can be written, and the ground truth and what else was given are there."""
+    writer = Writer([args.ann, *given], args.force, outputs.is_ours)
+    writer.check(files)
+    for path in map(Path, writer.inputs):
+        if not path.exists() or path.is_dir():
+            raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
+    return writer
 
 
 def _evaluated(

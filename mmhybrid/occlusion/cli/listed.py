@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mmhybrid.errors import InputError
-from mmhybrid.outputs import Writer
 from mmhybrid.text import clean
 
 from ..analysis.details import Details
@@ -38,12 +37,8 @@ def add_options(parser: Parser) -> None:
     """Options of ``listed``."""
     parser.set_defaults(merge=False, name=None)
     add = options.adder(parser)
-    add(
-        '--ann',
-        'COCO ground truth that the lists are of; its images and categories are used',
-        required=True,
-        metavar='GT',
-    )
+    text = 'COCO ground truth that the lists are of; its images and categories are used'
+    add('--ann', text, required=True, metavar='GT')
     text = "results with masks, a file a model; NAME='*.json' for parts of one model"
     add('--results', text, required=True, nargs='+', metavar='[NAME=]DT')
     add('--lists', 'occluded_coco.pkl, separated_coco.pkl, or such lists', required=True, nargs='+', metavar='LIST')
@@ -76,13 +71,7 @@ def listed(args: argparse.Namespace) -> None:
         for end, make, least in _FILES
         if end.endswith(f'.{kind}') and enough >= least
     }
-    writer = Writer(
-        [args.ann, *(path for paths in models.values() for path in paths), *args.lists], args.force, outputs.is_ours
-    )
-    writer.check(files)
-    for path in map(Path, writer.inputs):
-        if not path.exists() or path.is_dir():
-            raise InputError(f'{path}: {"a folder" if path.exists() else "no such file"}; give the path of a file.')
+    writer = commands.checked_writer(args, [*chain(*models.values()), *args.lists], files)
     made = listed_recall(args.ann, models, lists, details, args.score_thr, args.iou_thr, commands.say)
     message = writer.write({path: partial(make, made, args) for path, make in files.items()})
     outputs.remove(replaced - files.keys())

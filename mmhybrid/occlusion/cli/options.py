@@ -80,13 +80,8 @@ def add_evaluation(parser: Parser, resamples: int, formats: Sequence[str], full:
         add('--quality', 'precision-recall curves, best F1, calibration, oLRP, confusions', action='store_true')
         add('--full', f'all four, with {FULL_RESAMPLES} resamples if not said otherwise', action='store_true')
     add('--miss-rate', 'log-average miss rate MR^-2 (presets of benchmarks: in any case)', action='store_true')
-    add(
-        '--min-score',
-        'least score of detections in errors and confusions',
-        type=number,
-        default=Details.min_score,
-        metavar='S',
-    )
+    text = 'least score of detections in errors and confusions'
+    add('--min-score', text, type=number, default=Details.min_score, metavar='S')
     at = f'IoU threshold of errors and quality (default: {ERROR_IOU}, or the nearest of --iou-thrs)'
     add('--error-iou', at, type=number, metavar='IOU')
 
@@ -204,11 +199,8 @@ def _add_strata(parser: Parser) -> None:
     add('--thresholds', 'of the strata r >= T (default: 0 0.1 ... 0.8)', type=number, nargs='*', metavar='T')
     text = "strata of instances, e.g. 'heavy: h >= 50, v <= 0.65', by v (visible share), level, h (height), area"
     add('--strata', text, nargs='+', metavar='S')
-    add(
-        '--visibility',
-        'field of the visible share, or of the visible box (default: the known ones, or masks)',
-        metavar='FIELD',
-    )
+    text = 'field of the visible share, or of the visible box (default: the known ones, or masks)'
+    add('--visibility', text, metavar='FIELD')
     add('--level', 'field of the level of occlusion (default: occlusion, occluded or occlusion_level)', metavar='FIELD')
 
 

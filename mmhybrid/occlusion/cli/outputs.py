@@ -37,6 +37,8 @@ _BEGINNINGS = {
     '.svg': rb'\s*<\?xml.*<dc:title>SCHEMA</dc:title>',
 }
 _KNOWN = ('.json', *_BEGINNINGS)
+# What stands between the stem of a file's name and its kind.
+_PARTS = ('', '_categories', '_instances', '_quality', '_differences', '_recall', '_errors', '_miss_rate')
 # Options that say where and as what the results are written, not what they are.
 _ASIDE = ('out_dir', 'format', 'force', 'help')
 Make = Callable[[Compared], bytes | str | None]
@@ -89,10 +91,15 @@ def own_folder(args: argparse.Namespace, names: Iterable[str], stem: str) -> tup
     return folder, files
 
 
+def names_of(stem: str) -> list[str]:
+    """All names that files of a command can have; a copy that a user keeps under another one is the user's."""
+    return [f'{stem}{part}{kind}' for part in _PARTS for kind in _KNOWN]
+
+
 def _others(folder: Path, stem: str, command: str) -> tuple[str, set[Path]]:
     """The other command whose results a folder holds, and these; empty if there is none."""
-    beside = [path for path in folder.glob(f'{stem}*') if path.suffix.lower() in _KNOWN and not path.is_symlink()]
-    files = {path for path in beside if path.is_file() and is_ours(path)}
+    paths = (folder / name for name in names_of(stem))
+    files = {path for path in paths if path.is_file() and not path.is_symlink() and is_ours(path)}
     record = folder / f'{stem}.json'
     told = json.loads(record.read_bytes()).get('command') if record in files else None
     # A user's own file in the record's place is the writer's to tell of.

@@ -24,17 +24,10 @@ from .files import ZIP
 
 # torch/storage.py; bfloat16 has no NumPy type and is widened.
 STORAGES = {
-    'DoubleStorage': '<f8',
-    'FloatStorage': '<f4',
-    'HalfStorage': '<f2',
-    'BFloat16Storage': 'bfloat16',
-    'LongStorage': '<i8',
-    'IntStorage': '<i4',
-    'ShortStorage': '<i2',
-    'CharStorage': '<i1',
-    'ByteStorage': '<u1',
-    'BoolStorage': '|b1',
-}
+    'DoubleStorage': '<f8', 'FloatStorage': '<f4', 'HalfStorage': '<f2', 'BFloat16Storage': 'bfloat16',
+    'LongStorage': '<i8', 'IntStorage': '<i4', 'ShortStorage': '<i2', 'CharStorage': '<i1',
+    'ByteStorage': '<u1', 'BoolStorage': '|b1',
+}  # fmt: skip
 # torch/serialization.py, the format without zip.
 MAGIC_NUMBER, PROTOCOL_VERSION = 0x1950A86A20F9469CFC6C, 1001
 # A view may repeat its storage; beyond this many elements it is an attempt to fill the memory.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 from mmhybrid.text import clean
 
 from ..analysis.listed_recall import ListedResult
-from ..results import Comparison
 from .given import BRACKETS, intervals
-from .numbers import count, interval, number, p_value, percent, points
+from .numbers import interval, number
 from .records import Record
 from .sheet import Sheet, column, of_rows
-from .tables import verdict
+from .tables import comparison_sheet
 
 
 def listed_sheets(result: ListedResult, min_images: int) -> list[Sheet]:
@@ -41,7 +39,7 @@ def listed_sheets(result: ListedResult, min_images: int) -> list[Sheet]:
         sections = {row.list: len(models) for row in rows}
     first, sizes = column('list', rows, 'list', clean), [row.num_images for row in rows]
     sheet = of_rows(title, first, columns, notes, sizes, min_images, sections=sections)
-    return [sheet, *(_differences(comparison, min_images) for comparison in result.comparisons)]
+    return [sheet, *(comparison_sheet(each, 'recall', min_images) for each in result.comparisons)]
 
 
 def recall_records(result: ListedResult) -> list[Record]:
@@ -53,22 +51,3 @@ def recall_records(result: ListedResult) -> list[Record]:
         | {'recall_low': row.interval.low, 'recall_high': row.interval.high, **origin}
         for row in result.recalls
     ]
-
-
-def _differences(comparison: Comparison, min_images: int) -> Sheet:
-    rows, boot = comparison.differences, comparison.bootstrap
-    columns = [
-        column('images', rows, 'num_images', drop=1),
-        column('baseline', rows, 'baseline', percent),
-        column('model', rows, 'model', percent),
-        column('difference', rows, 'difference', points, details=[interval(row.interval, points) for row in rows]),
-        column('p', rows, 'p_value', p_value),
-        column('', rows, partial(verdict, min_images=min_images), str, is_text=True),
-    ]
-    notes = [f'{BRACKETS}: {intervals(boot, "paired ")}; better, worse: it excludes 0']
-    if (tested := sum(not math.isnan(row.p_value) for row in rows)) > 1:
-        alpha = (1 - boot.confidence) / tested
-        notes.append(f'{count(tested)} differences are tested; for a single one ask p < {alpha:.2g}')
-    title = f'{clean(comparison.model)} minus {clean(comparison.baseline)}: segm recall in %'
-    first, sizes = column('list', rows, 'stratum.name', clean), [row.num_images for row in rows]
-    return of_rows(title, first, columns, notes, sizes, min_images)

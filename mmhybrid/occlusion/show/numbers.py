@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from mmhybrid.text import plural as plural
-
 from ..results import Interval
 
 METRIC_LABELS = {
     'ap': 'AP', 'ap50': 'AP50', 'ap75': 'AP75', 'aps': 'APs', 'apm': 'APm', 'apl': 'APl', 'ar': 'AR',
-    'mr': 'MR^-2', 'ji': 'JI', 'f1': 'F1', 'ece': 'ECE', 'olrp': 'oLRP',
+    'mr': 'MR^-2', 'ji': 'JI', 'f1': 'F1', 'ece': 'ECE', 'olrp': 'oLRP', 'recall': 'recall',
 }  # fmt: skip
 MISSING = '-'
 # Of these less is better.

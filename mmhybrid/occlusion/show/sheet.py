@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from mmhybrid.text import clean
 from .numbers import MISSING, count, interval
 
 if TYPE_CHECKING:
-    from ..results import OcclusionResult, StratumResult
+    from ..results import Comparison, Difference, OcclusionResult, StratumResult
 
 # The order in which strata are shown, and what a section of them is called.
 FAMILIES = {
@@ -114,6 +115,38 @@ def sizes_of_all(results: Sequence[OcclusionResult]) -> OcclusionResult:
     rows = zip(*(result.strata for result in results), strict=True)
     strata = (replace(own[0], num_instances=max(row.num_instances for row in own)) for own in rows)
     return replace(results[0], strata=tuple(strata))
+
+
+def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumResult, StratumResult] | None:
+    """The lowest and the highest stratum of the measure that stand on enough images.
+
+    Bins if two of them do; of the user's groups, or of strata of instances with so many, those of highest and of lowest
+    AP; otherwise whatever strata leave images out.
+    """
+    fewer = [row for row in (*result.bins, *result.cumulative) if row.num_images < result.all.num_images]
+    for rows in (result.bins, result.groups, result.of_kind('instances'), fewer):
+        enough = [row for row in rows if size_of(row) >= min_images and not math.isnan(row.ap)]
+        if len(enough) >= 2:
+            if enough[0].stratum.kind in ('group', 'instances'):
+                enough.sort(key=lambda row: -row.ap)
+            else:
+                enough.sort(key=lambda row: (row.stratum.lower, row.stratum.upper))
+            return enough[0], enough[-1]
+    return None
+
+
+def differences(comparison: Comparison, metric: str = 'ap') -> list[Difference]:
+    """Those in a metric that are known."""
+    return [row for row in comparison.differences if row.metric == metric and not math.isnan(row.difference)]
+
+
+def in_parts(comparison: Comparison, min_images: int) -> tuple[str, list[Difference]]:
+    """The bins, or else groups or strata of instances, on enough images: what they are called, and at least two."""
+    for kind, name in {'bin': 'bins', 'group': 'groups', 'instances': 'strata'}.items():
+        rows = [row for row in differences(comparison) if row.stratum.kind == kind and size_of(row) >= min_images]
+        if len(rows) >= 2:
+            return name, rows
+    return '', []
 
 
 def few_strata(result: OcclusionResult, min_images: int, most: int = 5) -> list[StratumResult]:

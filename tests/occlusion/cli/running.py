@@ -25,6 +25,6 @@ def document(folder):
 
 
 def results(arguments, folder='out'):
-    """The results of a run of ``eval``."""
-    assert main(['eval', *arguments, '--out-dir', folder, '--format', 'json']) == 0
+    """The results of a run of ``eval``, in the place of those of an earlier one."""
+    assert main(['eval', *arguments, '--out-dir', folder, '--format', 'json', '--force']) == 0
     return document(folder)['results']

@@ -1,11 +1,14 @@
 """Where results go: the same command may replace its own, and no other command takes their place unasked."""
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from mmhybrid.occlusion.cli import main, main_eval
+from mmhybrid.occlusion import Details
+from mmhybrid.occlusion.cli import listed, main, main_eval, outputs
+from mmhybrid.occlusion.cli.options import FORMATS
 
 from .running import document, refused
 
@@ -50,11 +53,28 @@ def test_with_force_nothing_of_the_other_command_stays(files):
     assert main(['eval', *files, '--errors', *OUT]) == 0
     Path('out/occlusion_mine.csv').write_text('mine')
     Path('out/notes.md').write_text('mine')
+    Path('out/occlusion_before.json').write_bytes(contents()['occlusion.json'])  # kept under a name of the user's
     assert main(['eval', *files, '--max-dets', '2', '--out-dir', 'out', '--force', '--format', 'json']) == 0
-    assert contents().keys() == {'occlusion.json', 'occlusion_mine.csv', 'notes.md'}
+    assert contents().keys() == {'occlusion.json', 'occlusion_mine.csv', 'occlusion_before.json', 'notes.md'}
     assert document('out')['command'] == (
         'mmhybrid occlusion eval --ann gt.json --results model.bbox.json --max-dets 2'
     )
+
+
+def test_a_copy_that_the_user_keeps_is_no_result_of_another_command(files):
+    assert main(['eval', *files, *OUT[:3], 'json']) == 0
+    Path('out/occlusion.json').rename('out/occlusion_before.json')
+    assert main(['eval', *files, '--max-dets', '2', *OUT[:3], 'json']) == 0
+    assert contents().keys() == {'occlusion.json', 'occlusion_before.json'}
+
+
+def test_every_file_of_a_command_is_known_again():
+    args = argparse.Namespace(min_images=10, class_agnostic=False, format=FORMATS)
+    details = Details(categories=True, instances=True, errors=True, quality=True, resamples=100)
+    names = [path.name for path in outputs.of_evaluation(Path('out'), args, details, 2, [], miss_rate=True)]
+    names += [f'listed{end}' for end, *_ in listed._FILES]
+    assert len(names) == 8 + 2 * 5 + 4
+    assert not {name for name in names if name not in outputs.names_of(name.partition('_')[0].partition('.')[0])}
 
 
 def test_by_default_another_command_goes_to_another_folder(files, capsys):

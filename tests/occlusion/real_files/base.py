@@ -222,7 +222,8 @@ class Files:
             options = ('--format', 'json', *options)
         target = Path(self.folder, 'out')
         arguments = ['--ann', str(Path(self.folder, self.ann)), '--results', *results, '--out-dir', str(target)]
-        outcome = self._call([command, *arguments, *options])
+        # A test may run several commands, each in the place of the one before.
+        outcome = self._call([command, *arguments, '--force', *options])
         if outcome.code == 0:
             outcome.document = json.loads(Path(target, 'occlusion.json').read_text())
         return outcome

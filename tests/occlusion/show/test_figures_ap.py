@@ -191,3 +191,20 @@ def test_models_are_told_apart_by_verdicts_alone():
     assert told([a, b, c], [comparison(a, b), comparison(a, c)]).count(';') == 1
     whole = [replace(each, strata=each.strata[:1]) for each in (a, b)]
     assert told(whole, [comparison(*whole)]) == 'Box AP of b is better than a on all images'
+
+
+def test_what_is_not_defined_is_no_finding():
+    a, b = (replace(made, strata=tuple(replace(row, ap=math.nan) for row in made.strata)) for made in map(result, 'ab'))
+    undefined = 'Box AP is not defined: the images hold no instances'
+    assert told([a]) == undefined
+    compared = comparison(a, b)
+    rows = tuple(replace(row, baseline=math.nan, model=math.nan, difference=math.nan) for row in compared.differences)
+    assert told([a, b], [replace(compared, differences=rows)]) == undefined
+
+
+def test_thresholds_that_leave_no_image_out_are_no_end():
+    made = result(strata=(all_images(), *cumulative((0, 0.2, 0.4))))
+    whole, every, *fewer = made.strata
+    made = replace(made, strata=(whole, replace(every, num_images=whole.num_images), *fewer))
+    low, high = (f'{100 * row.ap:.1f}' for row in fewer)
+    assert told([made]) == f'Box AP is {low} at r ≥ 0.2 and {high} at r ≥ 0.4'

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmhybrid.text import plural
+
 from ...results import MIN_IMAGES, OcclusionResult, StratumResult
-from ..numbers import plural
 from ..sheet import sizes_of_all
 from ..tables import side_by_side
 from .panels import (

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from ...results import MIN_IMAGES, Comparison, OcclusionResult, StratumResult
 from ..numbers import is_interval, percent
-from ..sheet import parts_of, size_of
+from ..sheet import differences, first_and_last, in_parts
 from ..tables import verdict
 from .panels import named
 from .style import NO_BREAK, wrap
 
 _KINDS = {'bbox': 'box AP', 'segm': 'mask AP'}
-_WHAT = {'bin': 'bins', 'group': 'groups', 'instances': 'strata'}
+_UNDEFINED = 'is not defined: the images hold no instances'
 _MOST = 4  # comparisons in a title
 
 
@@ -39,11 +39,14 @@ def finding(
 def _of_one(results: Sequence[OcclusionResult], min_images: int) -> str:
     clauses, before = [], None
     for result in results:
-        kind, ends = _KINDS[result.iou_type], _ends(result, min_images)
+        kind, ends = _KINDS[result.iou_type], first_and_last(result, min_images)
         if ends is None:
-            clauses.append(f'{kind} {percent(result.all.ap)} on all images')
+            ap = result.all.ap
+            clauses.append(f'{kind} {_UNDEFINED if math.isnan(ap) else f"{percent(ap)} on all images"}')
             before = None
             continue
+        if ends[0].stratum.kind in ('group', 'instances'):  # from the least AP to the greatest
+            ends = ends[::-1]
         low, high = (percent(row.ap) for row in ends)
         first, last = map(_place, ends)
         word = _change(*ends)
@@ -54,17 +57,6 @@ def _of_one(results: Sequence[OcclusionResult], min_images: int) -> str:
             clauses.append(f'{kind} {word} {start}{low} {first} {middle} {high} {last}')
         before = word, first, last
     return '; '.join(clauses)
-
-
-def _ends(result: OcclusionResult, min_images: int) -> tuple[StratumResult, StratumResult] | None:
-    """The first and the last stratum of enough images; of groups and strata of instances those of least and most AP."""
-    rows = [row for row in parts_of(result, min_images) if not math.isnan(row.ap)]
-    if len(rows) < 2:
-        return None
-    if rows[0].stratum.kind in ('group', 'instances'):
-        return min(rows, key=lambda row: row.ap), max(rows, key=lambda row: row.ap)
-    rows.sort(key=lambda row: (row.stratum.lower, row.stratum.upper))
-    return rows[0], rows[-1]
 
 
 def _change(first: StratumResult, last: StratumResult) -> str:
@@ -85,16 +77,15 @@ def _place(row: StratumResult) -> str:
 
 def _of_two(comparison: Comparison, min_images: int) -> str:
     model, baseline = (wrap(name, 24, 1) for name in (comparison.model, comparison.baseline))
-    tested = [row for row in comparison.differences if row.metric == 'ap' and not math.isnan(row.difference)]
-    kind = _KINDS[comparison.iou_type]
-    for family, what in _WHAT.items():
-        rows = [row for row in tested if row.stratum.kind == family and size_of(row) >= min_images]
-        if len(rows) < 2:
-            continue
-        better, worse = (sum(verdict(row, min_images) == word for row in rows) for word in ('better', 'worse'))
-        if not better and not worse:
-            return f'{kind} of {model} and {baseline} is told apart on none of {len(rows)} {what}'
-        counts = ', '.join(f'{word} on {n}' for n, word in ((better, 'better'), (worse, 'worse')) if n)
-        return f'{kind} of {model} against {baseline}: {counts} of {len(rows)} {what}'
-    word = next((verdict(row, min_images) for row in tested if row.stratum.kind == 'all'), '')
-    return f'{kind} of {model} is {word or "not told apart"} {"than" if word else "from"} {baseline} on all images'
+    kind, tested = _KINDS[comparison.iou_type], differences(comparison)
+    if not tested:
+        return f'{kind} {_UNDEFINED}'
+    what, rows = in_parts(comparison, min_images)
+    if not rows:
+        word = next((verdict(row, min_images) for row in tested if row.stratum.kind == 'all'), '')
+        return f'{kind} of {model} is {word or "not told apart"} {"than" if word else "from"} {baseline} on all images'
+    told = [verdict(row, min_images) for row in rows]
+    counts = [f'{word} on {told.count(word)}' for word in ('better', 'worse') if word in told]
+    if not counts:
+        return f'{kind} of {model} and {baseline} is told apart on none of {len(rows)} {what}'
+    return f'{kind} of {model} against {baseline}: {", ".join(counts)} of {len(rows)} {what}'

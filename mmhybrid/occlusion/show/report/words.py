@@ -11,7 +11,7 @@ from ...results import Bootstrap, Comparison, Difference, Interval, Measure, Occ
 from ..figures.style import wrap
 from ..given import BRACKETS, intervals, settings_of
 from ..numbers import ERRORS, METRIC_LABELS, count, interval, number, p_value, percent, points
-from ..sheet import size_of, sizes_of_all, unit_of
+from ..sheet import differences, first_and_last, in_parts, size_of, sizes_of_all, unit_of
 from ..tables import verdict
 
 GEOMETRIES = {'bbox': 'boxes', 'segm': 'masks', 'amodal': 'amodal masks, hidden parts included'}
@@ -84,28 +84,10 @@ def headline(results: Sequence[OcclusionResult], comparisons: Sequence[Compariso
     return lines
 
 
-def first_and_last(result: OcclusionResult, min_images: int) -> tuple[StratumResult, StratumResult] | None:
-    """The lowest and the highest stratum of the measure that stand on enough images.
-
-    Bins if two of them do; of the user's groups, or of strata of instances with so many, those of highest and of lowest
-    AP; otherwise whatever strata leave images out.
-    """
-    fewer = [row for row in (*result.bins, *result.cumulative) if row.num_images < result.all.num_images]
-    for rows in (result.bins, result.groups, result.of_kind('instances'), fewer):
-        enough = [row for row in rows if size_of(row) >= min_images and not math.isnan(row.ap)]
-        if len(enough) >= 2:
-            if enough[0].stratum.kind in ('group', 'instances'):
-                enough.sort(key=lambda row: -row.ap)
-            else:
-                enough.sort(key=lambda row: (row.stratum.lower, row.stratum.upper))
-            return enough[0], enough[-1]
-    return None
-
-
 def places(comparison: Comparison, min_images: int) -> str:
     """On which bins, or else groups or strata of instances, on enough images a model differs from the baseline; empty
     for fewer than two."""
-    name, rows = _compared(comparison, min_images)
+    name, rows = in_parts(comparison, min_images)
     if not rows:
         return ''
     told = []
@@ -126,7 +108,7 @@ def places_in_short(comparisons: Sequence[Comparison], min_images: int) -> str:
         return ''.join(places(each, min_images) for each in comparisons)
     found = []
     for each in comparisons:
-        kind, rows = _compared(each, min_images)
+        kind, rows = in_parts(each, min_images)
         found.append({verdict(row, min_images) for row in rows})
     better, worse = (sum(word in own for own in found) for word in ('better', 'worse'))
     neither = sum(own == {''} for own in found)
@@ -135,15 +117,6 @@ def places_in_short(comparisons: Sequence[Comparison], min_images: int) -> str:
         f'{_least(min_images, unit_of(rows[0]))}: {better} of {len(found)} models better somewhere, {worse} worse '
         f'somewhere, {neither} told apart nowhere.'
     )
-
-
-def _compared(comparison: Comparison, min_images: int) -> tuple[str, list[Difference]]:
-    """The bins, or else groups or strata of instances, on enough images: what they are called, and at least two."""
-    for kind, name in {'bin': 'bins', 'group': 'groups', 'instances': 'strata'}.items():
-        rows = [row for row in _tested(comparison) if row.stratum.kind == kind and size_of(row) >= min_images]
-        if len(rows) >= 2:
-            return name, rows
-    return '', []
 
 
 def asides(results: Sequence[OcclusionResult], min_images: int) -> list[str]:
@@ -227,7 +200,7 @@ def _best(
     told = f'{short(best)} has the {ends} {METRIC_LABELS[metric]} {place}, {_value(rows[best], metric)}'
     for each in comparisons:
         turned = each.baseline == best
-        own = next((own for own in _tested(each, metric) if _is_of(own, row)), None)
+        own = next((own for own in differences(each, metric) if _is_of(own, row)), None)
         if own and each.model == (second if turned else best):
             other, value = (each.model, own.model) if turned else (each.baseline, own.baseline)
             words = 'better than' if verdict(own, least) else 'the data cannot tell it from'
@@ -238,11 +211,6 @@ def _best(
 def _is_of(own: StratumResult | Difference, row: StratumResult) -> bool:
     """Whether both are of one stratum. By its name: NaN, as of bounds that were read back, equals nothing."""
     return own.stratum.name == row.stratum.name
-
-
-def _tested(comparison: Comparison, metric: str = 'ap') -> list[Difference]:
-    """The differences in a metric."""
-    return [row for row in comparison.differences if row.metric == metric and not math.isnan(row.difference)]
 
 
 def _difference(row: Difference, sign: int) -> str:
