@@ -23,9 +23,9 @@ from mmhybrid import mistakes
 from mmhybrid.arguments import Parser
 from mmhybrid.datasets.occluded_shapes import generate
 from mmhybrid.errors import InputError
+from mmhybrid.figure_style import LIGHT, THEMES, drawing, new_figure
 from mmhybrid.occlusion import covered_fractions, covered_ratio, max_iou, multi_ratio, pairwise_ratio
 from mmhybrid.occlusion.show import figures
-from mmhybrid.occlusion.show.figures.style import LIGHT, THEMES, drawing, new_figure
 
 REPO = Path(__file__).resolve().parents[1]
 DOCS, KEPT = REPO / 'docs', REPO / 'benchmarks' / 'results' / 'occlusion_pages'

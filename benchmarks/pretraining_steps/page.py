@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from study import pages, plan
 from study.words import WHOLE, change, count, needed, p_value
 
-from mmhybrid.occlusion.show.figures.style import drawing, model_series, new_figure, settle
+from mmhybrid.figure_style import drawing, model_series, new_figure, settle
 
 from .arms import NOTHING
 

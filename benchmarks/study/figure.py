@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures.style import (
+from mmhybrid.figure_style import (
     LIGHT,
     SMALL_SIZE,
     TICK_SIZE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmhybrid.occlusion.show.figures.style import (
+from mmhybrid.figure_style import (
     LIGHT,
     SMALL_SIZE,
     Series,

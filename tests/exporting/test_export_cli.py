@@ -103,4 +103,4 @@ def test_without_onnxruntime_it_says_what_to_install(run, capsys, monkeypatch):
 
     monkeypatch.setattr(cli, 'find_spec', lambda name: None)
     assert main(['export', str(run / 'config.py'), str(run / 'weights.pth')]) == 2
-    assert "pip install onnx onnxruntime" in capsys.readouterr().err
+    assert 'pip install onnx onnxruntime' in capsys.readouterr().err

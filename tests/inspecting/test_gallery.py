@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmhybrid import figure_style as style
 from mmhybrid.errors import InputError
 from mmhybrid.inspecting import cli, gallery
 from mmhybrid.inspecting.findings import Findings, Table, contents
-from mmhybrid.occlusion.show.figures import style
 
 VOID = {'meta', 'img', 'link', 'br'}
 HOSTILE = '<script>alert(1)</script> "&\' \u202e'

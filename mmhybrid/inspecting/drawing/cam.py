@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures.style import CHARACTER, LIGHT, SMALL_SIZE, drawing, new_figure, settle, wrap
+from mmhybrid.figure_style import CHARACTER, LIGHT, SMALL_SIZE, drawing, new_figure, settle, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

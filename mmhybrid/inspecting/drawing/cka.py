@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures import style
+from mmhybrid import figure_style as style
 from mmhybrid.text import plural
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures.style import LIGHT
+from mmhybrid.figure_style import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

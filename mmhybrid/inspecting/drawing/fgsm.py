@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmhybrid.occlusion.show.figures.style import LIGHT, add_legend, drawing, model_series, new_figure, settle
+from mmhybrid.figure_style import LIGHT, add_legend, drawing, model_series, new_figure, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures import style
-from mmhybrid.occlusion.show.figures.style import LIGHT, Series, new_figure, settle, wrap
+from mmhybrid import figure_style as style
+from mmhybrid.figure_style import LIGHT, Series, new_figure, settle, wrap
 
 from ..analyses.gate_readers import CHANGE, GATES, MAPS
 from .depth import places, set_depth_axis, stages_of

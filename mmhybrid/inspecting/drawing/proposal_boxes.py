@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures import style
+from mmhybrid import figure_style as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmhybrid.occlusion.show.figures import style
-from mmhybrid.occlusion.show.figures.style import LIGHT, new_figure, settle, wrap
+from mmhybrid import figure_style as style
+from mmhybrid.figure_style import LIGHT, new_figure, settle, wrap
 
 from .depth import places, set_depth_axis
 

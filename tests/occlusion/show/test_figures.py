@@ -11,10 +11,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
 from mmhybrid.errors import InputError
+from mmhybrid.figure_style import LIGHT, THEMES, model_series, wrap
 from mmhybrid.occlusion.results import Measure
 from mmhybrid.occlusion.show.figures import plot_ap, plot_errors, plot_recall
 from mmhybrid.occlusion.show.figures.panels import compact
-from mmhybrid.occlusion.show.figures.style import LIGHT, THEMES, model_series, wrap
 from mmhybrid.occlusion.strata import all_images, bins, coco_occ, cumulative, groups
 
 from ..sample import result

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from mmhybrid.errors import InputError
+from mmhybrid.figure_style import THEMES
 from mmhybrid.occlusion.cli.outputs import is_ours
 from mmhybrid.occlusion.show.figures import css_variables, plot_ap, plot_recall, to_bytes, to_inline
-from mmhybrid.occlusion.show.figures.style import THEMES
 
 from ..sample import result
 from . import pages

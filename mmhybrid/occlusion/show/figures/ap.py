@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmhybrid.figure_style import check_results, drawing, model_series, new_figure, settle, wrap
 from mmhybrid.text import plural
 
 from ...results import MIN_IMAGES, OcclusionResult, StratumResult
@@ -23,7 +24,6 @@ from .panels import (
     named,
     range_label,
 )
-from .style import check_results, drawing, model_series, new_figure, settle, wrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmhybrid.figure_style import (
+    LIGHT,
+    TICK_SIZE,
+    Series,
+    check_results,
+    drawing,
+    model_series,
+    new_figure,
+    settle,
+    wrap,
+)
+
 from ...results import MIN_IMAGES, OcclusionResult, StratumResult
 from ..numbers import METRIC_LABELS, interval, number
 from ..sheet import parts_of
 from ..tables import side_by_side
 from .panels import PANEL_WIDTH, add_curve_legend, named
-from .style import LIGHT, TICK_SIZE, Series, check_results, drawing, model_series, new_figure, settle, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from mmhybrid.errors import InputError
+from mmhybrid.figure_style import DPI, THEMES, drawing
 from mmhybrid.text import clean
 
 from ...results import SCHEMA
-from .style import DPI, THEMES, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

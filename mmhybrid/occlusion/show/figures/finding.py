@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mmhybrid.figure_style import NO_BREAK, wrap
+
 from ...results import MIN_IMAGES, Comparison, OcclusionResult, StratumResult
 from ..numbers import is_interval, percent
 from ..sheet import differences, first_and_last, in_parts
 from ..tables import verdict
 from .panels import named
-from .style import NO_BREAK, wrap
 
 _KINDS = {'bbox': 'box AP', 'segm': 'mask AP'}
 _UNDEFINED = 'is not defined: the images hold no instances'

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmhybrid.figure_style import CHARACTER, LIGHT, SMALL_SIZE, TICK_SIZE, Series, add_legend, wrap
+
 from ...results import InstanceRecall, StratumResult
 from ...strata import Stratum
 from ..numbers import is_interval
-from .style import CHARACTER, LIGHT, SMALL_SIZE, TICK_SIZE, Series, add_legend, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

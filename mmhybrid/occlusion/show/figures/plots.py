@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmhybrid.figure_style import LIGHT, add_legend, check_results, drawing, model_series, new_figure, settle, wrap
+
 from ...results import MIN_IMAGES, Errors, OcclusionResult, StratumResult
 from ..sheet import by_kind, size_of, unit_of
 from ..tables import per_image, side_by_side
 from .panels import PANEL_WIDTH, Curve, Places, add_curve_legend, draw_counts, draw_curves, named, range_label
-from .style import LIGHT, add_legend, check_results, drawing, model_series, new_figure, settle, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from mmhybrid.figure_style import wrap
 from mmhybrid.text import plural
 
 from ...results import Bootstrap, Comparison, Difference, Interval, Measure, OcclusionResult, StratumResult
-from ..figures.style import wrap
 from ..given import BRACKETS, intervals, settings_of
 from ..numbers import ERRORS, METRIC_LABELS, count, interval, number, p_value, percent, points
 from ..sheet import differences, first_and_last, in_parts, size_of, sizes_of_all, unit_of

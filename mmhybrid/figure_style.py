@@ -1,4 +1,4 @@
-"""Colours, marks and layout that all figures share."""
+"""Colours, marks and layout that all figures of this project share."""
 
 from __future__ import annotations
 
