@@ -24,7 +24,7 @@ from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
 from mmhybrid import config_bases, mistakes
-from mmhybrid.arguments import add_config_options
+from mmhybrid.arguments import Parser, add_config_options
 from mmhybrid.checkpoints import roads
 from mmhybrid.checkpoints.reading import glance
 from mmhybrid.config_options import apply_options, datasets
@@ -47,12 +47,7 @@ def make_parser(description: str, example: str, prog: str | None = None) -> argp
         example: Arguments as in an example of the command.
         prog: The command, e.g. ``'mmhybrid train'``; None for the name of the script.
     """
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        epilog=f'example:\n  {prog or "%(prog)s"} {example}',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog=prog, description=description, epilog=f'example:\n  {prog or "%(prog)s"} {example}')
     parser.add_argument('config', help='config file, or mmhybrid::NAME, one that this package brings')
     parser.add_argument('--work-dir', help='where logs and results go (default: work_dirs/CONFIG)')
     add_config_options(parser)

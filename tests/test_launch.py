@@ -139,3 +139,19 @@ def test_settings_of_the_job_stay_on_cpus(monkeypatch):
         assert cfg.env_cfg.dist_cfg == dict(env_cfg.get('dist_cfg', {}), backend='gloo')
         assert called.pop() == (('gloo',), {'timeout': seconds and timedelta(seconds=seconds)})
         assert cfg.model_wrapper_cfg.device_ids is None
+
+
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        ([], 'the following arguments are required: config'),
+        (['config.py', '--nope'], 'unrecognized arguments: --nope'),
+        (['config.py', '--launcher', 'ssh'], "argument --launcher: invalid choice: 'ssh'"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(words, sentence, capsys):
+    with pytest.raises(SystemExit) as exit:
+        launch.make_parser('Train.', 'config.py', 'mmhybrid train').parse_args(words)
+    said = capsys.readouterr().err
+    assert exit.value.code == 2 and said.startswith(f'error: {sentence}')
+    assert said.count('\n') == 1 and said.endswith('; mmhybrid train --help lists the options.\n')

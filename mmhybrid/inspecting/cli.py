@@ -57,8 +57,8 @@ def _add_common(parser: argparse.ArgumentParser, name: str, kind: Kind) -> None:
         'model',
         nargs='+',
         metavar='MODEL [CHECKPOINT]',
-        help='config file of a detector or a classifier, or the name of a backbone (mmhybrid models lists them); then '
-        'its checkpoint file or URL, without which it has its initial values',
+        help='config file of a detector or a classifier, mmhybrid::NAME, or a backbone (mmhybrid models lists them); '
+        'then its checkpoint file or URL, without which it has its initial values',
     )
     parser.add_argument(
         '--versus',

@@ -28,6 +28,7 @@ from mmhybrid.engine import LoadedWeightsHook
 from mmhybrid.errors import InputError
 from mmhybrid.guards import allowed_missing, type_name
 from mmhybrid.origins import message, short
+from mmhybrid.paths import PREFIX, given_config
 from mmhybrid.predicting.detector import device_of
 from mmhybrid.pretraining import variables
 from mmhybrid.zoo import create_backbone, list_backbones, quiet
@@ -203,7 +204,7 @@ def load(words: Sequence[Sequence[str]], names: Sequence[str], args: argparse.Na
     """Load models.
 
     Args:
-        words: For each model its config's path or a backbone's name, and perhaps a checkpoint.
+        words: For each model its config's path, ``mmhybrid::NAME`` or a backbone's name, and perhaps a checkpoint.
         names: What they are called; by default their configs' or backbones' names.
         args: ``device``, ``seed`` and what :func:`mmhybrid.launch.load_config` reads.
 
@@ -215,6 +216,7 @@ def load(words: Sequence[Sequence[str]], names: Sequence[str], args: argparse.Na
     init_default_scope('mmdet')
     device = device_of(args.device)
     name_unreadable_images()
+    words = [(given_config(given) if given.startswith(PREFIX) else given, *checkpoint) for given, *checkpoint in words]
     for _, *checkpoint in words:
         for path in checkpoint:
             launch.check_checkpoint(path)
@@ -228,7 +230,8 @@ def _load(name: str, given: str, checkpoint: str | None = None, *, args: argpars
     if not given.lower().endswith(_CONFIGS):
         if given not in list_backbones():
             raise InputError(
-                f'{given} is neither a config file (.py) nor the name of a backbone; mmhybrid models lists these.'
+                f'{given} is neither a config file (.py), nor {PREFIX}NAME, nor the name of a backbone; mmhybrid '
+                'models lists these.'
             )
         backbone = create_backbone(given, checkpoint)
         if checkpoint is not None:

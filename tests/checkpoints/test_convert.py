@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmhybrid.checkpoints.convert import convert, starts, trunk
-from mmhybrid.checkpoints.convert.targets import targets
+from mmhybrid.checkpoints.convert.targets import find_target, targets
 from mmhybrid.errors import InputError
 from mmhybrid.zoo import backbone_config, list_backbones
 
@@ -245,3 +245,10 @@ def test_every_variant_that_is_offered_has_a_source(name):
         backbone = trunk.build(config)
         theirs = trunk.build(trunk.trunk_config(config)).state_dict()
     assert set(backbone.state_dict()) - starts.new_names(backbone) == set(theirs)
+
+
+def test_a_config_of_the_package_is_a_target():
+    target = find_target('mmhybrid::mask_rcnn_dsnet50_fpn_1x')
+    assert (target.name, target.config['type']) == ('mask_rcnn_dsnet50_fpn_1x', 'DSNet')
+    with pytest.raises(InputError, match='There is no config mmhybrid::nope'):
+        find_target('mmhybrid::nope')

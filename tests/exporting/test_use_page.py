@@ -19,7 +19,7 @@ from .models import CONFIGS, build
 pytest.importorskip('onnxruntime')
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'use.md'
-PICTURE = Path('data', 'occluded_shapes', 'val', '000000000001.jpg')
+PICTURE = Path('work_dirs', 'demo', 'occluded_shapes', 'val', '000000000001.jpg')
 
 
 def test_the_page_gives_what_mmdetection_gives(tmp_path, monkeypatch):

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from mmhybrid import cli as command
-from mmhybrid import figure_style as style
 from mmhybrid.inspecting import cli, findings
 from mmhybrid.inspecting.analyses import cka
 from mmhybrid.inspecting.findings import Findings, Table
 from mmhybrid.inspecting.kinds import KINDS
+from mmhybrid.occlusion.show.figures import style
 
 
 @pytest.fixture
@@ -101,6 +101,7 @@ def test_words_that_name_no_model_are_told(two_stage, one_stage, data_root, tmp_
     assert 'There is no config nowhere.py' in refused(capsys, 'cka', 'nowhere.py', '--out-dir', tmp_path)
     assert 'There is no checkpoint x.pth' in refused(capsys, 'cka', config, 'x.pth', '--out-dir', tmp_path)
     assert 'neither a config file' in refused(capsys, 'cka', 'resnet5000', '--out-dir', tmp_path)
+    assert 'There is no config mmhybrid::nope' in refused(capsys, 'cka', 'mmhybrid::nope', '--out-dir', tmp_path)
     (tmp_path / 'none.py').write_text('x = 1')
     assert 'nothing to look at' in refused(capsys, 'cka', tmp_path / 'none.py', '--out-dir', tmp_path)
     assert 'invalid choice' in refused(capsys, 'dream', config)

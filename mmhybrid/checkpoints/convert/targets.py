@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmhybrid.errors import InputError
-from mmhybrid.paths import expanded
+from mmhybrid.paths import PREFIX, expanded, given_config
 from mmhybrid.variants import USE, VARIANTS, backbone_config
 
 # Classes whose trunk no other network has, and why.
@@ -69,7 +69,7 @@ def find_target(target: str | Mapping[str, Any]) -> Target:
 def _find(target: str | Mapping[str, Any]) -> Target:
     if isinstance(target, Mapping):
         return Target(str(target.get('type', 'the backbone')), dict(target))
-    path = expanded(target)
+    path = expanded(given_config(target) if target.startswith(PREFIX) else target)
     if target in VARIANTS or not (path.suffix in ('.py', '.json', '.yaml', '.yml') or path.is_file()):
         return Target(target, backbone_config(target), target)
     if not path.is_file():
