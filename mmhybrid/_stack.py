@@ -20,6 +20,7 @@ _STACK = (
     ('mmdet', 'onedl-mmdetection', (3, 5, 1), 'mmdet', (3, 3, 0)),
 )
 
+SPINS = 3000  # as quick on a quiet machine as the default: benchmarks/demo_runs.py speed
 _INSTALL = (
     "install the OneDL line with pip install -e '.[onedl]' in a checkout of mmhybrid (or keep a stock OpenMMLab: "
     "'.[openmmlab]') and compile mmcv as the README says"
@@ -98,12 +99,13 @@ def quiet() -> Iterator[None]:
 
 
 def wait_idly() -> None:
-    """Let OpenMP's threads sleep while they wait for one another, unless the user's environment says otherwise.
+    """Let OpenMP's threads soon sleep while they wait for one another, unless the environment says how they wait.
 
-    By default they spin, and on a machine that has other work to do each takes the core that another one needs. To be
-    called before torch is imported.
+    By default GNU's look for one another 300,000 times before, and on a machine that has other work to do each takes
+    the core that another one needs. To be called before torch is imported.
     """
-    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+    if 'OMP_WAIT_POLICY' not in os.environ:
+        os.environ.setdefault('GOMP_SPINCOUNT', str(SPINS))
 
 
 def require_or_exit() -> None:

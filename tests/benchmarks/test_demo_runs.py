@@ -71,7 +71,7 @@ def test_the_demo_says_whether_its_numbers_are_those_to_expect(tmp_path, capsys)
     demo.compare(tmp_path / 'other')
     said = capsys.readouterr().out
     assert re.search(r'box AP, all images +\d+\.\d +\d+\.\d to \d+\.\d +outside', said)
-    assert 'another version of torch, or a fault' in said
+    assert 'another version of torch, or a fault' in ' '.join(said.split())
 
 
 def test_readme_prints_what_was_measured():
@@ -83,9 +83,9 @@ def test_readme_prints_what_was_measured():
 
 def test_the_page_on_training_has_the_measured_seconds():
     page = (ROOT / 'docs' / 'training.md').read_text()
-    rows = {(r['threads'], r['busy_processes'] > 0): f'{r["iteration_s"]:.2f}' for r in RECORD['speed']['rows']}
-    for name in ('two threads that spin', 'two threads that sleep while they wait'):
-        assert rows[name, True] in page, name
+    for row in RECORD['speed']['rows']:
+        if row['threads'] != benchmark.FIRST:
+            assert f' {row["iteration_s"]:.2f} ' in page, row
 
 
 def test_a_step_that_says_nothing_is_told_to_be_at_work(monkeypatch):
