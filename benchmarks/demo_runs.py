@@ -172,7 +172,8 @@ def section(record: dict) -> str:
     """README's section about the demo's numbers."""
     runs, speeds = record['runs'], record['speed']
     first, busy_processes = runs['runs'][0], speeds['rows'][-1]['busy_processes']
-    boxes = runs['printed'][: runs['printed'].index('', runs['printed'].index('') + 1)]
+    lines = [line.rstrip() for line in runs['printed']]
+    boxes = lines[: next(n for n, line in enumerate(lines) if 'segm AP' in line) - 1]
     names = '; '.join(row['name'] for row in runs['runs'])
     lines = [
         _prose(
