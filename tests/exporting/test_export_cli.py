@@ -84,7 +84,7 @@ def test_a_file_that_differs_is_not_written(run, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('words', 'sentence'),
     [
-        (['{run}/nothing.py', '{run}/weights.pth'], 'There is no {run}/nothing.py'),
+        (['{run}/nothing.py', '{run}/weights.pth'], 'There is no config {run}/nothing.py'),
         (['{run}/config.py', '{run}/nothing.pth'], 'There is no checkpoint {run}/nothing.pth'),
         (['{run}/config.py', '{run}/weights.pth', '--opset', '11'], '--opset 11 is too old'),
         (['{run}/config.py', '{run}/weights.pth', '--opset', '99', '--shape', '64', '64'], '--opset 99 is too new for'),

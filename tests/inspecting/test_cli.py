@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from mmhybrid import cli as command
+from mmhybrid import figure_style as style
 from mmhybrid.inspecting import cli, findings
 from mmhybrid.inspecting.analyses import cka
 from mmhybrid.inspecting.findings import Findings, Table
 from mmhybrid.inspecting.kinds import KINDS
-from mmhybrid.occlusion.show.figures import style
 
 
 @pytest.fixture
