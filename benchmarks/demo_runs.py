@@ -101,7 +101,7 @@ def printed(folder: Path, annotations: Path) -> str:
 def summary(root: Path) -> dict:
     """What all runs gave."""
     first = folder_of(root, FIRST)
-    rows = {name: {k: round(v, 4) for k, v in headlines(folder_of(root, name)).items()} for name in RUNS}
+    rows = {name: {k: round(v, 6) for k, v in headlines(folder_of(root, name)).items()} for name in RUNS}
     environments = {name: {'seed': s, 'threads': t, **env} for name, (s, t, env) in RUNS.items()}
     return dict(
         runs=[environments[name] | {'name': name, 'headlines': rows[name]} for name in RUNS],
