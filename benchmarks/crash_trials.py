@@ -161,7 +161,7 @@ def write(path: Path, sections: dict[str, Any], seconds: int) -> None:
         'command': f'python benchmarks/crash_trials.py {shlex.join(sys.argv[1:])}'.strip(),
         'date': datetime.now(timezone.utc).date().isoformat(),
         'hardware': record.hardware(record.torch.device('cpu')),
-        'versions': {'python': platform.python_version()} | {name: record._version(name) for name in record.PACKAGES},
+        'versions': {'python': platform.python_version()} | {name: record.version_of(name) for name in record.PACKAGES},
         'seconds': seconds,
     }
     made = {name: {**this, 'rows': [told(row) for row in rows]} for name, rows in sections.items()}

@@ -28,7 +28,7 @@ from scipy import stats
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from speed_bench.record import PACKAGES, _version, hardware  # noqa: E402
+from speed_bench.record import PACKAGES, hardware, version_of  # noqa: E402
 from torch import device  # noqa: E402
 
 from mmhybrid import _stack  # noqa: E402
@@ -88,14 +88,14 @@ def by_stratum(folder: Path) -> dict[str, dict[str, float]]:
     return {r['iou_type']: {s['name']: round(s['ap'], 4) for s in r['strata'] if s['num_images']} for r in results}
 
 
-def printed(folder: Path, annotations: Path) -> str:
-    """The tables that the demo prints, 80 columns wide."""
+def printed(folder: Path, annotations: Path) -> list[str]:
+    """Lines of the tables that the demo prints, 80 columns wide."""
     tool, title = REPO / 'tools' / 'eval_occlusion.py', f'TiedResNet, occluded shapes, seed {RUNS[FIRST][0]}'
     with TemporaryDirectory() as scratch:
         command = [sys.executable, tool, '--ann', annotations, '--results', folder / 'val.segm.json', '--name', title]
         command += ['--iou-type', 'bbox', 'segm', '--bootstrap', '200', '--out-dir', scratch]
         done = subprocess.run(command, env={**os.environ, 'COLUMNS': '80'}, capture_output=True, text=True, check=True)
-    return done.stdout
+    return done.stdout.partition('\nwrote ')[0].splitlines()  # the folder is none of the demo's
 
 
 def summary(root: Path) -> dict:
@@ -108,7 +108,7 @@ def summary(root: Path) -> dict:
         chance=CHANCE,
         expected={key: expected([row[key] for row in rows.values()]) for key in rows[FIRST]},
         ap={name: by_stratum(folder_of(root, name)) for name in RUNS},
-        printed=printed(first, first.parent / 'occluded_shapes' / 'annotations' / 'instances_val.json').splitlines(),
+        printed=printed(first, first.parent / 'occluded_shapes' / 'annotations' / 'instances_val.json'),
     )
 
 
@@ -244,7 +244,7 @@ def main() -> None:
     header = dict(
         command=f'python benchmarks/demo_runs.py {args.part}',
         hardware=re.sub(r', \d+ threads?', '', hardware(device('cpu'))),
-        versions={name: _version(name) for name in PACKAGES},
+        versions={name: version_of(name) for name in PACKAGES},
     )
     if args.part == 'runs':
         for name in RUNS:

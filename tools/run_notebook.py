@@ -46,7 +46,7 @@ def run(notebook: dict[str, Any]) -> dict[str, Any]:
 
 def _outputs(source: str, count: int, names: dict[str, Any]) -> list[dict[str, Any]]:
     tree, value = ast.parse(source), None
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) and not source.endswith(';') else None
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) and not source.endswith(';') else None
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(tree, f'<cell {count}>', 'exec'), names)
         if last is not None:

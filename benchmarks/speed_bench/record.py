@@ -43,7 +43,7 @@ def header(device: torch.device, argv: Sequence[str], settings: dict[str, Any]) 
         'command': command(argv),
         'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
         'hardware': hardware(device),
-        'versions': {'python': platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        'versions': {'python': platform.python_version()} | {name: version_of(name) for name in PACKAGES},
         'settings': settings,
     }
 
@@ -69,7 +69,8 @@ def hardware(device: torch.device) -> str:
     return f'{name}, {threads} thread{"s" if threads > 1 else ""}, {cores} cores'
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """Version of one of ``PACKAGES``, or None where it is not installed."""
     if name == 'torch':
         return torch.__version__  # with the build's label
     for distribution in PACKAGES[name]:

@@ -22,7 +22,7 @@ from mmhybrid.predicting.drawing import Drawing  # noqa: E402
 from mmhybrid.predicting.ids import Ids  # noqa: E402
 from mmhybrid.predicting.pictures import IMAGES, VIDEOS, Frames, Picture, Source, find, size_of  # noqa: E402
 from mmhybrid.predicting.results import BOXES, Results  # noqa: E402
-from mmhybrid.text import clean  # noqa: E402
+from mmhybrid.text import clean, plural  # noqa: E402
 
 _CONFIGS = ('.py', '.yml', '.yaml', '.json')
 
@@ -163,8 +163,8 @@ def _run(argv: Sequence[str] | None, prog: str) -> None:
         shown = sum(record['score'] > args.score_thr for record in results.boxes)
         number = len(results.images)
         print(
-            f'{number} pictures' if finished and not failed else f'{number} of {total} pictures',
-            f'{len(results.boxes)} detections',
+            plural(number, 'picture') if finished and not failed else f'{number} of {plural(total, "picture")}',
+            plural(len(results.boxes), 'detection'),
             f'{shown} with a score above {args.score_thr:g}',
             f'in {time.monotonic() - start:.1f} s on {device}',
             sep=', ',

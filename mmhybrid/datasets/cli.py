@@ -15,6 +15,7 @@ from mmhybrid.datasets._sheet import contact_sheet
 from mmhybrid.datasets._summary import summarise
 from mmhybrid.datasets.occluded_shapes import DEFAULT_SPLITS, Generated, generate
 from mmhybrid.errors import InputError
+from mmhybrid.text import plural
 
 _EXAMPLE = """example:
   {prog} data/occluded_shapes --train 1500 --val 500 --seed 0 --workers 2
@@ -115,4 +116,4 @@ def _print_summary(done: Generated) -> None:
         print(f'{done.root} already holds this data set; nothing was drawn.')
     else:
         rate = done.images / done.seconds
-        print(f'{done.images} images in {done.seconds:.1f} s, {rate:.0f} images/s, in {done.root}')
+        print(f'{plural(done.images, "image")} in {done.seconds:.1f} s, {rate:.0f} images/s, in {done.root}')

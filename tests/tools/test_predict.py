@@ -61,7 +61,7 @@ def test_a_folder_gives_what_testing_gives(folder, forked_tool, checkpoint, shap
 
 def test_every_picture_is_drawn(folder, val):
     done, out = folder
-    assert '10 pictures, 1000 detections' in done.stdout
+    assert '10 pictures, 1,000 detections' in done.stdout
     assert 'pictures: 10 of 10' in done.stderr
     for path in val[0].iterdir():
         before, drawn = mmcv.imread(path), mmcv.imread(out / 'drawn' / path.name)
@@ -81,7 +81,7 @@ def test_force_replaces_results_and_drawings_are_no_pictures(forked_tool, checkp
     for more in (('--force',), ('--force', '--cfg-options', 'model.roi_head.mask_head=None')):
         done = forked_tool('predict.py', *words, *more, '--allow-missing')
         assert done.returncode == 0, done.stderr
-        assert '\n1 pictures, ' in done.stdout
+        assert '\n1 picture, ' in done.stdout
     assert 'files left out, since they are in' in done.stderr
     assert sorted(p.name for p in pictures.iterdir()) == ['a.jpg', 'drawn', 'images.json', 'results.bbox.json']
     # Nothing has a score above 1: the picture itself, written as JPEG once more.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.text import show
+from mmhybrid.text import plural, show
 
 from .contents import Contents, name_image
 from .dropped import overlaps
@@ -86,7 +86,7 @@ def check_images(contents: Contents, kept: np.ndarray) -> list[Finding]:
     filled = np.bincount(contents.image_at[kept], minlength=len(contents.image_rows)) > 0
     empty = np.flatnonzero(~filled)
     if len(empty) == len(filled):
-        return found('no-instances', [f'{len(contents.rows):,} annotations'])
+        return found('no-instances', [plural(len(contents.rows), 'annotation')])
     return found('image-empty', (name_image(contents.image_rows[i]) for i in empty.tolist()), len(empty))
 
 

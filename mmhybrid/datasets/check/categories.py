@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhybrid.text import clean, show
+from mmhybrid.text import clean, plural, show
 
 from .contents import Contents
 from .findings import Finding, found
@@ -59,7 +59,9 @@ def compare(contents: Contents, classes: Sequence[str]) -> list[Finding]:
         hint = f"the file's others are {shown}" if rest else 'the file has no others'
     order = '' if missing or not moved else f'order the classes as the file does: {_listed(numbered)}'
     counts = instances(contents, np.ones(len(contents.rows), dtype=bool))
-    unused = [f'{show(name)} ({counts[name]:,} instances)' for name in dict.fromkeys(names) if name not in wanted]
+    unused = [
+        f'{show(name)} ({plural(counts[name], "instance")})' for name in dict.fromkeys(names) if name not in wanted
+    ]
     return [
         *found('class-missing', map(show, missing), hint=hint),
         *found('category-order', moved, hint=order),

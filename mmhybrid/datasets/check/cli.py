@@ -16,7 +16,7 @@ from mmhybrid.arguments import Parser, positive
 from mmhybrid.datasets._workers import progress_reporter
 from mmhybrid.errors import InputError
 from mmhybrid.paths import given_config
-from mmhybrid.text import clean
+from mmhybrid.text import clean, plural
 
 from .findings import ERROR, KINDS, WARNING, Finding
 from .report import Report, check_annotations, open_images
@@ -154,7 +154,7 @@ def _with_images(report: Report, folder: str | None, args: argparse.Namespace) -
     with progress_reporter(wanted, 'images', enabled=True) as done:
         report = open_images(report, folder, args.sample, args.workers, done)
     part = '' if wanted == report.num_images else f' (--sample: evenly spread, {report.num_images - wanted:,} were not)'
-    return report, f'{wanted:,} images opened{part}'
+    return report, f'{plural(wanted, "image")} opened{part}'
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
